@@ -1,0 +1,22 @@
+"""symscope: which Lie group did a network learn, how sure is that, and what is it called."""
+
+from . import actions, algebra, datasets, ledger, models, polarization, symmetries, training
+from .actions import LinearAction, PlaneAction
+from .symmetries import Symmetries, accuracy_along, compare, learned_symmetries
+
+__all__ = [
+    "LinearAction",
+    "PlaneAction",
+    "Symmetries",
+    "accuracy_along",
+    "actions",
+    "algebra",
+    "compare",
+    "datasets",
+    "learned_symmetries",
+    "ledger",
+    "models",
+    "polarization",
+    "symmetries",
+    "training",
+]

@@ -1,0 +1,198 @@
+"""How a Lie algebra moves data: data and cotangents in, rows on the algebra out.
+
+An action is any object with the members of :class:`Action`. A row is the gradient of an output
+along the action, written in the coordinates of the action's basis: for the generator
+``h = sum_k a_k basis_k`` the derivative of the output at t = 0 as the data move along
+exp(t h) is ``rows @ a``. The public front end for actions is
+:func:`symscope.learned_symmetries`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+import torch.nn.functional as functional
+
+from . import algebra
+from .kernels import ops
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+DIFFERENCES = ("central", "forward")
+ORIGINS = ("center", "paper")
+
+
+class Action(Protocol):
+    """What an action must offer. Subclassing is not needed; having these members is.
+
+    ``basis`` is a (K, \\*shape) float64 tensor, orthonormal under the Frobenius inner product:
+    the algebra that is searched. ``shape`` is the shape of one generator.
+    """
+
+    basis: Float[Tensor, "k n n"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one generator: ``basis.shape[1:]``."""
+
+    def check(self, data: Tensor) -> None:
+        """Raise ValueError if one batch of data, (N, ...), does not fit this action."""
+
+    def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
+        """Rows (N, C, K) from data (N, ...) and the derivatives (N, C, ...) of C outputs."""
+
+    def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
+        """The data (N, ...) moved along exp(t generator)."""
+
+
+class LinearAction:
+    """One matrix h in gl(n) moves m vectors of R^n at once: x_j -> exp(t h) x_j.
+
+    The data are (N, m, n), or (N, m n) with the vectors one after another.
+    Source: LieGG (moskalev2022liegg), the rows of the network polarization matrix for vectors.
+
+    Args:
+        n: dimension of the vectors.
+        copies: how many vectors a sample holds, m; default 1.
+
+    Raises:
+        ValueError: if n or copies is not a positive integer.
+    """
+
+    def __init__(self, n: int, copies: int = 1):
+        for name, value in (("n", n), ("copies", copies)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        self.n, self.copies = n, copies
+        self.basis = algebra.gl(n)
+
+    def __repr__(self) -> str:
+        return f"LinearAction({self.n}, copies={self.copies})"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, n)."""
+        return (self.n, self.n)
+
+    def check(self, data: Tensor) -> None:
+        """Raise ValueError unless the data are (N, m, n) or (N, m n)."""
+        m, n = self.copies, self.n
+        if tuple(data.shape[1:]) not in ((m, n), (m * n,)):
+            raise ValueError(
+                f"data must be of shape (N, {m}, {n}) or (N, {m * n}) for {self!r}, "
+                f"got {tuple(data.shape)}"
+            )
+
+    def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
+        """Rows vec(sum_j g_j x_j^T), (N, C, n^2)."""
+        ops.resolve(backend)
+        vectors = data.reshape(len(data), self.copies, self.n)
+        return ops.linear_rows(vectors, cotangents.reshape(*cotangents.shape[:2], -1, self.n))
+
+    def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
+        """exp(t h) x_j for every vector of every sample; the shape of the data is kept."""
+        moved = torch.matrix_exp(t * generator).to(data)
+        return (data.reshape(len(data), self.copies, self.n) @ moved.T).reshape(data.shape)
+
+
+class PlaneAction:
+    """A Lie algebra of the plane moves images by their coordinates: (g I)(u) = I(g^-1 u).
+
+    Coordinates: u = (x, y), x to the right and y upwards, zero at the origin, both divided by
+    half of the longer side, so that they lie in [-1, 1] and a rotation stays one on images
+    that are not square. The generator [[0, -1], [1, 0]] turns a picture anticlockwise.
+    Images are (N, H, W) or (N, channels, H, W), all channels moved together.
+    Source: LieGG (moskalev2022liegg), the rows of the network polarization matrix for images.
+
+    Args:
+        group: "gl2", generators of shape (2, 2), K = 4; or "affine", with the translations,
+            generators of shape (3, 3) in homogeneous coordinates (last row zero), K = 6.
+        differences: "central" (default), or "forward", as in the authors' code.
+        origin: "center", the true centre ((H-1)/2, (W-1)/2) (default), or "paper", the pixel
+            (H//2, W//2), as in the authors' code.
+
+    Raises:
+        ValueError: if one of the three is unknown.
+    """
+
+    def __init__(self, group: str = "gl2", *, differences: str = "central", origin: str = "center"):
+        bases = {"gl2": algebra.gl(2), "affine": algebra.affine(2)}
+        for name, value, known in (
+            ("group", group, tuple(bases)),
+            ("differences", differences, DIFFERENCES),
+            ("origin", origin, ORIGINS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+        self.group, self.differences, self.origin = group, differences, origin
+        self.basis = bases[group]
+
+    def __repr__(self) -> str:
+        return (
+            f"PlaneAction({self.group!r}, differences={self.differences!r}, origin={self.origin!r})"
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(2, 2) for "gl2", (3, 3) for "affine"."""
+        return tuple(self.basis.shape[1:])
+
+    def check(self, data: Tensor) -> None:
+        """Raise ValueError unless the data are images of at least 3 x 3 pixels."""
+        if data.ndim not in (3, 4):
+            raise ValueError(
+                f"data must be images (N, H, W) or (N, channels, H, W) for {self!r}, "
+                f"got {tuple(data.shape)}"
+            )
+        if min(data.shape[-2:]) < 3:
+            raise ValueError(
+                f"data must be images of at least 3 x 3 pixels, got {tuple(data.shape)}"
+            )
+
+    def coordinates(self, data: Tensor) -> tuple[Float[Tensor, " w"], Float[Tensor, " h"]]:
+        """x of every column and y of every row of the images, on the data's device."""
+        height, width = data.shape[-2:]
+        half = (max(height, width) - 1) / 2
+        middle = {
+            "center": ((height - 1) / 2, (width - 1) / 2),
+            "paper": (height // 2, width // 2),
+        }[self.origin]
+        rows = torch.arange(height, dtype=data.dtype, device=data.device)
+        columns = torch.arange(width, dtype=data.dtype, device=data.device)
+        return (columns - middle[1]) / half, (middle[0] - rows) / half
+
+    def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
+        """Rows -sum_u dF/dI(u) grad I(u) u^T, and the translations' for "affine": (N, C, K).
+
+        The minus is the inverse in I(g^-1 u), so that the rows are the derivatives along
+        :meth:`flow`.
+        """
+        ops.resolve(backend)
+        x, y = self.coordinates(data)
+        return -ops.plane_rows(data, cotangents, x, y, self.differences, self.group == "affine")
+
+    def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
+        """Images resampled at exp(-t h) u, bicubic; beyond the border the border repeats."""
+        inverse = torch.matrix_exp(-t * generator).to(data)
+        x, y = self.coordinates(data)
+        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+        source = grid @ inverse[:2, :2].T
+        if self.group == "affine":
+            source = source + inverse[:2, 2]
+        # From this class's coordinates to grid_sample's, where the corner pixels are +-1.
+        scale_x, scale_y = (2 / (x[-1] - x[0])), (2 / (y[0] - y[-1]))
+        source = torch.stack(
+            [(source[..., 0] - x[0]) * scale_x - 1, (y[0] - source[..., 1]) * scale_y - 1], -1
+        )
+        images = data[:, None] if data.ndim == 3 else data
+        moved = functional.grid_sample(
+            images,
+            source.expand(len(data), -1, -1, -1),
+            mode="bicubic",
+            padding_mode="border",
+            align_corners=True,
+        )
+        return moved.reshape(data.shape)

@@ -1,0 +1,255 @@
+"""Claims and verdicts: what a paper says, what was measured, and whether it holds.
+
+A claim is written down with its criterion before the run. Measuring it computes the verdict;
+nobody types one. A notebook shows its claims as it ends, and they are stored in its output as
+JSON under a MIME type of their own, from where the book's ledger page and the README's table
+are made.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+MIME = "application/vnd.symscope.claims+json"
+COMPARISONS = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+}
+REPRODUCED = "reproduced"
+IN_PART = "reproduced in part"
+NOT_REPRODUCED = "not reproduced"
+NOT_TESTABLE = "not testable here"
+
+
+@dataclass
+class Claim:
+    """One claim: stated first, measured once.
+
+    Args:
+        id: short and unique in the book, "o5-gap".
+        source: BibTeX key of the paper the claim comes from, or "symscope" for our own.
+        says: the claim, one sentence in our words.
+        measured: what number stands for it.
+        criterion: a comparison and a threshold, "> 100": what each seed's value must meet.
+        unit: of the values, "degrees" say; default none.
+        control_criterion: what each control's value must meet, "<= 100" say, if the claim is
+            to hold for its stated reason. None (default) where the claim has no control.
+        printed: the value that the paper's authors print, if there is one, to stand beside.
+        headline: whether the short ledger, of the front page and the README, shows it.
+
+    Raises:
+        ValueError: if a criterion cannot be read.
+    """
+
+    id: str
+    source: str
+    says: str
+    measured: str
+    criterion: str
+    unit: str = ""
+    control_criterion: str | None = None
+    printed: float | None = None
+    headline: bool = False
+    values: list[float] = field(default_factory=list)
+    controls: dict[str, list[float]] = field(default_factory=dict)
+    scale: str = ""
+    verdict: str = NOT_TESTABLE
+
+    def __post_init__(self) -> None:
+        for criterion in (self.criterion, self.control_criterion):
+            if criterion is not None:
+                _meets(criterion, 0.0)
+
+    def measure(
+        self,
+        values: Iterable[float],
+        *,
+        scale: str,
+        controls: Mapping[str, Iterable[float]] | None = None,
+    ) -> Claim:
+        """Take in one value a seed, and the controls' values by name; compute the verdict.
+
+        Reproduced: every seed meets the criterion and every control meets its own. Not
+        reproduced: no seed meets it. Otherwise reproduced in part. With no values, not
+        testable. NaN meets nothing.
+
+        Raises:
+            ValueError: if the claim was measured before, or a control was announced and is
+                missing, or was not announced.
+        """
+        if self.scale:
+            raise ValueError(f"claim {self.id!r} has been measured already")
+        self.controls = {
+            name: [float(v) for v in given] for name, given in (controls or {}).items()
+        }
+        if bool(self.controls) != (self.control_criterion is not None):
+            raise ValueError(
+                f"claim {self.id!r} was stated with control_criterion={self.control_criterion!r} "
+                f"and measured with controls {sorted(self.controls)}"
+            )
+        self.values, self.scale = [float(v) for v in values], scale
+        met = [_meets(self.criterion, v) for v in self.values]
+        controlled = [_meets(self.control_criterion, v) for c in self.controls.values() for v in c]
+        if not met:
+            self.verdict = NOT_TESTABLE
+        elif not any(met):
+            self.verdict = NOT_REPRODUCED
+        else:
+            self.verdict = REPRODUCED if all(met) and all(controlled) else IN_PART
+        return self
+
+
+def _meets(criterion: str, value: float) -> bool:
+    comparison, _, threshold = criterion.partition(" ")
+    try:
+        return COMPARISONS[comparison](value, float(threshold))
+    except (KeyError, ValueError):
+        raise ValueError(
+            f"a criterion is one of {', '.join(COMPARISONS)}, a space and a number; "
+            f"got {criterion!r}"
+        ) from None
+
+
+def number(value: float) -> str:
+    """A number as every table prints it: whole numbers whole, others to three digits."""
+    if not math.isfinite(value) or (value == int(value) and abs(value) < 1e5):
+        return f"{value:g}"
+    if 1e-3 <= abs(value) < 1e5:
+        digits = max(0, 2 - math.floor(math.log10(abs(value))))
+        return f"{value:,.{digits}f}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median and the range over seeds: "1.2 [1.1, 1.4]"; one number if all are equal."""
+    if not values:
+        return "none"
+    low, middle, high = min(values), statistics.median(values), max(values)
+    if low == high:
+        return number(middle)
+    return f"{number(middle)} [{number(low)}, {number(high)}]"
+
+
+class Ledger:
+    """A notebook's claims in the order they were stated; shows itself in Jupyter."""
+
+    def __init__(self, *claims: Claim):
+        self.claims = {claim.id: claim for claim in claims}
+        if len(self.claims) != len(claims):
+            raise ValueError("two claims have the same id")
+
+    def __getitem__(self, id: str) -> Claim:
+        return self.claims[id]
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        claims = list(self.claims.values())
+        measured = any(claim.scale for claim in claims)
+        plain = "\n".join(f"{c.id}: {c.criterion}" + f": {c.verdict}" * measured for c in claims)
+        bundle = {"text/plain": plain, "text/html": html(claims) if measured else stated(claims)}
+        return bundle | ({MIME: [asdict(claim) for claim in claims]} if measured else {})
+
+
+def stated(claims: Sequence[Claim]) -> str:
+    """The claims before the run, as an HTML table: what would have to be seen."""
+    rows = [
+        (c.says, c.measured, _with_unit(c.criterion, c.unit), c.control_criterion or "")
+        for c in claims
+    ]
+    return _html_table(("Claim", "Measured by", "Every seed must be", "Controls must be"), rows)
+
+
+def _cells(claim: Claim) -> tuple[str, ...]:
+    controls = "; ".join(f"{name} {spread(values)}" for name, values in claim.controls.items())
+    if claim.control_criterion:
+        controls += f" (must be {claim.control_criterion})"
+    return (
+        claim.says,
+        claim.measured,
+        _with_unit(claim.criterion, claim.unit),
+        spread(claim.values)
+        if claim.printed is None
+        else f"{spread(claim.values)}; the authors print {number(claim.printed)}",
+        controls,
+        f"{claim.verdict} ({claim.scale} scale, {len(claim.values)} seeds)",
+    )
+
+
+COLUMNS = ("Claim", "Measured by", "Criterion", "Value over seeds", "Controls", "Verdict")
+
+
+def html(claims: Sequence[Claim]) -> str:
+    """Measured claims as an HTML table: median and range over seeds, controls, verdict."""
+    return _html_table(COLUMNS, [_cells(claim) for claim in claims])
+
+
+def markdown(claims: Sequence[Claim], short: bool = False) -> str:
+    """Measured claims as a Markdown table.
+
+    ``short`` keeps claim, criterion, value and verdict of the headlines, and counts the
+    verdicts of all the claims above the table.
+    """
+    keep = (0, 2, 3, 5) if short else range(len(COLUMNS))
+    rows = [COLUMNS, *(_cells(claim) for claim in claims if claim.headline or not short)]
+    lines = ["| " + " | ".join(_escaped(row[i]) for i in keep) + " |" for row in rows]
+    lines.insert(1, "|" + " --- |" * len(keep))
+    return "\n".join([tally(claims), "", *lines] if short else lines)
+
+
+def tally(claims: Sequence[Claim]) -> str:
+    """How many claims got which verdict, as a sentence."""
+    verdicts = [claim.verdict for claim in claims]
+    counts = [
+        f"{verdicts.count(verdict)} {verdict}"
+        for verdict in (REPRODUCED, IN_PART, NOT_REPRODUCED, NOT_TESTABLE)
+        if verdict in verdicts
+    ]
+    return f"Of {len(claims)} claims: {', '.join(counts)}."
+
+
+def read(notebook: str | Path) -> list[Claim]:
+    """The measured claims stored in an executed notebook, in order.
+
+    Raises:
+        ValueError: if two claims in it have the same id.
+    """
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    found = [
+        Claim(**claim)
+        for cell in cells
+        for output in cell.get("outputs", ())
+        for claim in output.get("data", {}).get(MIME, ())
+    ]
+    if len({claim.id for claim in found}) != len(found):
+        raise ValueError(f"{notebook} stores two claims with the same id")
+    return found
+
+
+def _with_unit(criterion: str, unit: str) -> str:
+    return f"{criterion} {unit}".strip()
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return (
+        f'<table class="symscope-ledger"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )

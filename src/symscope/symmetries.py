@@ -1,0 +1,321 @@
+"""The factor into a report: variances, generators, how many, which algebra, which controls."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from . import algebra
+from .actions import Action
+from .kernels import ops
+from .polarization import Factor, Outputs, device_of, evaluation_mode, polarize
+
+if TYPE_CHECKING:
+    import pandas
+    from jaxtyping import Float, Int
+    from matplotlib.figure import Figure
+
+LEAST_GAP = 3.0
+
+
+@dataclass(frozen=True)
+class Search:
+    """The question that a report answers, kept so that controls are asked the same."""
+
+    data: Tensor | Iterable
+    action: Action
+    outputs: Outputs
+    backend: str
+    batch_size: int
+    dtype: torch.dtype
+    seed: int
+
+    def ask(self, model: Callable[[Tensor], Tensor]) -> Symmetries:
+        """Extract the symmetries of ``model`` on the same data in the same way."""
+        result = polarize(
+            model,
+            self.data,
+            self.action,
+            outputs=self.outputs,
+            backend=self.backend,
+            batch_size=self.batch_size,
+            dtype=self.dtype,
+            seed=self.seed,
+        )
+        shuffled = Symmetries(result.shuffled, self.action) if result.shuffled.samples else None
+        return Symmetries(result.factor, self.action, shuffled, self, model)
+
+
+class Symmetries:
+    """What a network's derivatives say about its symmetries under one action.
+
+    Directions are ordered by variance, most symmetric first. All tensors are float64 on the
+    CPU. Built by :func:`learned_symmetries`, or from a merged
+    :class:`~symscope.polarization.Factor` and its action.
+    """
+
+    def __init__(
+        self,
+        factor: Factor,
+        action: Action,
+        shuffled: Symmetries | None = None,
+        search: Search | None = None,
+        model: Callable[[Tensor], Tensor] | None = None,
+    ):
+        self.factor, self.action = factor, action
+        self.shuffled, self._search, self._model = shuffled, search, model
+        self.variance: Float[Tensor, " k"]
+        self.variance, directions = factor.spectrum()
+        self.generators: Float[Tensor, "k n n"] = torch.einsum(
+            "ak,kij->aij", directions, action.basis.to(directions)
+        )
+
+    def __repr__(self) -> str:
+        smallest = ", ".join(f"{v:.2g}" for v in self.relative_variance[: max(self.count, 1) + 1])
+        return (
+            f"<Symmetries: {self.count} of {len(self.variance)} directions of {self.action!r}; "
+            f"{self.factor.samples} samples; relative variances {smallest}, ...>"
+        )
+
+    @cached_property
+    def relative_variance(self) -> Float[Tensor, " k"]:
+        """Variance over the mean variance of all directions: scale-free, 1 on average."""
+        return self.variance / self.variance.mean()
+
+    @cached_property
+    def gaps(self) -> Float[Tensor, " k-1"]:
+        """variance[k+1] / variance[k]: how much less symmetric the next direction is.
+
+        Variances below the rounding floor, (100 eps)^2 of the largest with eps that of the
+        coarsest numbers that went in, count as that floor: ratios of rounding errors are 1.
+        """
+        floored = self.variance.clamp(min=self._rounding())
+        return floored[1:] / floored[:-1]
+
+    def _rounding(self) -> float:
+        """The variance that rounding alone can leave of a direction."""
+        return float(self.variance.max()) * (100 * self.factor.epsilon) ** 2
+
+    @cached_property
+    def count(self) -> int:
+        """How many directions are symmetries: those below the largest gap that qualifies.
+
+        A gap qualifies if it is at least 3, and if the variance below it is smaller than every
+        variance of the shuffled control. The control pairs the same gradients with the inputs
+        of other samples, so the two are in the same units. Without a qualifying gap, or without
+        a control, the count is 0. A direction along which no pairing changes the outputs (part
+        of the input is ignored, or the data do not span the space) is as small in the control
+        and is not counted: read it off :attr:`variance`.
+        """
+        if self.shuffled is None:
+            return 0
+        rounding = max(self._rounding(), self.shuffled._rounding())
+        control = self.shuffled.variance.min().clamp(min=rounding)
+        below = self.variance[:-1].clamp(min=rounding) < control
+        qualifying = torch.where(below & (self.gaps >= LEAST_GAP), self.gaps, 0.0)
+        return int(qualifying.argmax()) + 1 if qualifying.any() else 0
+
+    def angles_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " d"]:
+        """Principal angles to a known algebra, in degrees, ascending.
+
+        Compared are as many of the most symmetric directions as the algebra has dimensions,
+        whatever :attr:`count` says, so that networks without a symmetry can be asked too.
+
+        Raises:
+            ValueError: if the algebra's matrices do not have the shape of the generators.
+        """
+        dimension = len(algebra.orthonormal(basis))
+        return algebra.principal_angles(self.generators[:dimension], basis)
+
+    def bias_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " k"]:
+        """Symmetry bias: the distance of each unit-norm generator from a known algebra.
+
+        For so(n) it is || H - (H - H^T)/2 ||_F, the paper's (moskalev2022liegg). 0 is inside,
+        1 is orthogonal.
+        """
+        inside = algebra.orthonormal(basis).flatten(1)
+        flat = self.generators.flatten(1)
+        return (flat - flat @ inside.T @ inside).norm(dim=1)
+
+    def closure(self, count: int | None = None) -> float:
+        """Closure residual (0: a Lie algebra) of the first ``count`` generators.
+
+        Default: :attr:`count`. See :func:`symscope.algebra.closure_residual`.
+        """
+        return algebra.closure_residual(self.generators[: self.count if count is None else count])
+
+    def controls(self, seed: int = 0, **networks: Callable[[Tensor], Tensor]) -> dict:
+        """The same report for what should have no symmetry.
+
+        Args:
+            seed: for the untrained copy's weights.
+            networks: any further networks, by the name their reports get, asked about the
+                same data in the same way.
+
+        Returns:
+            Reports by name: "shuffled" (the same gradients, each paired with the input of
+            another sample), "untrained" (a copy of the network with fresh weights; left out
+            where the model is a plain function), and one a network handed in.
+
+        Raises:
+            RuntimeError: if the data were an iterator that is used up, or the report was built
+                from a factor alone.
+            TypeError: if a layer of the network has weights and no ``reset_parameters``.
+        """
+        if self._search is None:
+            raise RuntimeError("this report was built from a factor: it has no data to ask again")
+        if isinstance(self._search.data, Iterator):
+            raise RuntimeError(
+                "data was an iterator, which is used up: hand in a tensor or a re-iterable loader"
+            )
+        if isinstance(self._model, nn.Module):
+            networks = {"untrained": untrained_copy(self._model, seed), **networks}
+        reports = {name: self._search.ask(network) for name, network in networks.items()}
+        return {"shuffled": self.shuffled, **reports}
+
+    def plot(self) -> Figure:
+        """The spectrum beside the shuffled control, and the most symmetric generators."""
+        from . import figures
+
+        return figures.report(self)
+
+
+def learned_symmetries(
+    model: Callable[[Tensor], Tensor],
+    data: Tensor | Iterable,
+    *,
+    action: Action,
+    outputs: str | Callable[[Tensor], Tensor] = "all",
+    unit_norm: bool = False,
+    backend: str = "auto",
+    batch_size: int = 512,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+) -> Symmetries:
+    """Ask a network which directions of a Lie algebra it is invariant along.
+
+    The method is LieGG's (moskalev2022liegg): one row for each output of each sample, the
+    derivative of the output along every direction of the action; the right singular vectors
+    of the smallest singular values are the generators. The network is run in eval mode and
+    put back as it was. Memory does not grow with the number of samples.
+
+    Args:
+        model: any torch module or callable from a batch (N, ...) to (N, C) or (N,),
+            differentiable by autograd.
+        data: a tensor (N, ...), or an iterable of batches (tensors, or tuples that begin with
+            one, as a DataLoader yields). Batches go to the model's device. The order of an
+            iterable should be random: the shuffled control pairs samples within a batch.
+        action: how the algebra moves the data: ``LinearAction``, ``PlaneAction``, or your own.
+        outputs: "all" (default) differentiates every output; "sum" their sum, as the paper
+            does, which leaves free what softmax ignores; a callable gets the model's outputs
+            and returns (N, C) or (N,).
+        unit_norm: scale each sample's outputs to unit L2 norm first, as the paper does with a
+            classifier's logits; default False.
+        backend: "auto" (default), "reference" or "triton".
+        batch_size: samples at a time where the data are one tensor; default 512.
+        dtype: precision of the factor, torch.float64 (default) or torch.float32. Rows are
+            computed in the precision of the network and its data.
+        seed: for the order of the samples and the pairing of the shuffled control.
+
+    Returns:
+        The report, a :class:`Symmetries`.
+
+    Raises:
+        ValueError: for data that are empty, not finite or do not fit the action; for unknown
+            outputs, backend or dtype; for outputs of another shape, or that do not depend on
+            the input; for gradients that are not finite; for fewer rows than directions.
+        TypeError: for data that are no tensors, or integers.
+        NotImplementedError: for a backend that this installation does not have.
+    """
+    ops.resolve(backend)
+    if not callable(model):
+        raise TypeError(f"model must be callable, got {type(model).__name__}")
+    missing = [name for name in ("basis", "check", "rows", "flow") if not hasattr(action, name)]
+    if missing:
+        raise TypeError(
+            f"action must be an object like LinearAction(5) or PlaneAction('gl2'); {action!r} has "
+            f"no {', '.join(missing)}"
+        )
+    asked = Outputs(outputs, unit_norm)
+    return Search(data, action, asked, backend, batch_size, dtype, seed).ask(model)
+
+
+def untrained_copy(model: nn.Module, seed: int) -> nn.Module:
+    """A copy of a network with fresh weights, drawn by each layer's own ``reset_parameters``.
+
+    Raises:
+        TypeError: if a module holds parameters of its own and cannot reset them.
+    """
+    fresh = copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, module in fresh.named_modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+            elif next(module.parameters(recurse=False), None) is not None:
+                raise TypeError(
+                    f"the layer {name or 'model'} ({type(module).__name__}) has weights and no "
+                    "reset_parameters(): hand in an untrained network yourself, "
+                    "controls(untrained=...)"
+                )
+    return fresh
+
+
+def compare(reports: Mapping[str, Symmetries], basis: Float[Tensor, "d n n"]) -> pandas.DataFrame:
+    """Several reports beside a known algebra of dimension d, one row each.
+
+    Columns: ``count``; ``gap`` behind the d-th direction; ``relative_variance``, the largest
+    among the first d; ``angle``, the largest principal angle in degrees; ``bias``, the largest
+    distance from the algebra among the first d.
+    """
+    import pandas
+
+    d = len(algebra.orthonormal(basis))
+    rows = {
+        name: {
+            "count": found.count,
+            "gap": float(found.gaps[d - 1]),
+            "relative_variance": float(found.relative_variance[d - 1]),
+            "angle": float(found.angles_to(basis).max()),
+            "bias": float(found.bias_to(basis)[:d].max()),
+        }
+        for name, found in reports.items()
+    }
+    return pandas.DataFrame.from_dict(rows, orient="index")
+
+
+def accuracy_along(
+    model: Callable[[Tensor], Tensor],
+    inputs: Float[Tensor, "n ..."],
+    labels: Int[Tensor, " n"],
+    action: Action,
+    generator: Float[Tensor, "n n"],
+    degrees: Iterable[float],
+    batch_size: int = 1000,
+) -> Float[Tensor, " t"]:
+    """The finite test: a classifier's accuracy as the data move along exp(t h), t != 0 too.
+
+    The generator is scaled to the Frobenius norm of a plane rotation, sqrt(2), and t runs in
+    degrees, so that "90" along a rotation is a quarter turn and along any other direction a
+    path of the same length.
+    """
+    generator = generator * (2**0.5 / generator.norm())
+    found = []
+    with evaluation_mode(model), torch.no_grad():
+        for angle in degrees:
+            t = float(torch.deg2rad(torch.tensor(float(angle), dtype=torch.float64)))
+            hits = 0
+            for batch, truth in zip(
+                inputs.split(batch_size), labels.split(batch_size), strict=True
+            ):
+                device = device_of(model, batch.device)
+                moved = action.flow(batch.to(device), generator, t)
+                hits += int((model(moved).argmax(-1).cpu() == truth.cpu()).sum())
+            found.append(hits / len(inputs))
+    return torch.tensor(found, dtype=torch.float64)

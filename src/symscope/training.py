@@ -1,0 +1,148 @@
+"""Fitting a network: one plain loop, the best model chosen on validation data."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    import pandas
+
+    from .datasets import Split, Splits
+
+SCHEDULES = ("constant", "cosine")
+
+
+class Fit(NamedTuple):
+    """What a training leaves beside the model itself."""
+
+    history: pandas.DataFrame  # epoch, train_loss, validation_loss, validation_accuracy
+    best_epoch: int  # counted from 1
+    seconds: float
+
+
+def device() -> torch.device:
+    """The first accelerator that torch sees, else the CPU."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator or torch.device("cpu")
+
+
+def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A network built from its own seed; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def default_loss(targets: Tensor) -> Callable[..., Tensor]:
+    """Cross-entropy for integer labels, mean squared error for values."""
+    if targets.is_floating_point():
+        return nn.functional.mse_loss
+    return nn.functional.cross_entropy
+
+
+def evaluate(
+    model: nn.Module, split: Split, loss: Callable[..., Tensor] | None = None
+) -> tuple[float, float]:
+    """Mean loss and accuracy on a split, in eval mode; accuracy is NaN for regression."""
+    loss = loss or default_loss(split.targets)
+    where = next(model.parameters()).device
+    model.eval()
+    total, hits = 0.0, 0
+    with torch.no_grad():
+        for inputs, targets in zip(
+            split.inputs.split(4096), split.targets.split(4096), strict=True
+        ):
+            outputs, targets = model(inputs.to(where)), targets.to(where)
+            total += float(loss(outputs, targets)) * len(inputs)
+            if not targets.is_floating_point():
+                hits += int((outputs.argmax(-1) == targets).sum())
+    accuracy = float("nan") if split.targets.is_floating_point() else hits / len(split.inputs)
+    return total / len(split.inputs), accuracy
+
+
+def fit(
+    model: nn.Module,
+    splits: Splits,
+    *,
+    loss: Callable[..., Tensor] | None = None,
+    epochs: int,
+    batch_size: int = 512,
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    schedule: str = "constant",
+    seed: int = 0,
+    progress: bool = False,
+) -> Fit:
+    """Train with Adam; the model ends with the weights of its best validation epoch.
+
+    Labels (integer targets) are fitted with cross-entropy and selected by accuracy; values by
+    mean squared error and selected by that loss. The test split is never looked at. The model
+    moves to the device found by :func:`device` and is returned to eval mode there.
+
+    Args:
+        model: trained in place.
+        splits: data in memory, with ``train`` and ``validation``.
+        loss: default as above.
+        epochs: passes over the training split.
+        batch_size: samples a step; default 512.
+        lr: Adam's learning rate; default 1e-3.
+        weight_decay: L2 penalty inside Adam, as torch's ``Adam(weight_decay=...)``; default 0.
+        schedule: "constant" (default), or "cosine", to zero over all steps.
+        seed: for the order of the samples.
+        progress: show a progress bar; default False.
+
+    Raises:
+        ValueError: for an unknown schedule, fewer than 1 epoch, or a loss that is not finite
+            (training stops at that epoch).
+    """
+    import pandas
+    from tqdm import tqdm
+
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {schedule!r}")
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, got {epochs}")
+    classify = not splits.train.targets.is_floating_point()
+    loss = loss or default_loss(splits.train.targets)
+    where = device()
+    model.to(where)
+    inputs, targets = (part.to(where) for part in splits.train)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
+    steps = epochs * -(-len(inputs) // batch_size)
+    scheduler = (
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        if schedule == "cosine"
+        else None
+    )
+    order = torch.Generator().manual_seed(seed)
+    history, best, best_weights = [], None, None
+    started = time.perf_counter()
+    for epoch in tqdm(range(1, epochs + 1), disable=not progress, unit="epoch", leave=False):
+        model.train()
+        total = 0.0
+        for places in torch.randperm(len(inputs), generator=order).split(batch_size):
+            places = places.to(where)
+            value = loss(model(inputs[places]), targets[places])
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            optimizer.step()
+            if scheduler:
+                scheduler.step()
+            total += float(value.detach()) * len(places)
+        if not total < float("inf"):
+            raise ValueError(f"the training loss is not finite in epoch {epoch}: lower lr ({lr})")
+        validation_loss, accuracy = evaluate(model, splits.validation, loss)
+        history.append((epoch, total / len(inputs), validation_loss, accuracy))
+        score = accuracy if classify else -validation_loss
+        if best is None or score > best[0]:
+            best, best_weights = (score, epoch), copy.deepcopy(model.state_dict())
+    model.load_state_dict(best_weights)
+    model.eval()
+    columns = ["epoch", "train_loss", "validation_loss", "validation_accuracy"]
+    return Fit(pandas.DataFrame(history, columns=columns), best[1], time.perf_counter() - started)

@@ -1,0 +1,712 @@
+"""Bad input: one clear error each, naming the argument, what was expected and what came, early."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import symscope as ss
+from symscope.datasets import Split, Splits
+
+VECTORS = ss.LinearAction(3, copies=2)  # nine directions
+PLANE = ss.PlaneAction("gl2")
+PROBE = 2  # times the network may run before long work starts
+SAMPLES = 40
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+DATA = random(SAMPLES, 6)
+IMAGES = random(SAMPLES, 5, 5)
+
+
+def network(inputs: int = 6, outputs: int = 2) -> nn.Module:
+    return ss.training.seeded(lambda: ss.models.MLP((inputs, 8, outputs)), 0).eval()
+
+
+class Counting:
+    """A model that counts how often it is run."""
+
+    def __init__(self, model: Callable):
+        self.model, self.calls = model, 0
+
+    def __call__(self, inputs: Tensor) -> object:
+        self.calls += 1
+        return self.model(inputs)
+
+
+def refused(
+    error: type[Exception],
+    *says: str,
+    model: Callable | None = None,
+    data: object = DATA,
+    action: object = VECTORS,
+    calls: int = 0,
+    **options,
+) -> None:
+    """The call raises exactly this error, its message says all of this, and it comes early."""
+    counting = Counting(network() if model is None else model)
+    with pytest.raises(error) as caught:
+        ss.learned_symmetries(counting, data, action=action, **{"batch_size": 8} | options)
+    assert caught.type is error
+    for words in says:
+        assert words in str(caught.value)
+    assert counting.calls <= calls
+
+
+def test_good_input_is_answered_and_takes_the_probe_and_one_run_a_batch():
+    counting = Counting(network())
+    found = ss.learned_symmetries(counting, DATA, action=VECTORS, batch_size=8)
+    assert found.factor.samples == SAMPLES
+    assert counting.calls == PROBE + 5
+
+
+# Values that are not finite
+
+
+def poisoned(*places: int, value: float = float("nan")) -> Tensor:
+    data = DATA.clone()
+    data[list(places), 4] = value
+    return data
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_data_that_are_not_finite_name_the_sample(value):
+    refused(ValueError, "data must be finite", "sample 13 ", data=poisoned(13, value=value))
+
+
+def test_the_message_counts_the_bad_samples_of_the_batch():
+    refused(ValueError, "sample 17 ", "2 more", data=poisoned(17, 20, 23, 39))
+
+
+def test_images_that_are_not_finite_name_the_sample():
+    images = IMAGES.clone()
+    images[29, 0, 3] = float("nan")
+    refused(ValueError, "data must be finite", "sample 29 ", data=images, action=PLANE)
+
+
+def test_a_batch_that_is_not_finite_names_the_sample_of_the_whole_stream():
+    batches = list(poisoned(13).split(10))
+    refused(ValueError, "data must be finite", "sample 13 ", data=batches, calls=PROBE + 1)
+    refused(ValueError, "sample 3 ", data=[DATA[:0], poisoned(3)])
+
+
+# Shapes and types of the data
+
+
+@pytest.mark.parametrize("shape", [(40,), (40, 25), (40, 1, 1, 5, 5)])
+def test_images_of_a_wrong_rank(shape):
+    says = "images (N, H, W) or (N, channels, H, W)", "PlaneAction('gl2'", f"got {shape}"
+    refused(ValueError, *says, data=random(*shape), action=PLANE)
+    refused(ValueError, *says, data=[random(*shape)], action=PLANE)
+
+
+@pytest.mark.parametrize("shape", [(40, 2, 5), (40, 1, 5, 2)])
+def test_images_too_small_for_differences(shape):
+    refused(ValueError, "at least 3 x 3 pixels", f"got {shape}", data=random(*shape), action=PLANE)
+
+
+@pytest.mark.parametrize("shape", [(40,), (40, 5), (40, 7), (40, 3, 2), (40, 2, 3, 1)])
+def test_vectors_that_do_not_fit_the_action(shape):
+    says = "data must be of shape (N, 2, 3) or (N, 6)", "LinearAction(3, copies=2)", f"got {shape}"
+    refused(ValueError, *says, data=random(*shape))
+    refused(ValueError, *says, data=[random(*shape)])
+
+
+def test_a_later_batch_that_does_not_fit():
+    refused(ValueError, "(N, 6)", "got (10, 7)", data=[DATA, random(10, 7)], calls=PROBE + 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.complex64])
+def test_images_that_are_not_floating_point(dtype):
+    images = torch.ones(40, 5, 5).to(dtype)
+    says = "data must be floating point", f"got {dtype}"
+    refused(TypeError, *says, data=images, action=PLANE)
+    refused(TypeError, *says, data=[images], action=PLANE)
+
+
+NOT_DATA = {
+    "ndarray": DATA.numpy(),
+    "str": "digits.pt",
+    "bytes": b"digits",
+    "dict": {"images": DATA},
+    "NoneType": None,
+    "int": 40,
+    "TensorDataset": torch.utils.data.TensorDataset(DATA),
+}
+
+
+@pytest.mark.parametrize("name", NOT_DATA)
+def test_what_is_neither_a_tensor_nor_batches(name):
+    says = "data must be a torch tensor (N, ...) or an iterable of such batches", f"got {name}"
+    refused(TypeError, *says, data=NOT_DATA[name])
+
+
+def test_an_array_is_told_the_way_out():
+    refused(TypeError, "torch.from_numpy", data=DATA.numpy())
+
+
+@pytest.mark.parametrize("batch", [1.5, "text", {"images": DATA}, DATA.numpy(), ()])
+def test_a_batch_that_is_no_tensor(batch):
+    says = "data must be", "tuples that begin with one", f"got {type(batch).__name__}"
+    refused(TypeError, *says, data=[batch])
+    refused(TypeError, *says, data=[DATA, batch], calls=PROBE + 1)
+
+
+def test_a_batch_that_begins_with_no_tensor_names_what_it_begins_with():
+    refused(TypeError, "data must be", "ndarray", data=[(DATA.numpy(), torch.zeros(40))])
+
+
+@pytest.mark.parametrize("shape", [(0, 6), (0, 2, 3)])
+def test_an_empty_tensor(shape):
+    refused(ValueError, "data is empty", "at least one sample", data=torch.empty(shape))
+
+
+def test_a_tensor_without_a_sample_dimension_is_not_called_empty():
+    with pytest.raises(ValueError, match=r"data .*\(N, 6\).* got \(\)"):
+        ss.learned_symmetries(network(), torch.tensor(1.0), action=VECTORS)
+
+
+def test_a_batch_without_a_sample_dimension_is_not_passed_over():
+    data = [DATA, torch.tensor(1.0)]
+    refused(ValueError, "data must be of shape (N, 2, 3)", "got ()", data=data, calls=PROBE + 1)
+
+
+@pytest.mark.parametrize("batches", [[], [DATA[:0]], iter(())], ids=["none", "empty", "iterator"])
+def test_an_empty_iterable(batches):
+    refused(ValueError, "data is empty", "the iterable yielded no samples", data=batches)
+
+
+def test_an_iterator_that_is_used_up_before_is_empty():
+    batches = iter(DATA.split(10))
+    ss.learned_symmetries(network(), batches, action=VECTORS)
+    refused(ValueError, "data is empty", "yielded no samples", data=batches)
+
+
+def test_fewer_rows_than_directions_of_a_tensor_are_refused_after_the_probe():
+    says = "8 rows (samples x outputs)", "fewer than the 9 directions", "use more samples"
+    model = network(outputs=1)
+    refused(ValueError, *says, model=model, data=DATA[:8], batch_size=2, calls=PROBE)
+    refused(ValueError, *says, data=DATA[:8], outputs="sum", batch_size=2, calls=PROBE)
+    refused(ValueError, "8 rows", data=DATA[:4], batch_size=2, calls=PROBE)
+    ss.learned_symmetries(model, DATA[:9], action=VECTORS)  # as many as directions are enough
+
+
+def test_fewer_rows_than_directions_of_an_iterable():
+    says = "8 rows (samples x outputs)", "fewer than the 9 directions"
+    refused(ValueError, *says, data=DATA[:4].split(2), calls=PROBE + 2)
+
+
+def test_data_that_the_action_does_not_move_are_named_as_a_possible_cause():
+    # The network depends on its input; blank images have no gradient, zero vectors stay at zero.
+    blank = torch.ones(40, 5, 5)
+    says = "zero", "data do not move"
+    refused(ValueError, *says, model=network(25), data=blank, action=PLANE, calls=PROBE + 5)
+    refused(ValueError, *says, data=torch.zeros(40, 6), calls=PROBE + 5)
+
+
+# The network
+
+
+@torch.no_grad()
+def without_gradients(inputs: Tensor) -> Tensor:
+    return inputs * 2
+
+
+@torch.inference_mode()
+def in_inference_mode(inputs: Tensor) -> Tensor:
+    return inputs * 2
+
+
+class OnlyBias(nn.Module):
+    """Depends on its weights, so its output carries gradients, and not on its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.ones(3))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.bias.expand(len(inputs), 3)
+
+
+INDEPENDENT = {
+    "constant": lambda x: torch.ones(len(x), 3),
+    "bias": OnlyBias(),
+    "detached": lambda x: x.detach() * 2,
+    "no_grad": without_gradients,
+    "inference_mode": in_inference_mode,
+    "numpy": lambda x: torch.from_numpy(np.tanh(x.detach().numpy())),
+}
+
+
+@pytest.mark.parametrize("name", INDEPENDENT)
+def test_a_model_that_autograd_cannot_follow_to_its_input(name):
+    says = "output does not depend on its input", "constant", "detached", "outside of torch"
+    refused(ValueError, *says, model=INDEPENDENT[name], calls=PROBE)
+
+
+def test_a_gradient_that_is_zero_everywhere():
+    says = "derivative of every output along every direction is exactly zero", "does not depend"
+    refused(ValueError, *says, model=lambda x: (x * 0).sum(1), calls=PROBE + 5)
+    refused(ValueError, *says, model=lambda x: x.round(), calls=PROBE + 5)
+
+
+WRONG_OUTPUTS = {
+    "rank 3": (lambda x: x.reshape(len(x), 2, 3), "got (2, 2, 3)"),
+    "a scalar": (lambda x: x.sum(), "got ()"),
+    "a dict": (lambda x: {"logits": x}, "got dict"),
+    "a tuple": (lambda x: (x, x), "got tuple"),
+    "None": (lambda x: None, "got NoneType"),
+    "too few": (lambda x: x[:1], "got (1, 6)"),
+    "transposed": (lambda x: x.T, "got (6, 2)"),
+    "flattened": (lambda x: x.flatten(), "got (12,)"),
+    "no outputs": (lambda x: x[:, :0], "got (2, 0)"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_OUTPUTS)
+def test_outputs_of_an_unknown_shape(name):
+    model, came = WRONG_OUTPUTS[name]
+    says = "model's outputs must be a tensor of shape (N,) or (N, C)", "N = 2", "outputs=", came
+    refused(ValueError, *says, model=model, calls=PROBE)
+
+
+def test_what_an_outputs_callable_returns_is_not_blamed_on_the_model():
+    with pytest.raises(
+        ValueError, match=r"outputs(?!.*Hand in outputs).* got \(2, 1, 2\)"
+    ) as caught:
+        ss.learned_symmetries(network(), DATA, action=VECTORS, outputs=lambda y: y[:, None])
+    assert "model's outputs" not in str(caught.value)
+
+
+def test_an_output_per_sample_is_known_whatever_the_batch():
+    # squeeze() of one sample is a scalar: a quirk of the model that a full batch never meets.
+    found = ss.learned_symmetries(lambda x: (x @ DATA[:6, :1]).squeeze(), DATA, action=VECTORS)
+    assert found.factor.rows == SAMPLES
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_outputs_that_are_not_real_numbers(dtype):
+    says = "outputs must be real floating-point numbers", f"got {dtype}"
+    refused(ValueError, *says, model=lambda x: x.to(dtype), calls=PROBE)
+
+
+def root_model(inputs: Tensor) -> Tensor:
+    """Fine everywhere except at zero, where the slope of a square root is infinite."""
+    return inputs.abs().sqrt()
+
+
+def with_zeros_at(*places: int) -> Tensor:
+    data = DATA.clone()
+    data[list(places), 2] = 0.0
+    return data
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("place", [0, 7, 39])
+def test_gradients_that_are_nan_name_the_users_sample(place, seed):
+    says = f"gradients of sample {place} ", "NaN or infinite", "0 more"
+    calls = PROBE + 5
+    data = with_zeros_at(place)
+    refused(ValueError, *says, model=root_model, data=data, seed=seed, calls=calls)
+    refused(ValueError, *says, model=root_model, data=data.split(10), calls=calls)
+
+
+def test_gradients_that_are_nan_name_the_first_sample_and_count_the_rest():
+    says = "gradients of sample 11 ", "2 more"
+    data = with_zeros_at(23, 11, 38)
+    refused(ValueError, *says, model=root_model, data=data, batch_size=64, calls=PROBE + 1)
+
+
+def test_a_sample_whose_unit_norm_does_not_exist_is_named():
+    data = DATA.clone()
+    data[21] = 0.0  # no biases: all logits are zero, and have no direction
+    refused(ValueError, "gradients of sample 21 ", data=data, unit_norm=True, calls=PROBE + 5)
+
+
+MIXES = {
+    "subtracts the mean": lambda x: x - x.mean(0),
+    "batch statistics": nn.BatchNorm1d(6, affine=False, track_running_stats=False),
+    "attends to the batch": lambda x: torch.softmax(x @ x.T, 1) @ x,
+}
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_a_model_that_mixes_the_samples_of_a_batch(name):
+    says = "model mixes the samples of a batch", "neighbours"
+    refused(ValueError, *says, model=MIXES[name], calls=PROBE)
+
+
+def test_a_batch_norm_hidden_in_a_function_is_refused_and_told_why():
+    # Only a module can be put in eval mode; behind a function the batch norm mixes samples.
+    hidden = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4))
+    refused(ValueError, "model mixes the samples", model=lambda x: hidden(x), calls=PROBE)
+
+
+def test_dropout_hidden_in_a_function_is_refused_and_told_why():
+    hidden = nn.Sequential(nn.Linear(6, 40), nn.Dropout(0.5))
+    says = "random", "dropout", "eval()"
+    refused(ValueError, *says, model=lambda x: hidden(x), calls=PROBE)
+
+
+@pytest.mark.parametrize("model", ["mlp", None, DATA])
+def test_a_model_that_cannot_be_called(model):
+    with pytest.raises(TypeError, match=f"model must be callable, got {type(model).__name__}"):
+        ss.learned_symmetries(model, DATA, action=VECTORS)
+
+
+# A network left in training mode
+
+
+def mixed_mode_network() -> nn.Module:
+    """Batch norm and dropout in training mode, with one block frozen in eval mode."""
+
+    def build() -> nn.Module:
+        return nn.Sequential(
+            nn.Linear(6, 8),
+            nn.BatchNorm1d(8),
+            nn.SiLU(),
+            nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8)),
+            nn.Dropout(0.5),
+            nn.Linear(8, 2),
+        )
+
+    model = ss.training.seeded(build, 0)
+    model(DATA * 3 + 1)  # running statistics that are not the initial ones
+    model[3].eval()
+    return model
+
+
+def flags(model: nn.Module) -> list[bool]:
+    return [module.training for module in model.modules()]
+
+
+def test_a_network_in_training_mode_is_asked_in_eval_mode_and_put_back():
+    model = mixed_mode_network()
+    before, state = flags(model), {k: v.clone() for k, v in model.state_dict().items()}
+    assert True in before and False in before
+    found = ss.learned_symmetries(model, DATA, action=VECTORS)
+    assert flags(model) == before
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name]), name
+    assert all(weight.grad is None for weight in model.parameters())
+    expected = ss.learned_symmetries(model.eval(), DATA, action=VECTORS)
+    assert torch.equal(found.variance, expected.variance)
+    assert torch.equal(found.generators, expected.generators)
+
+
+class Breaks(nn.Module):
+    """A network that fails once it has been run a number of times."""
+
+    def __init__(self, inner: nn.Module, after: int):
+        super().__init__()
+        self.inner, self.left = inner, after
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("out of order")
+        return self.inner(inputs)
+
+
+@pytest.mark.parametrize("after", [0, 1, PROBE, PROBE + 2])
+def test_a_network_that_fails_is_put_back_too(after):
+    model = Breaks(mixed_mode_network(), after)
+    before, state = flags(model), {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(RuntimeError, match="out of order"):
+        ss.learned_symmetries(model, DATA, action=VECTORS, batch_size=8)
+    assert flags(model) == before
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_a_network_is_put_back_after_bad_data_in_a_later_batch():
+    model = mixed_mode_network()
+    before = flags(model)
+    with pytest.raises(ValueError, match="sample 33"):
+        ss.learned_symmetries(model, poisoned(33).split(10), action=VECTORS)
+    assert flags(model) == before
+
+
+def test_the_callers_data_and_gradient_mode_are_left_alone():
+    data = DATA.clone()
+    expected = ss.learned_symmetries(network(), data, action=VECTORS)
+    with torch.no_grad():
+        found = ss.learned_symmetries(network(), [data], action=VECTORS, seed=0)
+        assert not torch.is_grad_enabled()
+    assert not data.requires_grad and data.grad is None
+    assert torch.equal(data, DATA)
+    torch.testing.assert_close(found.variance, expected.variance)
+
+
+# Options
+
+
+@pytest.mark.parametrize("action", ["gl2", None, 5, ss.LinearAction], ids=str)
+def test_an_unknown_action(action):
+    refused(TypeError, "action must be an object like LinearAction(5)", repr(action), action=action)
+
+
+def test_an_action_that_lacks_members_names_them():
+    class Half:
+        basis = VECTORS.basis
+        check = VECTORS.check
+
+        def __repr__(self) -> str:
+            return "Half()"
+
+    refused(TypeError, "action must be an object like", "Half() has no rows, flow", action=Half())
+
+
+@pytest.mark.parametrize("backend", ["cuda", "", None, 3])
+def test_an_unknown_backend(backend):
+    says = "backend must be one of auto, reference, triton", f"got {backend!r}"
+    refused(ValueError, *says, backend=backend)
+
+
+def test_triton_is_refused_and_never_replaced():
+    says = "backend='triton' was asked for", "no Triton kernels", "'reference'"
+    refused(NotImplementedError, *says, backend="triton")
+    for action, data in ((VECTORS, DATA), (PLANE, IMAGES)):
+        with pytest.raises(NotImplementedError, match="backend='triton'"):
+            action.rows(data, data[:, None], backend="triton")
+
+
+@pytest.mark.parametrize("outputs", ["softmax", "", None, 0, ["all"]])
+def test_an_unknown_output_mode(outputs):
+    says = "outputs must be one of all, sum, or a callable", f"got {outputs!r}"
+    refused(ValueError, *says, outputs=outputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int64, "float64", None, float])
+def test_a_bad_dtype(dtype):
+    says = "dtype must be torch.float64 or torch.float32", f"got {dtype!r}"
+    refused(ValueError, *says, dtype=dtype)
+
+
+@pytest.mark.parametrize("batch_size", [1, 0, -8, 2.5, "512", None, True])
+def test_a_bad_batch_size(batch_size):
+    says = "batch_size must be an integer of at least 2", f"got {batch_size!r}"
+    refused(ValueError, *says, batch_size=batch_size)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"group": "so3"}, "group must be one of gl2, affine; got 'so3'"),
+        ({"group": None}, "group must be one of gl2, affine; got None"),
+        ({"differences": "backward"}, "differences must be one of central, forward; got"),
+        ({"origin": "corner"}, "origin must be one of center, paper; got 'corner'"),
+    ],
+)
+def test_unknown_options_of_the_plane_action(options, expected):
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        ss.PlaneAction(**options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((0,), "n must be a positive integer, got 0"),
+        ((-3,), "n must be a positive integer, got -3"),
+        ((2.5,), "n must be a positive integer, got 2.5"),
+        (("5",), "n must be a positive integer, got '5'"),
+        ((5, 0), "copies must be a positive integer, got 0"),
+        ((5, 1.0), "copies must be a positive integer, got 1.0"),
+    ],
+)
+def test_bad_sizes_of_the_linear_action(arguments, expected):
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        ss.LinearAction(*arguments)
+
+
+# The report
+
+
+@pytest.fixture(scope="module")
+def found() -> ss.Symmetries:
+    return ss.learned_symmetries(network(), DATA, action=VECTORS)
+
+
+@pytest.mark.parametrize("method", ["angles_to", "bias_to"])
+@pytest.mark.parametrize(
+    "basis", [ss.algebra.so(5), ss.algebra.so(3)[0], ss.algebra.affine(3)], ids=["5", "flat", "4"]
+)
+def test_an_algebra_whose_matrices_are_not_of_the_generators_shape(found, method, basis):
+    came = re.escape(str(tuple(basis.shape)))
+    with pytest.raises(ValueError, match=rf"basis .*\(3, 3\).* got {came}"):
+        getattr(found, method)(basis)
+
+
+def test_controls_of_an_iterator_that_is_used_up():
+    report = ss.learned_symmetries(network(), iter(DATA.split(10)), action=VECTORS)
+    with pytest.raises(RuntimeError, match=r"data was an iterator.*used up.*re-iterable"):
+        report.controls()
+    again = ss.learned_symmetries(network(), DATA.split(10), action=VECTORS)
+    assert set(again.controls()) == {"shuffled", "untrained"}
+
+
+def test_controls_of_a_report_from_a_merged_factor(found):
+    report = ss.Symmetries(found.factor.merge(found.factor), VECTORS)
+    torch.testing.assert_close(report.variance, found.variance)
+    with pytest.raises(RuntimeError, match=r"built from a factor.*no data"):
+        report.controls()
+
+
+class OwnWeights(nn.Module):
+    """A layer that torch cannot draw anew: a parameter and no ``reset_parameters``."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(random(6, 2))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.tanh(inputs @ self.weight)
+
+
+def test_controls_of_a_layer_that_cannot_be_reset_name_it_and_the_way_out():
+    report = ss.learned_symmetries(nn.Sequential(nn.SiLU(), OwnWeights()), DATA, action=VECTORS)
+    says = r"the layer 1 \(OwnWeights\) has weights and no reset_parameters.*controls\(untrained="
+    with pytest.raises(TypeError, match=says):
+        report.controls()
+    # The way out that the message names must be open.
+    controls = report.controls(untrained=network())
+    assert set(controls) == {"shuffled", "untrained"}
+
+
+def test_controls_refuse_another_bad_network(found):
+    with pytest.raises(ValueError, match="does not depend on its input"):
+        found.controls(broken=lambda x: torch.ones(len(x), 2))
+
+
+# Stored networks
+
+
+@pytest.fixture
+def stored(tmp_path) -> Path:
+    path = tmp_path / "network.safetensors"
+    ss.models.save(network(), path)
+    return path
+
+
+def test_weights_that_are_not_there(tmp_path):
+    path = tmp_path / "none.safetensors"
+    with pytest.raises(FileNotFoundError, match=f"no weights at {re.escape(str(path))}"):
+        ss.models.load(path)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -100, -1])
+def test_weights_that_are_truncated(stored, kept):
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[:kept])
+    assert 0 <= stored.stat().st_size < len(whole)
+    says = f"{re.escape(str(stored))} is damaged or no safetensors file"
+    with pytest.raises(ValueError, match=says) as caught:
+        ss.models.load(stored)
+    assert caught.type is ValueError
+
+
+def test_weights_in_another_format(stored):
+    torch.save(network().state_dict(), stored)
+    with pytest.raises(ValueError, match="is damaged or no safetensors file"):
+        ss.models.load(stored)
+
+
+def described(widths: object = (6, 8, 2), **more: object) -> dict[str, str]:
+    return {"mlp": json.dumps({"widths": widths, "activation": "swish", "bias": False} | more)}
+
+
+FOREIGN = {
+    "no description": None,
+    "another description": {"format": "pt"},
+    "a description of something else": {"mlp": json.dumps({"depth": 3})},
+    "a number": {"mlp": "3"},
+    "no JSON": {"mlp": "{"},
+    "other widths": described((6, 9, 2)),
+    "widths of another type": described(None),
+    "more than is known": described(dropout=0.5),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_safetensors_of_another_network(stored, name):
+    save_file(network().state_dict(), stored, metadata=FOREIGN[name])
+    says = f"{re.escape(str(stored))} does not hold an MLP saved by symscope.models.save"
+    with pytest.raises(ValueError, match=says) as caught:
+        ss.models.load(stored)
+    assert caught.type is ValueError
+
+
+def test_a_description_with_other_weights(stored):
+    save_file({"weight": torch.ones(3)}, stored, metadata=described())
+    with pytest.raises(ValueError, match="does not hold an MLP saved by symscope.models.save"):
+        ss.models.load(stored)
+
+
+# Training
+
+
+def splits(targets: Callable[[Tensor], Tensor], size: int = 12) -> Splits:
+    parts = [random(size, 6, seed=seed) for seed in range(3)]
+    return Splits("bad", *(Split(inputs, targets(inputs)) for inputs in parts))
+
+
+def first_two(inputs: Tensor) -> Tensor:
+    return inputs[:, :2].clone()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"schedule": "linear"}, "schedule must be one of constant, cosine; got 'linear'"),
+        ({"schedule": None}, "schedule must be one of constant, cosine; got None"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"epochs": -2}, "epochs must be at least 1, got -2"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": -1}, "batch_size must be at least 1, got -1"),
+    ],
+)
+def test_fit_refuses_bad_options_before_it_runs_the_network(options, expected):
+    model = network()
+    before = [weight.clone() for weight in model.parameters()]
+    runs = []
+    model.register_forward_hook(lambda *_: runs.append(1))
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        ss.training.fit(model, splits(first_two), **{"epochs": 1} | options)
+    assert not runs
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_diverges_stops_the_training_in_its_epoch(value):
+    calls = []
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        calls.append(len(outputs))
+        broken = sum(calls) > 2 * 24  # train and validation, twelve samples each: the third epoch
+        return (outputs - targets).square().mean() * (value if broken else 1.0)
+
+    says = r"training loss is not finite in epoch 3.*lower lr \(0\.02\)"
+    with pytest.raises(ValueError, match=says):
+        ss.training.fit(network(), splits(first_two), loss=loss, epochs=9, lr=0.02)
+    assert sum(calls) == 2 * 24 + 12
+
+
+def test_a_learning_rate_that_is_far_too_high():
+    with pytest.raises(ValueError, match=r"not finite in epoch \d+: lower lr"):
+        ss.training.fit(network(), splits(first_two), epochs=20, lr=1e18)
+
+
+def test_validation_data_that_are_not_finite_are_no_choice_of_the_first_epoch():
+    data = splits(first_two)
+    data.validation.inputs[3, 2] = float("nan")
+    with pytest.raises(ValueError, match=r"validation loss is not finite in epoch 1"):
+        ss.training.fit(network(), data, epochs=3)

@@ -1,0 +1,135 @@
+"""Functions whose symmetry algebra is known exactly: right dimension, right algebra, no others."""
+
+import pytest
+import torch
+
+import symscope as ss
+from symscope import algebra
+
+
+def radius(x):
+    return x.norm(dim=-1)
+
+
+def angle(x):
+    a, b = x.unflatten(1, (2, -1)).unbind(1)
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+
+
+def o5(x):
+    a, b = x[:, :5], x[:, 5:]
+    cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    return a.norm(dim=1).sin() - b.norm(dim=1) ** 3 / 2 + cosine
+
+
+def minkowski(x):
+    return (-(x[:, 0] ** 2) + (x[:, 1:] ** 2).sum(1)).div(4).sin()
+
+
+def area(x):
+    return (x[:, 0] * x[:, 3] - x[:, 1] * x[:, 2]).sin()
+
+
+def symplectic(x):
+    a, b = x[:, :4], x[:, 4:]
+    return ((a[:, :2] * b[:, 2:]).sum(1) - (a[:, 2:] * b[:, :2]).sum(1)).div(3).sin()
+
+
+def direction(x):
+    return x / x.norm(dim=1, keepdim=True)
+
+
+def generic(x):
+    # Many outputs in random directions treat all directions alike. Small weights, since a
+    # saturated tanh is nearly invariant under scaling.
+    weights = torch.randn(x.shape[1], 64, generator=torch.Generator().manual_seed(1))
+    return torch.tanh(0.3 * x @ weights.to(x))
+
+
+# name: function, n, copies, algebra
+KNOWN = {
+    "so(2)": (radius, 2, 1, algebra.so(2)),
+    "so(3)": (radius, 3, 1, algebra.so(3)),
+    "so(5)": (o5, 5, 2, algebra.so(5)),
+    "so(1,3)": (minkowski, 4, 1, algebra.so(1, 3)),
+    "sl(2)": (area, 2, 2, algebra.sl(2)),
+    "sp(4)": (symplectic, 4, 2, algebra.sp(4)),
+    "scaling": (direction, 3, 1, algebra.scaling(3)),
+    "gl(1)xso(3)": (angle, 3, 2, algebra.direct_sum(algebra.scaling(3), algebra.so(3))),
+}
+
+
+def ask(function, n, copies, dtype, turn=None):
+    data = torch.randn(1500, copies * n, generator=torch.Generator().manual_seed(0)).to(dtype)
+    if turn is not None:  # the same function in another basis of R^n: f'(x) = f(turn^-1 x)
+        data = (data.reshape(-1, copies, n) @ turn.T).reshape(data.shape)
+        back = torch.linalg.inv(turn).T
+
+        def moved(x):
+            return function((x.reshape(-1, copies, n) @ back).reshape(x.shape))
+
+        return ss.learned_symmetries(moved, data, action=ss.LinearAction(n, copies=copies))
+    return ss.learned_symmetries(function, data, action=ss.LinearAction(n, copies=copies))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_algebra_is_found(name, dtype):
+    function, n, copies, basis = KNOWN[name]
+    found = ask(function, n, copies, dtype)
+    assert found.count == len(basis)
+    assert float(found.angles_to(basis).max()) < 0.1
+    assert found.closure() < 1e-3
+    assert float(found.bias_to(basis)[: found.count].max()) < 1e-3
+    floor = {torch.float32: 1e-10, torch.float64: 1e-26}[dtype]
+    assert float(found.relative_variance[found.count - 1]) < floor
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(("n", "copies"), [(3, 1), (2, 2), (5, 2)])
+def test_a_function_without_symmetry_has_none(n, copies, dtype):
+    assert ask(generic, n, copies, dtype).count == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_what_no_pairing_changes_is_shown_but_not_counted(dtype):
+    # The third coordinate is ignored: three directions of zero variance, in the control too.
+    found = ask(lambda x: generic(x[:, :2]), 3, 1, dtype)
+    assert int((found.relative_variance < 1e-9).sum()) == 3
+    assert int((found.shuffled.relative_variance < 1e-9).sum()) == 3
+    assert found.count == 0
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_change_of_basis_conjugates_the_algebra(name):
+    function, n, copies, basis = KNOWN[name]
+    turn = torch.eye(n, dtype=torch.float64) + 0.3 * torch.randn(
+        n, n, generator=torch.Generator().manual_seed(n), dtype=torch.float64
+    )
+    found = ask(function, n, copies, torch.float64, turn)
+    conjugate = turn @ basis @ torch.linalg.inv(turn)
+    assert found.count == len(basis)
+    assert float(found.angles_to(conjugate).max()) < 0.1
+
+
+def test_rotation_invariant_images_are_found_on_the_plane():
+    # Moments of the picture about its centre that a rotation leaves alone, and one it does not.
+    action = ss.PlaneAction("gl2")
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(400, 31, 31, generator=generator, dtype=torch.float64)
+    images = torch.nn.functional.avg_pool2d(images[:, None], 9, 1, 4)[:, 0]
+    x, y = action.coordinates(images)
+    square = x[None] ** 2 + y[:, None] ** 2
+    window = torch.exp(-square / 0.1)
+
+    def invariant(pictures):
+        moments = [(pictures * window * square**k).sum((1, 2)) for k in range(4)]
+        return torch.stack(moments, 1)
+
+    def variant(pictures):
+        return (pictures * window * x[None] * y[:, None]).sum((1, 2))
+
+    found = ss.learned_symmetries(invariant, images, action=action)
+    assert float(found.bias_to(algebra.so(2))[0]) < 0.05 and float(found.gaps[0]) > 100
+    other = ss.learned_symmetries(variant, images, action=action)
+    assert float(other.bias_to(algebra.so(2))[0]) > 0.3

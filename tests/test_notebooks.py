@@ -1,0 +1,104 @@
+"""The committed notebooks: the sources with their quick outputs, and the paper-scale record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+import build
+from symscope import ledger
+
+ROOT = build.ROOT
+NAMES = build.notebook_names(ROOT)
+SOURCES = [ROOT / "notebooks" / f"{name}.ipynb" for name in NAMES]
+RECORD = sorted((ROOT / build.RESULTS["paper"]).glob("*.ipynb"))
+LEAST_CHECKED_CELLS = 3
+NEEDS_RECORD = pytest.mark.skipif(not RECORD, reason="no paper-scale record: `make paper`")
+
+
+def shown(path: Path) -> str:
+    """A notebook's path in the repository, as a test's name."""
+    return str(path.relative_to(ROOT))
+
+
+def outputs_of(notebook: NotebookNode) -> list[NotebookNode]:
+    """All outputs in order."""
+    return [output for cell in build.code_cells(notebook) for output in cell.outputs]
+
+
+def test_there_are_notebooks() -> None:
+    assert NAMES
+
+
+@NEEDS_RECORD
+def test_the_record_holds_every_notebook_and_no_other() -> None:
+    assert [path.stem for path in RECORD] == NAMES, "run `make paper`"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_cover_the_paper_scale(name: str) -> None:
+    source = build.read_notebook(ROOT / "notebooks" / f"{name}.ipynb")
+    declared = build.declared_parameters(source)
+    values = build.paper_parameters(ROOT, name, source)
+    assert set(values) <= set(declared)
+    assert values["scale"] == "paper"
+
+
+@pytest.mark.parametrize("path", SOURCES + RECORD, ids=shown)
+def test_a_notebook_is_whole_and_clean(path: Path) -> None:
+    notebook = build.read_notebook(path)
+    nbformat.validate(notebook)
+    counts = [cell.execution_count for cell in build.code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1)), "run `make notebooks`"
+    assert any("assert " in cell.source for cell in build.code_cells(notebook))
+    for output in outputs_of(notebook):
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr", output.text
+    metadata = {key: value for key, value in notebook.metadata.items() if key != "symscope"}
+    assert metadata == build.NOTEBOOK_METADATA, "run `make notebooks`"
+    stray = [
+        set(cell.metadata) & {"papermill", "execution", "lines_to_next_cell"}
+        for cell in notebook.cells
+    ]
+    assert not any(stray)
+    assert build.machine_paths(notebook) == []
+
+
+@pytest.mark.parametrize("path", SOURCES + RECORD, ids=shown)
+def test_enough_cells_are_held_to_their_output(path: Path) -> None:
+    checked = [
+        cell
+        for cell in build.code_cells(build.read_notebook(path))
+        if "nbval-check-output" in cell.metadata.get("tags", [])
+    ]
+    assert len(checked) >= LEAST_CHECKED_CELLS
+    assert all(cell.outputs for cell in checked), "nbval would compare nothing"
+
+
+@pytest.mark.parametrize("path", SOURCES + RECORD, ids=shown)
+def test_outputs_say_their_scale(path: Path) -> None:
+    scale = "paper" if path in RECORD else "quick"
+    told = build.read_notebook(path).metadata.get("symscope", {})
+    assert told.get("scale") == scale, "run `make notebooks`"
+    assert {claim.scale for claim in ledger.read(path)} <= {scale}
+
+
+@NEEDS_RECORD
+def test_the_record_is_up_to_date() -> None:
+    for path in RECORD:
+        prepared = build.prepared_notebook(ROOT, "paper", path.stem)
+        record = build.read_notebook(path)
+        key = record.metadata.symscope.key
+        assert key == build.run_key(ROOT, prepared), f"{path.stem} is stale: run `make paper`"
+        prose = [cell.source for cell in record.cells if cell.cell_type == "markdown"]
+        wanted = [cell.source for cell in prepared.cells if cell.cell_type == "markdown"]
+        assert prose == wanted, f"{path.stem} has old prose: run `make paper`, which runs nothing"
+
+
+@NEEDS_RECORD
+def test_the_readme_follows_from_the_record() -> None:
+    written = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert written == build.readme_text(ROOT), "run `python book/build.py readme`"
