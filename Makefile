@@ -8,6 +8,8 @@ SHELL := bash
 
 python := .venv/bin/python
 ready := .venv/ready
+# As in book/build.py, which says why.
+kernel_environment := OMP_WAIT_POLICY=PASSIVE PYTHONHASHSEED=0 PYTHONWARNINGS=default TQDM_DISABLE=1
 
 .PHONY: help book test lint notebooks paper render lab clean
 
@@ -20,7 +22,7 @@ book: $(ready) ## run what changed at quick scale and render the book
 	@$(python) book/build.py render --scale quick
 
 test: lint ## check everything: style, units, notebooks, the book in a browser
-	@PYTHONHASHSEED=0 TQDM_DISABLE=1 $(python) -m pytest --nbval-lax --nbval-current-env \
+	@$(kernel_environment) $(python) -m pytest --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout 600 tests notebooks
 
 lint: $(ready) ## check the style of code and notebooks

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import base64
 import hashlib
+import html
 import json
 import os
 import platform
@@ -35,22 +37,26 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = {"quick": "_build/quick", "paper": "book/record"}
 CELL_TIMEOUT = {"quick": 600, "paper": 3 * 3600}  # seconds
 SCALE_NOTES = {
-    "quick": "This book shows the **quick scale**: small data and few seeds, minutes on two cores. "
-    "`make paper` computes the paper scale.",
-    "paper": "This book shows the **paper scale**: the committed record of the full runs.",
+    "quick": "At **quick scale**: small data, few seeds; `make paper` computes the paper scale.",
+    "paper": "At **paper scale**: the committed record of the full runs.",
 }
+PICTURE = "book/_static/finding.png"  # of the README
+PICTURE_TAG = "readme-picture"
 NOTEBOOK_METADATA = {  # the same whoever saved the notebook, and from what
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     "language_info": {"name": "python"},
 }
 KERNEL_ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # else threads spin: ten times slower beside another program
     "PYTHONHASHSEED": "0",
     "PYTHONWARNINGS": "default",
     "TQDM_DISABLE": "1",  # a bar's speed is different in every run
 }
 
 MARKER = re.compile(
-    r"(<!-- (ledger:short|ledger:full|runs|scale) -->).*?(<!-- /(?:ledger|runs|scale) -->)", re.S
+    r"(<!-- (ledger:short|ledger:full|runs|scale|picture) -->).*?"
+    r"(<!-- /(?:ledger|runs|scale|picture) -->)",
+    re.S,
 )
 # A path of somebody's machine. Not the end of a web address, nor a stretch of base64.
 MACHINE_PATH = re.compile(
@@ -155,7 +161,8 @@ def run_key(root: Path, notebook: NotebookNode) -> str:
     """
     cells = [[cell.source, cell.metadata.get("tags", [])] for cell in code_cells(notebook)]
     digest = hashlib.sha256(json.dumps(cells).encode())
-    files = [*(root / "src/symscope").rglob("*.py"), *(root / "data").rglob("*")]
+    data = [path for path in (root / "data").rglob("*") if path.suffix not in (".md", ".py")]
+    files = [*(root / "src/symscope").rglob("*.py"), *data]
     for path in sorted([*files, root / "constraints.txt"]):
         if path.is_file():
             content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -198,7 +205,7 @@ def failing_cell(path: Path) -> str:
     started = [
         cell
         for cell in code_cells(read_notebook(path))
-        if cell.metadata.get("papermill", {}).get("status") != "pending"
+        if cell.metadata.get("papermill", {}).get("start_time")
     ]
     return f"code cell {len(started)} ({started[-1].source.strip().splitlines()[0]!r})"
 
@@ -303,17 +310,18 @@ def results_of(root: Path, folder: str) -> dict[str, Path]:
     return paths
 
 
-def runs_table(paths: dict[str, Path]) -> str:
-    """When and with what each notebook ran, as a Markdown table."""
-    lines = ["| notebook | scale | seconds | Python | torch |", "|---|---|--:|---|---|"]
+def runs_table(root: Path, scale: str, paths: dict[str, Path]) -> str:
+    """How long and with what each notebook ran, as a Markdown table."""
+    lines = ["| notebook | scale | seconds | Python | torch | code |", "|---|---|--:|---|---|---|"]
     for name, path in paths.items():
         ran = read_notebook(path).metadata.get("symscope", {})
         values = [str(ran.get(key, "-")) for key in ("scale", "seconds", "python", "torch")]
-        lines.append(f"| {' | '.join([name, *values])} |")
+        same = ran.get("key") == run_key(root, prepared_notebook(root, scale, name))
+        lines.append(f"| {' | '.join([name, *values, 'this' if same else 'earlier'])} |")
     return "\n".join(lines)
 
 
-def generated_texts(scale: str, paths: dict[str, Path]) -> dict[str, str]:
+def generated_texts(root: Path, scale: str, paths: dict[str, Path]) -> dict[str, str]:
     """What goes between each kind of marker."""
     from symscope import ledger  # imported here: torch takes seconds to load
 
@@ -321,17 +329,20 @@ def generated_texts(scale: str, paths: dict[str, Path]) -> dict[str, str]:
     return {
         "ledger:short": ledger.markdown(claims, short=True),
         "ledger:full": ledger.markdown(claims, short=False),
-        "runs": runs_table(paths),
+        "runs": runs_table(root, scale, paths),
         "scale": SCALE_NOTES[scale],
     }
 
 
 def fill_markers(text: str, generated: dict[str, str], where: str) -> str:
     """Replaces the text between each pair of markers; nobody types a verdict."""
-    filled, pairs = MARKER.subn(
-        lambda found: f"{found[1]}\n\n{generated[found[2]].strip()}\n\n{found[3]}", text
-    )
-    if pairs != len(re.findall(r"<!-- (?:ledger|runs|scale)\b", text)):
+
+    def replaced(found: re.Match[str]) -> str:
+        gap = "" if found[2] == "scale" else "\n\n"  # a sentence, the others are tables
+        return f"{found[1]}{gap}{generated[found[2]].strip()}{gap}{found[3]}"
+
+    filled, pairs = MARKER.subn(replaced, text)
+    if pairs != len(re.findall(r"<!-- (?:ledger|runs|scale|picture)\b", text)):
         raise BuildError(f"{where}: a marker is misspelt or not closed, as in `<!-- /ledger -->`")
     return filled
 
@@ -350,7 +361,7 @@ def stage(root: Path, scale: str, folder: str) -> Path:
     front = target / "book" / "index.md"
     if "<!-- scale -->" not in front.read_text(encoding="utf-8"):
         raise BuildError("book/index.md must say the scale: `<!-- scale --><!-- /scale -->`")
-    generated = generated_texts(scale, paths)
+    generated = generated_texts(root, scale, paths)
     for page in target.rglob("*.md"):
         text = page.read_text(encoding="utf-8")
         where = str(page.relative_to(target))
@@ -358,7 +369,7 @@ def stage(root: Path, scale: str, folder: str) -> Path:
     return target
 
 
-def render(root: Path, scale: str, folder: str, html: Path) -> None:
+def render(root: Path, scale: str, folder: str, site: Path) -> None:
     """The executed notebooks in a folder and the pages as a book; a failure leaves the last one."""
     staged = stage(root, scale, folder)
     print(f"rendering the book at {scale} scale", flush=True)
@@ -373,16 +384,31 @@ def render(root: Path, scale: str, folder: str, html: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise BuildError(f"the book does not render:\n{done.stderr or done.stdout}")
-    shutil.rmtree(html, ignore_errors=True)
-    (beside / "_build" / "html").replace(html)
+    shutil.rmtree(site, ignore_errors=True)
+    (beside / "_build" / "html").replace(site)
 
 
 # --- Files that follow from others ----------------------------------------------------------------
 
 
+def readme_picture(root: Path) -> tuple[str, bytes]:
+    """Alt text and PNG of the record's figure whose cell is tagged `readme-picture`."""
+    for path in results_of(root, RESULTS["paper"]).values():
+        for cell in code_cells(read_notebook(path)):
+            if PICTURE_TAG in cell.metadata.get("tags", []):
+                found = re.search(
+                    r'<img src="data:image/png;base64,([^"]*)" alt="([^"]*)"',
+                    cell.outputs[0].data["text/html"],
+                )
+                if found:
+                    return html.unescape(found[2]), base64.b64decode(found[1])
+    raise BuildError(f"no notebook of the record shows a figure in a cell tagged `{PICTURE_TAG}`")
+
+
 def readme_text(root: Path) -> str:
-    """The README with its tables taken from the paper-scale record."""
-    generated = generated_texts("paper", results_of(root, RESULTS["paper"]))
+    """The README with its tables and its picture taken from the paper-scale record."""
+    generated = generated_texts(root, "paper", results_of(root, RESULTS["paper"]))
+    generated["picture"] = f"![{readme_picture(root)[0]}]({PICTURE})"
     text = (root / "README.md").read_text(encoding="utf-8")
     return fill_markers(text, generated, "README.md")
 
@@ -433,7 +459,7 @@ def main(arguments: list[str] | None = None) -> int:
         "render": "render the book from executed notebooks",
         "notebooks": "write quick-scale outputs into the source notebooks",
         "environment": "write environment.yml",
-        "readme": "write the README's tables",
+        "readme": "write the README's tables and its picture",
     }.items():
         command = commands.add_parser(name, help=does)
         if name in ("run", "render"):
@@ -446,15 +472,16 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.command == "run":
             run(ROOT, chosen.scale, chosen.names, chosen.force)
         elif chosen.command == "render":
-            html = ROOT / "_build" / "html"
-            render(ROOT, chosen.scale, RESULTS[chosen.scale], html)
-            print(f"the book is in {html.relative_to(ROOT) / 'index.html'}")
+            site = ROOT / "_build" / "html"
+            render(ROOT, chosen.scale, RESULTS[chosen.scale], site)
+            print(f"the book is in {site.relative_to(ROOT) / 'index.html'}")
         elif chosen.command == "notebooks":
             update_sources(ROOT)
         elif chosen.command == "environment":
             (ROOT / "environment.yml").write_text(environment_text(ROOT), encoding="utf-8")
         else:
             (ROOT / "README.md").write_text(readme_text(ROOT), encoding="utf-8")
+            (ROOT / PICTURE).write_bytes(readme_picture(ROOT)[1])
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

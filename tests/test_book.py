@@ -210,9 +210,8 @@ def test_notebooks_can_be_downloaded_and_launched(
         assert (build.ROOT / source).is_file()
         assert f"{server.url}_sources/{source}" in links
         nbformat.validate(build.read_notebook(book / "_sources" / source))
-        binder, colab = launch["binderhub_url"], launch["colab_url"]
+        binder = launch["binderhub_url"]
         assert f"{binder}/v2/gh/{repository}/{branch}?urlpath=lab/tree/{source}" in links
-        assert f"{colab}/github/{repository}/blob/{branch}/{source}" in links
 
 
 BROKEN = {

@@ -116,7 +116,7 @@ def test_a_failing_cell_leaves_the_old_result_and_the_other_notebooks(house: Pat
     result(house, ONE).parent.mkdir(parents=True)
     result(house, ONE).write_text(build.nbformat.writes(new_notebook(metadata={"old": old})))
     before = result(house, ONE).read_bytes()
-    write_source(house, ONE, "seeds = 0", "print('half')\nseeds / 0")
+    write_source(house, ONE, "seeds = 0", "print('half')\nseeds / 0", "seeds")
     with pytest.raises(build.BuildError) as failure:
         build.run(house, "quick")
     said = str(failure.value)
@@ -134,7 +134,7 @@ def test_a_cell_out_of_time_and_a_dead_kernel_are_failures(
     house: Path, monkeypatch: pytest.MonkeyPatch, code: str, reason: str
 ) -> None:
     monkeypatch.setitem(build.CELL_TIMEOUT, "quick", 1)
-    write_source(house, ONE, code)
+    write_source(house, ONE, code, "'never reached'")
     with pytest.raises(build.BuildError, match=rf"{ONE}, code cell 2 .*{reason}"):
         build.run(house, "quick", [ONE])
     assert not result(house, ONE).exists()
@@ -280,13 +280,17 @@ def test_a_missing_record_is_an_error(house: Path, ran: list[str]) -> None:
 
 
 def record_claim(house: Path) -> None:
-    """Lays a measured claim into the first notebook's record."""
+    """Lays a measured claim, and the README's figure, into the first notebook's record."""
     claim = ledger.Claim("gap", "moskalev2022liegg", "There is a gap.", "the gap", "> 100")
     claim.measure([250.0], scale="paper")
     bundle = ledger.Ledger(claim)._repr_mimebundle_()
     path = result(house, ONE, "paper")
     notebook = build.read_notebook(path)
-    build.code_cells(notebook)[-1].outputs = [new_output("display_data", data=bundle)]
+    first, last = build.code_cells(notebook)[0], build.code_cells(notebook)[-1]
+    last.outputs = [new_output("display_data", data=bundle)]
+    first.metadata.tags.append(build.PICTURE_TAG)
+    figure = '<img src="data:image/png;base64,aGk=" alt="a &lt; b">'
+    first.outputs = [new_output("display_data", data={"text/html": figure})]
     build.write_notebook(notebook, path)
 
 
@@ -300,7 +304,7 @@ def test_markers_are_filled_from_the_record(house: Path, ran: list[str]) -> None
     page = (staged / "book/ledger.md").read_text()
     assert "There is a gap." in page
     assert "reproduced" in page
-    assert f"| {ONE} | paper | 1.0 | 3.11.7 | 2.13.0 |" in page
+    assert f"| {TWO} | paper | 1.0 | 3.11.7 | 2.13.0 | this |" in page
     assert "\nbetween\n" in page
     assert "old" not in page
     assert "**paper scale**" in (staged / "book/index.md").read_text()
@@ -312,10 +316,20 @@ def test_the_readme_is_filled_again_and_again(house: Path, ran: list[str]) -> No
     build.run(house, "paper")
     record_claim(house)
     readme = house / "README.md"
-    readme.write_text("# small\n\n<!-- ledger:short --><!-- /ledger -->\n\nend\n")
+    readme.write_text(
+        "# small\n\n<!-- picture --><!-- /picture -->\n\n<!-- ledger:short --><!-- /ledger -->\n"
+    )
     readme.write_text(build.readme_text(house))
-    assert "There is a gap." in readme.read_text()
+    assert "1 reproduced" in readme.read_text()
+    assert f"![a < b]({build.PICTURE})" in readme.read_text()
+    assert build.readme_picture(house)[1] == b"hi"
     assert build.readme_text(house) == readme.read_text()
+
+
+def test_a_record_without_the_readmes_picture_is_an_error(house: Path, ran: list[str]) -> None:
+    build.run(house, "paper")
+    with pytest.raises(build.BuildError, match=f"a cell tagged `{build.PICTURE_TAG}`"):
+        build.readme_picture(house)
 
 
 @pytest.mark.parametrize("text", ["<!-- runs -->", "<!-- ledger:long --><!-- /ledger -->"])

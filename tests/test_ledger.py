@@ -174,7 +174,7 @@ def test_before_measuring_a_ledger_shows_what_was_stated_and_stores_nothing():
     assert bundle["text/plain"] == "gap: > 3\nangle: < 2"
     head, first, second = table(bundle["text/html"])
     assert head == ["Claim", "Measured by", "Every seed must be", "Controls must be"]
-    assert first == ["The gap is wide.", "gap behind k", "> 3 times", "< 2.5"]
+    assert first == ["The gap is wide.", "gap behind k", "> 3 times", "< 2.5 times"]
     assert second[2:] == ["< 2", ""]
 
 
@@ -269,23 +269,30 @@ class Cells(HTMLParser):
         super().__init__()
         self.rows: list[list[str]] = []
         self.tags: set[str] = set()
+        self.inside = False
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
+        self.inside = self.inside or tag == "table"
+        if tag == "br":
+            self.rows[-1][-1] += "\n"
         if tag == "tr":
             self.rows.append([])
         elif tag in ("td", "th"):
             self.rows[-1].append("")
 
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag != "table"
+
     def handle_data(self, data):
-        if self.rows and self.rows[-1]:
+        if self.inside and self.rows and self.rows[-1]:
             self.rows[-1][-1] += data
 
 
 def table(html: str) -> list[list[str]]:
     cells = Cells()
     cells.feed(html)
-    assert cells.tags == {"table", "thead", "tbody", "tr", "th", "td"}
+    assert cells.tags - {"br", "p"} == {"table", "thead", "tbody", "tr", "th", "td"}
     return cells.rows
 
 
@@ -304,12 +311,12 @@ def test_html_escapes_what_is_markup():
 
 def test_markdown_escapes_what_would_break_its_table():
     lines = ledger.markdown([nasty()]).split("\n")
-    assert len(lines) == 3  # a line break in a cell would add one
+    assert len(lines) == 5 and lines[3] == ""  # a line break in a cell would add one
     assert lines[1] == "|" + " --- |" * 6
     for line in (lines[0], lines[2]):
         assert len(line.replace("\\|", "").strip("|").split("|")) == 6
-    assert "<" not in lines[2]
-    assert "a &lt;b>\\|bold\\|&lt;/b>" in lines[2] and "\\|x\\| &lt; y" in lines[2]
+    assert "<" not in lines[2].replace("<br>", "")
+    assert "a &lt;b>\\|bold\\|&lt;/b>" in lines[2] and "\\|x\\| &lt;<br>y" in lines[2]
 
 
 def test_a_measured_row_tells_everything():
@@ -322,12 +329,14 @@ def test_a_measured_row_tells_everything():
         "The gap is wide.",
         "gap behind k",
         "> 3 times",
-        "5 [4, 9]; the authors print 0.0633",
-        "untrained 1.25 [1, 1.50]; shuffled 1.25 (must be <= 2)",
-        "reproduced (paper scale, 3 seeds)",
+        "5 [4, 9]\nthe authors print 0.0633",
+        "untrained 1.25 [1, 1.50]\nshuffled 1.25\nmust be \u2264 2",
+        "reproduced",
     ]
-    line = ledger.markdown([stated]).split("\n")[2]
-    assert line == "| " + " | ".join(row).replace("<", "&lt;") + " |"
+    lines = ledger.markdown([stated]).split("\n")
+    assert lines[2] == "| " + " | ".join(row).replace("<", "&lt;").replace("\n", "<br>") + " |"
+    legend = "Found: median and, in brackets, range over 3 seeds, at paper scale."
+    assert lines[4] == legend and legend in ledger.html([stated])
 
 
 def test_a_value_that_was_not_printed_is_not_mentioned():
@@ -342,12 +351,14 @@ def test_the_short_table_counts_all_claims_and_shows_the_headlines():
     assert lines == [
         "Of 3 claims: 1 reproduced, 1 not reproduced, 1 not testable here.",
         "",
-        "| Claim | Criterion | Value over seeds | Verdict |",
+        "| Claim | Must be | Found | Verdict |",
         "| --- | --- | --- | --- |",
-        "| The gap is wide. | > 3 | 4.50 [4, 5] | reproduced (quick scale, 2 seeds) |",
+        "| The gap is wide. | > 3 | 4.50 [4, 5] | reproduced |",
+        "",
+        "Found: median and, in brackets, range over 0 to 2 seeds, at quick scale.",
     ]
     # The whole table shows every claim, headline or not.
-    assert len(ledger.markdown([headline, *others]).split("\n")) == 2 + 3
+    assert len(ledger.markdown([headline, *others]).split("\n")) == 2 + 3 + 2
 
 
 def test_the_tally_counts_each_verdict_in_one_order():
@@ -378,11 +389,11 @@ def test_the_tally_counts_each_verdict_in_one_order():
         (123.456, "123"),
         (1234.56, "1,235"),
         (0.001, "0.00100"),
-        (0.000805, "8.1e-4"),
-        (1.23e-12, "1.2e-12"),
-        (123456.7, "1.2e5"),
-        (1e9, "1.0e9"),
-        (-2.5e-7, "-2.5e-7"),
+        (0.000805, "8.05e-4"),
+        (1.23e-12, "1.23e-12"),
+        (123456.7, "1.23e5"),
+        (1e9, "1.00e9"),
+        (-2.5e-7, "-2.50e-7"),
         (math.inf, "inf"),
         (-math.inf, "-inf"),
         (NAN, "nan"),

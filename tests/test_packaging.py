@@ -64,9 +64,10 @@ def test_every_dependency_is_pinned_within_its_range(requirement: Requirement) -
     assert requirement.specifier.contains(pin)
 
 
-def test_constraints_are_sorted_exact_pins_of_plain_names() -> None:
+def test_constraints_are_exact_pins_of_plain_names() -> None:
     names = list(pins())
-    assert names == sorted({canonicalize_name(name) for name in names})
+    assert len(names) == len(set(names))
+    assert names == [canonicalize_name(name) for name in names]
     assert all(re.fullmatch(r"[\w.]+", version) for version in pins().values())
 
 
@@ -110,6 +111,12 @@ def test_one_oldest_python() -> None:
     assert f"sys.version_info < ({oldest.replace('.', ', ')})" in makefile
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert config["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+
+
+def test_nbval_runs_kernels_as_the_builder_does() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    set_there = re.search(r"^kernel_environment := (.*)$", makefile, re.M)[1].split()
+    assert dict(pair.split("=") for pair in set_there) == build.KERNEL_ENVIRONMENT
 
 
 def test_make_lists_every_command() -> None:

@@ -44,10 +44,10 @@ class Stream:
                 f"batch_size must be an integer of at least 2, got {self.batch_size!r}"
             )
         if isinstance(self.data, Tensor):
-            self.total = len(self.data) if self.data.ndim else 0
+            self.action.check(self.data)
+            self.total = len(self.data)
             if not self.total:
                 raise ValueError("data is empty: at least one sample is needed")
-            self.action.check(self.data)
             for start in range(0, self.total, self.batch_size):
                 _check_values(self.data[start : start + self.batch_size], start)
         elif isinstance(self.data, (str, bytes, dict)) or not isinstance(self.data, Iterable):
@@ -66,8 +66,8 @@ class Stream:
         for batch in self.data:
             inputs = batch[0] if isinstance(batch, (tuple, list)) and len(batch) else batch
             if not isinstance(inputs, Tensor):
-                raise TypeError(_not_data(batch))
-            if not inputs.ndim or not len(inputs):
+                raise TypeError(_not_data(inputs))
+            if inputs.ndim and not len(inputs):
                 continue
             self.action.check(inputs)
             _check_values(inputs, start)

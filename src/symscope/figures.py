@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from .symmetries import Symmetries
 
+# Ten groups have a colour each; the markers tell apart what printing in grey does not.
 COLORS = seaborn.color_palette("colorblind").as_hex()
-MARKERS = "osD^vPX"
+MARKERS = "osD^vPX<>*"
 DIVERGING = "RdBu_r"
 INK = "#222222"
 RC = {
@@ -44,11 +46,17 @@ class Shown:
     """A picture in a notebook: the image with its alt text, and under it the caption.
 
     It is HTML with the image inside, so that the text travels with the picture into the book,
-    a downloaded notebook and a screen reader alike.
+    a downloaded notebook and a screen reader alike. The caption ends with the scale.
+
+    Raises:
+        ValueError: if the caption or the alt text is empty.
     """
 
-    def __init__(self, image: bytes, kind: str, caption: str, alt: str, width: int):
-        self.image, self.kind, self.caption, self.alt, self.width = image, kind, caption, alt, width
+    def __init__(self, image: bytes, kind: str, caption: str, alt: str, scale: str, width: int):
+        if not caption.strip() or not alt.strip():
+            raise ValueError("a figure needs a caption and an alt text")
+        self.image, self.kind, self.alt, self.width = image, kind, alt, width
+        self.caption = f"{caption} ({scale} scale)."
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         source = f"data:image/{self.kind};base64,{base64.b64encode(self.image).decode()}"
@@ -62,17 +70,19 @@ class Shown:
 
 
 def show(figure: Figure, *, caption: str, alt: str, scale: str) -> Shown:
-    """A matplotlib figure for display, its caption ending with the scale it was made at.
-
-    Raises:
-        ValueError: if the caption or the alt text is empty.
-    """
-    if not caption.strip() or not alt.strip():
-        raise ValueError("a figure needs a caption and an alt text")
+    """A matplotlib figure for display with its caption, opaque on white."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=170, metadata={"Software": None})
+    with house_style():
+        figure.savefig(
+            stream,
+            format="png",
+            dpi=170,
+            facecolor="white",
+            transparent=False,
+            metadata={"Software": None},
+        )
     width = round(figure.get_figwidth() * 100)
-    return Shown(stream.getvalue(), "png", f"{caption} ({scale} scale).", alt, width)
+    return Shown(stream.getvalue(), "png", caption, alt, scale, width)
 
 
 def animate(
@@ -114,7 +124,7 @@ def animate(
         duration=milliseconds,
         loop=0,
     )
-    return Shown(stream.getvalue(), "gif", f"{caption} ({scale} scale).", alt, pictures[0].width)
+    return Shown(stream.getvalue(), "gif", caption, alt, scale, pictures[0].width)
 
 
 @contextmanager
@@ -150,7 +160,9 @@ def spectrum(
     """
     with house_style():
         figure, axes = new()
-        for (name, reports), color, marker in zip(groups.items(), COLORS, MARKERS, strict=False):
+        for (name, reports), color, marker in zip(
+            groups.items(), cycle(COLORS), cycle(MARKERS), strict=False
+        ):
             for found in reports:
                 values = found.relative_variance if relative else found.variance
                 ks = np.arange(1, len(values) + 1)
@@ -188,7 +200,8 @@ def generators(matrices: Float[Tensor, "k n n"], titles: Sequence[str], columns:
         )
         for axes in grid.flat[len(matrices) :]:
             axes.set_axis_off()
-        for axes, matrix, title in zip(grid.flat, matrices, titles, strict=False):
+        pairs = list(zip(matrices, titles, strict=True))
+        for axes, (matrix, title) in zip(grid.flat, pairs, strict=False):
             image = _heatmap(axes, matrix, limit)
             axes.set_title(title, fontsize=10)
         figure.colorbar(image, ax=grid, shrink=0.8, label="entry")
@@ -207,7 +220,8 @@ def pictures(images: Float[Tensor, "t h w"], titles: Sequence[str], columns: int
         for axes in grid.flat:
             axes.set_axis_off()
         low, high = float(images.min()), float(images.max())
-        for axes, image, title in zip(grid.flat, images, titles, strict=False):
+        pairs = list(zip(images, titles, strict=True))
+        for axes, (image, title) in zip(grid.flat, pairs, strict=False):
             axes.imshow(image, cmap="gray", vmin=low, vmax=high)
             axes.set_title(title, fontsize=9)
     return figure
@@ -223,7 +237,9 @@ def band(
     """Curves over x: the median over seeds as a line, their whole range as a band."""
     with house_style():
         figure, axes = new()
-        for (name, curves), color, marker in zip(groups.items(), COLORS, MARKERS, strict=False):
+        for (name, curves), color, marker in zip(
+            groups.items(), cycle(COLORS), cycle(MARKERS), strict=False
+        ):
             curves = np.asarray(curves)
             axes.plot(x, np.median(curves, 0), marker=marker, ms=4, color=color, label=name)
             axes.fill_between(x, curves.min(0), curves.max(0), color=color, alpha=0.2, lw=0)

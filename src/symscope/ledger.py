@@ -67,9 +67,9 @@ class Claim:
     verdict: str = NOT_TESTABLE
 
     def __post_init__(self) -> None:
-        for criterion in (self.criterion, self.control_criterion):
-            if criterion is not None:
-                _meets(criterion, 0.0)
+        _meets(self.criterion, 0.0)
+        if self.control_criterion is not None:
+            _meets(self.control_criterion, 0.0)
 
     def measure(
         self,
@@ -85,20 +85,20 @@ class Claim:
         testable. NaN meets nothing.
 
         Raises:
-            ValueError: if the claim was measured before, or a control was announced and is
-                missing, or was not announced.
+            ValueError: if the claim was measured before, the scale is empty, or a control was
+                announced and is missing, or was not announced.
         """
         if self.scale:
             raise ValueError(f"claim {self.id!r} has been measured already")
-        self.controls = {
-            name: [float(v) for v in given] for name, given in (controls or {}).items()
-        }
-        if bool(self.controls) != (self.control_criterion is not None):
+        if not scale:
+            raise ValueError(f"claim {self.id!r} must be measured at a scale; got {scale!r}")
+        given = {name: [float(v) for v in control] for name, control in (controls or {}).items()}
+        if any(given.values()) != (self.control_criterion is not None):
             raise ValueError(
                 f"claim {self.id!r} was stated with control_criterion={self.control_criterion!r} "
-                f"and measured with controls {sorted(self.controls)}"
+                f"and measured with controls {given}"
             )
-        self.values, self.scale = [float(v) for v in values], scale
+        self.values, self.controls, self.scale = [float(v) for v in values], given, scale
         met = [_meets(self.criterion, v) for v in self.values]
         controlled = [_meets(self.control_criterion, v) for c in self.controls.values() for v in c]
         if not met:
@@ -111,10 +111,13 @@ class Claim:
 
 
 def _meets(criterion: str, value: float) -> bool:
-    comparison, _, threshold = criterion.partition(" ")
     try:
-        return COMPARISONS[comparison](value, float(threshold))
-    except (KeyError, ValueError):
+        comparison, threshold = criterion.split(" ")
+        limit = float(threshold)
+        if math.isnan(limit):
+            raise ValueError
+        return COMPARISONS[comparison](value, limit)
+    except (AttributeError, KeyError, ValueError):
         raise ValueError(
             f"a criterion is one of {', '.join(COMPARISONS)}, a space and a number; "
             f"got {criterion!r}"
@@ -128,7 +131,7 @@ def number(value: float) -> str:
     if 1e-3 <= abs(value) < 1e5:
         digits = max(0, 2 - math.floor(math.log10(abs(value))))
         return f"{value:,.{digits}f}"
-    mantissa, exponent = f"{value:.1e}".split("e")
+    mantissa, exponent = f"{value:.2e}".split("e")
     return f"{mantissa}e{int(exponent)}"
 
 
@@ -147,8 +150,7 @@ class Ledger:
 
     def __init__(self, *claims: Claim):
         self.claims = {claim.id: claim for claim in claims}
-        if len(self.claims) != len(claims):
-            raise ValueError("two claims have the same id")
+        _refuse_twins(claims, "the ledger")
 
     def __getitem__(self, id: str) -> Claim:
         return self.claims[id]
@@ -158,40 +160,36 @@ class Ledger:
         measured = any(claim.scale for claim in claims)
         plain = "\n".join(f"{c.id}: {c.criterion}" + f": {c.verdict}" * measured for c in claims)
         bundle = {"text/plain": plain, "text/html": html(claims) if measured else stated(claims)}
-        return bundle | ({MIME: [asdict(claim) for claim in claims]} if measured else {})
+        return bundle | ({MIME: [_stored(claim) for claim in claims]} if measured else {})
 
 
 def stated(claims: Sequence[Claim]) -> str:
     """The claims before the run, as an HTML table: what would have to be seen."""
+    header = ("Claim", "Measured by", "Every seed must be", "Controls must be")
     rows = [
-        (c.says, c.measured, _with_unit(c.criterion, c.unit), c.control_criterion or "")
+        (c.says, c.measured, _shown(c.criterion, c.unit), _shown(c.control_criterion or "", c.unit))
         for c in claims
     ]
-    return _html_table(("Claim", "Measured by", "Every seed must be", "Controls must be"), rows)
+    return _html_table(header, rows)
+
+
+COLUMNS = ("Claim", "Measured by", "Must be", "Found", "Controls", "Verdict")
 
 
 def _cells(claim: Claim) -> tuple[str, ...]:
-    controls = "; ".join(f"{name} {spread(values)}" for name, values in claim.controls.items())
+    controls = [f"{name} {spread(values)}" for name, values in claim.controls.items()]
     if claim.control_criterion:
-        controls += f" (must be {claim.control_criterion})"
-    return (
-        claim.says,
-        claim.measured,
-        _with_unit(claim.criterion, claim.unit),
-        spread(claim.values)
-        if claim.printed is None
-        else f"{spread(claim.values)}; the authors print {number(claim.printed)}",
-        controls,
-        f"{claim.verdict} ({claim.scale} scale, {len(claim.values)} seeds)",
-    )
-
-
-COLUMNS = ("Claim", "Measured by", "Criterion", "Value over seeds", "Controls", "Verdict")
+        controls.append(f"must be {_shown(claim.control_criterion)}")
+    found = [spread(claim.values)]
+    if claim.printed is not None:
+        found.append(f"the authors print {number(claim.printed)}")
+    must = _shown(claim.criterion, claim.unit)
+    return claim.says, claim.measured, must, "\n".join(found), "\n".join(controls), claim.verdict
 
 
 def html(claims: Sequence[Claim]) -> str:
     """Measured claims as an HTML table: median and range over seeds, controls, verdict."""
-    return _html_table(COLUMNS, [_cells(claim) for claim in claims])
+    return _html_table(COLUMNS, [_cells(claim) for claim in claims]) + f"<p>{legend(claims)}</p>"
 
 
 def markdown(claims: Sequence[Claim], short: bool = False) -> str:
@@ -204,7 +202,15 @@ def markdown(claims: Sequence[Claim], short: bool = False) -> str:
     rows = [COLUMNS, *(_cells(claim) for claim in claims if claim.headline or not short)]
     lines = ["| " + " | ".join(_escaped(row[i]) for i in keep) + " |" for row in rows]
     lines.insert(1, "|" + " --- |" * len(keep))
-    return "\n".join([tally(claims), "", *lines] if short else lines)
+    return "\n".join([*([tally(claims), ""] if short else []), *lines, "", legend(claims)])
+
+
+def legend(claims: Sequence[Claim]) -> str:
+    """How to read the values: at which scale, over how many seeds."""
+    scales = " and ".join(sorted({claim.scale for claim in claims if claim.scale})) or "no"
+    counts = sorted({len(claim.values) for claim in claims}) or [0]
+    seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"Found: median and, in brackets, range over {seeds} seeds, at {scales} scale."
 
 
 def tally(claims: Sequence[Claim]) -> str:
@@ -226,28 +232,57 @@ def read(notebook: str | Path) -> list[Claim]:
     """
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     found = [
-        Claim(**claim)
+        _restored(claim)
         for cell in cells
         for output in cell.get("outputs", ())
         for claim in output.get("data", {}).get(MIME, ())
     ]
-    if len({claim.id for claim in found}) != len(found):
-        raise ValueError(f"{notebook} stores two claims with the same id")
+    _refuse_twins(found, str(notebook))
     return found
 
 
-def _with_unit(criterion: str, unit: str) -> str:
-    return f"{criterion} {unit}".strip()
+def _refuse_twins(claims: Sequence[Claim], where: str) -> None:
+    ids = [claim.id for claim in claims]
+    twins = sorted({id for id in ids if ids.count(id) > 1})
+    if twins:
+        named = ", ".join(map(repr, twins))
+        raise ValueError(f"{where} stores two claims with the same id: {named}")
+
+
+def _stored(claim: Claim) -> dict[str, Any]:
+    """A claim for JSON, which knows no NaN and no infinity: those go as text, "nan" or "inf"."""
+
+    def plain(values: Sequence[float]) -> list[float | str]:
+        return [value if math.isfinite(value) else str(value) for value in values]
+
+    controls = {name: plain(values) for name, values in claim.controls.items()}
+    return asdict(claim) | {"values": plain(claim.values), "controls": controls}
+
+
+def _restored(stored: Mapping[str, Any]) -> Claim:
+    controls = {name: [float(v) for v in values] for name, values in stored["controls"].items()}
+    values = [float(value) for value in stored["values"]]
+    return Claim(**{**stored, "values": values, "controls": controls})
+
+
+def _shown(criterion: str, unit: str = "") -> str:
+    """A criterion as it is printed: ">= 3" with the signs of mathematics and its unit."""
+    for typed, printed in {"<=": "\u2264", ">=": "\u2265", "==": "="}.items():
+        criterion = criterion.replace(typed, printed)
+    return f"{criterion} {unit}".strip() if criterion else ""
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")
 
 
 def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        "<tr>"
+        + "".join("<td>" + escape(cell).replace("\n", "<br>") + "</td>" for cell in row)
+        + "</tr>"
+        for row in rows
     )
     return (
         f'<table class="symscope-ledger"><thead><tr>{head}</tr></thead>'

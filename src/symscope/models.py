@@ -77,11 +77,14 @@ def load(path: str | Path) -> MLP:
     try:
         with safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            shape = json.loads((file.metadata() or {}).get("mlp", "null"))
+            described = (file.metadata() or {}).get("mlp", "null")
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
-    if shape is None:
-        raise ValueError(f"{path} does not hold an MLP saved by symscope.models.save")
-    model = MLP(**shape)
-    model.load_state_dict(weights)
+    try:
+        model = MLP(**json.loads(described))
+        model.load_state_dict(weights, assign=True)  # in the precision they were saved in
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} does not hold an MLP saved by symscope.models.save: {error}"
+        ) from error
     return model.eval()

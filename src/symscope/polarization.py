@@ -96,11 +96,18 @@ class Outputs:
     def __call__(self, raw: object, samples: int) -> Float[Tensor, "n c"]:
         """The functions' values (N, C), from what the model returned for N samples."""
         values = self.mode(raw) if callable(self.mode) else raw
-        if not isinstance(values, Tensor) or values.ndim not in (1, 2) or len(values) != samples:
-            came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        if not isinstance(values, Tensor) or shape[:1] != (samples,) or shape[1:] == (0,):
+            fits = False
+        else:
+            fits = values.ndim in (1, 2)
+        if not fits:
+            must = f"must be a tensor of shape (N,) or (N, C) with N = {samples}; got {shape}"
+            if callable(self.mode):
+                raise ValueError(f"what the callable outputs returns {must}")
             raise ValueError(
-                f"the model's outputs must be a tensor of shape (N,) or (N, C) with N = {samples}; "
-                f"got {came}. Hand in outputs=<a callable> to pick what to differentiate"
+                f"the model's outputs {must}. Hand in outputs=<a callable> to pick what to "
+                "differentiate"
             )
         if not values.is_floating_point():
             raise ValueError(
@@ -163,21 +170,27 @@ def _probe(model: Callable, outputs: Outputs, inputs: Tensor) -> int:
     with torch.enable_grad():
         values = outputs(model(inputs), len(inputs))
         gradient = (
-            torch.autograd.grad(values.sum(), inputs, allow_unused=True)[0]
+            torch.autograd.grad(values[0].sum(), inputs, allow_unused=True)[0]
             if values.requires_grad
             else None
         )
-        if gradient is None:
-            raise ValueError(
-                "the model's output does not depend on its input through autograd: it is constant, "
-                "detached, or computed outside of torch"
-            )
-        alone = outputs(model(inputs[:1]), 1)
-    scale = values.detach().abs().max()
-    if len(inputs) == 2 and (alone - values[:1]).abs().max() > 1e-2 * scale:
+    if gradient is None:
+        raise ValueError(
+            "the model's output does not depend on its input through autograd: it is constant, "
+            "detached, or computed outside of torch"
+        )
+    if gradient[1:].nan_to_num().any():
         raise ValueError(
             "the model mixes the samples of a batch: the outputs of a sample change with its "
-            "neighbours, so per-sample derivatives are not defined"
+            "neighbours, so per-sample derivatives are not defined. If it is a function around a "
+            "network with batch norm, call the network's eval() first"
+        )
+    with torch.no_grad():
+        twins = outputs(model(inputs[[0, 0]].detach()), 2)
+    if (twins[0] - twins[1]).abs().max() > 1e-2 * twins.abs().max():
+        raise ValueError(
+            "the model is random: the same sample twice gives different outputs. If it is a "
+            "function around a network with dropout, call the network's eval() first"
         )
     return values.shape[1]
 
@@ -228,7 +241,8 @@ def polarize(
     if not factor.triangle.any():
         raise ValueError(
             "the derivative of every output along every direction is exactly zero on these data: "
-            "the model's output does not depend on its input"
+            "the model's output does not depend on its input, or the data do not move under the "
+            "action (blank images, zero vectors)"
         )
     return Polarization(factor, shuffled)
 

@@ -121,6 +121,15 @@ class Symmetries:
         qualifying = torch.where(below & (self.gaps >= LEAST_GAP), self.gaps, 0.0)
         return int(qualifying.argmax()) + 1 if qualifying.any() else 0
 
+    def _known(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, "d n n"]:
+        shape = tuple(self.generators.shape[1:])
+        if tuple(basis.shape[1:]) != shape:
+            raise ValueError(
+                f"basis must hold matrices of the generators' shape {shape}, (d, *{shape}); "
+                f"got {tuple(basis.shape)}"
+            )
+        return algebra.orthonormal(basis)
+
     def angles_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " d"]:
         """Principal angles to a known algebra, in degrees, ascending.
 
@@ -130,7 +139,7 @@ class Symmetries:
         Raises:
             ValueError: if the algebra's matrices do not have the shape of the generators.
         """
-        dimension = len(algebra.orthonormal(basis))
+        dimension = len(self._known(basis))
         return algebra.principal_angles(self.generators[:dimension], basis)
 
     def bias_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " k"]:
@@ -138,8 +147,11 @@ class Symmetries:
 
         For so(n) it is || H - (H - H^T)/2 ||_F, the paper's (moskalev2022liegg). 0 is inside,
         1 is orthogonal.
+
+        Raises:
+            ValueError: if the algebra's matrices do not have the shape of the generators.
         """
-        inside = algebra.orthonormal(basis).flatten(1)
+        inside = self._known(basis).flatten(1)
         flat = self.generators.flatten(1)
         return (flat - flat @ inside.T @ inside).norm(dim=1)
 
@@ -156,7 +168,7 @@ class Symmetries:
         Args:
             seed: for the untrained copy's weights.
             networks: any further networks, by the name their reports get, asked about the
-                same data in the same way.
+                same data in the same way; ``untrained=...`` stands in for the fresh copy.
 
         Returns:
             Reports by name: "shuffled" (the same gradients, each paired with the input of
@@ -174,7 +186,7 @@ class Symmetries:
             raise RuntimeError(
                 "data was an iterator, which is used up: hand in a tensor or a re-iterable loader"
             )
-        if isinstance(self._model, nn.Module):
+        if isinstance(self._model, nn.Module) and "untrained" not in networks:
             networks = {"untrained": untrained_copy(self._model, seed), **networks}
         reports = {name: self._search.ask(network) for name, network in networks.items()}
         return {"shuffled": self.shuffled, **reports}

@@ -98,16 +98,17 @@ def fit(
         progress: show a progress bar; default False.
 
     Raises:
-        ValueError: for an unknown schedule, fewer than 1 epoch, or a loss that is not finite
-            (training stops at that epoch).
+        ValueError: for an unknown schedule, fewer than 1 epoch, a batch size below 1, or a
+            training or validation loss that is not finite (training stops at that epoch).
     """
     import pandas
     from tqdm import tqdm
 
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {schedule!r}")
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {epochs}")
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
     classify = not splits.train.targets.is_floating_point()
     loss = loss or default_loss(splits.train.targets)
     where = device()
@@ -138,6 +139,11 @@ def fit(
         if not total < float("inf"):
             raise ValueError(f"the training loss is not finite in epoch {epoch}: lower lr ({lr})")
         validation_loss, accuracy = evaluate(model, splits.validation, loss)
+        if not validation_loss < float("inf"):
+            raise ValueError(
+                f"the validation loss is not finite in epoch {epoch}: lower lr ({lr}), or look "
+                "for NaN in the validation data"
+            )
         history.append((epoch, total / len(inputs), validation_loss, accuracy))
         score = accuracy if classify else -validation_loss
         if best is None or score > best[0]:
