@@ -311,7 +311,7 @@ def with_zeros_at(*places: int) -> Tensor:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("place", [0, 7, 39])
+@pytest.mark.parametrize("place", [0, 1, 7, 39])
 def test_gradients_that_are_nan_name_the_users_sample(place, seed):
     says = f"gradients of sample {place} ", "NaN or infinite", "0 more"
     calls = PROBE + 5

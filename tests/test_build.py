@@ -216,6 +216,16 @@ def test_the_key_ignores_outputs(house: Path) -> None:
     assert build.run_key(house, notebook) == key
 
 
+def test_the_key_follows_the_package_s_code_and_not_its_prose(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text('"""Old."""\n\n\ndef f(x):\n    """Old."""\n    return x + 1\n')
+    before = build.code_of(module)
+    module.write_text('"""New."""\n\ndef f(x):\n    """New."""\n    return (x + 1)  # new\n')
+    assert build.code_of(module) == before
+    module.write_text('"""New."""\n\ndef f(x):\n    """New."""\n    return x + 2\n')
+    assert build.code_of(module) != before
+
+
 def test_an_interruption_leaves_the_old_result(
     house: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

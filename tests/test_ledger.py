@@ -111,7 +111,9 @@ def test_a_measurement_says_at_which_scale():
         claim().measure([1.0], scale="")
 
 
-@pytest.mark.parametrize("controls", [None, {}, {"untrained": []}])
+@pytest.mark.parametrize(
+    "controls", [None, {}, {"untrained": []}, {"untrained": [1.0], "shuffled": []}]
+)
 def test_a_control_that_was_announced_must_come(controls):
     stated = claim("o5-gap", control_criterion="< 2")
     says = "claim 'o5-gap' was stated with control_criterion='< 2' and measured with controls"
@@ -418,6 +420,6 @@ def test_the_spread_is_the_median_and_the_range(values, printed):
     assert ledger.spread(values) == printed
 
 
-@pytest.mark.parametrize("values", [[2.0, NAN], [NAN, 2.0], [1.0, NAN, 3.0], [NAN, NAN]])
+@pytest.mark.parametrize("values", [[2.0, NAN], [NAN, 2.0], [1.0, 3.0, NAN], [NAN, NAN]])
 def test_a_seed_that_gave_no_number_is_seen_in_the_spread(values):
     assert "nan" in ledger.spread(values).lower()

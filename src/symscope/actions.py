@@ -36,7 +36,7 @@ class Action(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one generator: ``basis.shape[1:]``."""
+        """The shape of one generator, ``basis.shape[1:]``."""
 
     def check(self, data: Tensor) -> None:
         """Raise ValueError if one batch of data, (N, ...), does not fit this action."""

@@ -169,9 +169,9 @@ def o5_regression(
 ) -> Splits:
     """The O(5)-invariant task of EMLP and LieGG: inputs (N, 10) = (x1, x2), targets (N, 1).
 
-    x1, x2 are standard normal in R^5 and f = sin|x1| - |x2|^3 / 2 + x1.x2 / (|x1| |x2|). Inputs are
-    divided by one scalar, the training inputs' std, and outputs standardised by the training mean
-    and std: neither breaks the symmetry.
+    x1, x2 are standard normal in R^5, with lengths r1 and r2, and the function is
+    f = sin r1 - r2^3 / 2 + x1.x2 / (r1 r2). Inputs are divided by one scalar, the training
+    inputs' std, and outputs standardised by the training mean and std: neither breaks the symmetry.
 
     Args:
         train, validation, test: samples in each split; train at least 2, the others at least 1.

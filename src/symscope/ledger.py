@@ -93,7 +93,8 @@ class Claim:
         if not scale:
             raise ValueError(f"claim {self.id!r} must be measured at a scale; got {scale!r}")
         given = {name: [float(v) for v in control] for name, control in (controls or {}).items()}
-        if any(given.values()) != (self.control_criterion is not None):
+        announced = self.control_criterion is not None
+        if bool(given) != announced or not all(given.values()):
             raise ValueError(
                 f"claim {self.id!r} was stated with control_criterion={self.control_criterion!r} "
                 f"and measured with controls {given}"
@@ -139,6 +140,10 @@ def spread(values: Sequence[float]) -> str:
     """The median and the range over seeds: "1.2 [1.1, 1.4]"; one number if all are equal."""
     if not values:
         return "none"
+    numbers = [value for value in values if not math.isnan(value)]
+    if len(numbers) < len(values):
+        missing = f"{len(values) - len(numbers)} nan"
+        return f"{spread(numbers)} and {missing}" if numbers else missing
     low, middle, high = min(values), statistics.median(values), max(values)
     if low == high:
         return number(middle)

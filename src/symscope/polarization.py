@@ -96,13 +96,14 @@ class Outputs:
     def __call__(self, raw: object, samples: int) -> Float[Tensor, "n c"]:
         """The functions' values (N, C), from what the model returned for N samples."""
         values = self.mode(raw) if callable(self.mode) else raw
-        shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-        if not isinstance(values, Tensor) or shape[:1] != (samples,) or shape[1:] == (0,):
-            fits = False
-        else:
-            fits = values.ndim in (1, 2)
-        if not fits:
-            must = f"must be a tensor of shape (N,) or (N, C) with N = {samples}; got {shape}"
+        if not (
+            isinstance(values, Tensor)
+            and values.ndim in (1, 2)
+            and len(values) == samples
+            and values.numel()
+        ):
+            came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            must = f"must be a tensor of shape (N,) or (N, C) with N = {samples}; got {came}"
             if callable(self.mode):
                 raise ValueError(f"what the callable outputs returns {must}")
             raise ValueError(
@@ -177,7 +178,7 @@ def _probe(model: Callable, outputs: Outputs, inputs: Tensor) -> int:
     if gradient is None:
         raise ValueError(
             "the model's output does not depend on its input through autograd: it is constant, "
-            "detached, or computed outside of torch"
+            "detached, computed outside of torch, or asked for inside torch.inference_mode()"
         )
     if gradient[1:].nan_to_num().any():
         raise ValueError(

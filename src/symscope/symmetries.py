@@ -58,6 +58,14 @@ class Symmetries:
     Directions are ordered by variance, most symmetric first. All tensors are float64 on the
     CPU. Built by :func:`learned_symmetries`, or from a merged
     :class:`~symscope.polarization.Factor` and its action.
+
+    Attributes:
+        variance: (K,), ascending, the mean squared derivative along each direction, summed over
+            outputs, in squared output units per unit of the generator.
+        generators: (K, *action.shape), orthonormal under the Frobenius inner product.
+        shuffled: the same report with every gradient paired with another sample's input, or None.
+        action: the action that was searched.
+        factor: the factor of the polarization matrix, to be merged with others.
     """
 
     def __init__(
@@ -85,12 +93,12 @@ class Symmetries:
 
     @cached_property
     def relative_variance(self) -> Float[Tensor, " k"]:
-        """Variance over the mean variance of all directions: scale-free, 1 on average."""
+        """Variance divided by the mean over all directions, which makes it scale-free."""
         return self.variance / self.variance.mean()
 
     @cached_property
     def gaps(self) -> Float[Tensor, " k-1"]:
-        """variance[k+1] / variance[k]: how much less symmetric the next direction is.
+        """How much less symmetric the next direction is, variance[k+1] / variance[k].
 
         Variances below the rounding floor, (100 eps)^2 of the largest with eps that of the
         coarsest numbers that went in, count as that floor: ratios of rounding errors are 1.
@@ -104,14 +112,14 @@ class Symmetries:
 
     @cached_property
     def count(self) -> int:
-        """How many directions are symmetries: those below the largest gap that qualifies.
+        """The number of directions that are symmetries, those below the largest qualifying gap.
 
         A gap qualifies if it is at least 3, and if the variance below it is smaller than every
         variance of the shuffled control. The control pairs the same gradients with the inputs
         of other samples, so the two are in the same units. Without a qualifying gap, or without
         a control, the count is 0. A direction along which no pairing changes the outputs (part
         of the input is ignored, or the data do not span the space) is as small in the control
-        and is not counted: read it off :attr:`variance`.
+        and is not counted; ``variance`` shows it.
         """
         if self.shuffled is None:
             return 0
@@ -125,7 +133,7 @@ class Symmetries:
         shape = tuple(self.generators.shape[1:])
         if tuple(basis.shape[1:]) != shape:
             raise ValueError(
-                f"basis must hold matrices of the generators' shape {shape}, (d, *{shape}); "
+                f"basis must hold matrices of the generators' shape {shape}; "
                 f"got {tuple(basis.shape)}"
             )
         return algebra.orthonormal(basis)
@@ -171,7 +179,7 @@ class Symmetries:
                 same data in the same way; ``untrained=...`` stands in for the fresh copy.
 
         Returns:
-            Reports by name: "shuffled" (the same gradients, each paired with the input of
+            dict: reports by name. "shuffled" (the same gradients, each paired with the input of
             another sample), "untrained" (a copy of the network with fresh weights; left out
             where the model is a plain function), and one a network handed in.
 
@@ -282,9 +290,9 @@ def untrained_copy(model: nn.Module, seed: int) -> nn.Module:
 def compare(reports: Mapping[str, Symmetries], basis: Float[Tensor, "d n n"]) -> pandas.DataFrame:
     """Several reports beside a known algebra of dimension d, one row each.
 
-    Columns: ``count``; ``gap`` behind the d-th direction; ``relative_variance``, the largest
-    among the first d; ``angle``, the largest principal angle in degrees; ``bias``, the largest
-    distance from the algebra among the first d.
+    Columns: ``count``; ``gap`` behind the d-th direction (NaN if that is the last);
+    ``relative_variance``, the largest among the first d; ``angle``, the largest principal angle
+    in degrees; ``bias``, the largest distance from the algebra among the first d.
     """
     import pandas
 
@@ -292,7 +300,7 @@ def compare(reports: Mapping[str, Symmetries], basis: Float[Tensor, "d n n"]) ->
     rows = {
         name: {
             "count": found.count,
-            "gap": float(found.gaps[d - 1]),
+            "gap": float(found.gaps[d - 1]) if d <= len(found.gaps) else float("nan"),
             "relative_variance": float(found.relative_variance[d - 1]),
             "angle": float(found.angles_to(basis).max()),
             "bias": float(found.bias_to(basis)[:d].max()),

@@ -129,7 +129,8 @@ def fit(
         total = 0.0
         for places in torch.randperm(len(inputs), generator=order).split(batch_size):
             places = places.to(where)
-            value = loss(model(inputs[places]), targets[places])
+            # index_select: several times as fast as inputs[places] on a CPU.
+            value = loss(model(inputs.index_select(0, places)), targets[places])
             optimizer.zero_grad(set_to_none=True)
             value.backward()
             optimizer.step()
