@@ -9,7 +9,7 @@ SHELL := bash
 python := .venv/bin/python
 ready := .venv/ready
 # As in book/build.py, which says why.
-kernel_environment := OMP_WAIT_POLICY=PASSIVE PYTHONHASHSEED=0 PYTHONWARNINGS=default TQDM_DISABLE=1
+kernel_environment := GOMP_SPINCOUNT=10000 PYTHONHASHSEED=0 PYTHONWARNINGS=default TQDM_DISABLE=1
 
 .PHONY: help book test lint notebooks paper render lab clean
 

@@ -62,7 +62,8 @@ class Symmetries:
     Attributes:
         variance: (K,), ascending, the mean squared derivative along each direction, summed over
             outputs, in squared output units per unit of the generator.
-        generators: (K, *action.shape), orthonormal under the Frobenius inner product.
+        generators: (K, n, n), each of the action's shape, orthonormal under the Frobenius inner
+            product.
         shuffled: the same report with every gradient paired with another sample's input, or None.
         action: the action that was searched.
         factor: the factor of the polarization matrix, to be merged with others.
