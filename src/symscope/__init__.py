@@ -2,7 +2,8 @@
 
 from . import actions, algebra, datasets, ledger, models, polarization, symmetries, training
 from .actions import LinearAction, PlaneAction
-from .symmetries import Symmetries, accuracy_along, compare, learned_symmetries
+from .controls import accuracy_along
+from .symmetries import Symmetries, compare, learned_symmetries
 
 __all__ = [
     "LinearAction",
