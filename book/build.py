@@ -438,7 +438,7 @@ def environment_text(root: Path) -> str:
     conda, pip = [], ["-e ."]
     for requirement in [*project["dependencies"], *extras["book"], *extras["test"]]:
         name = requirement_name(requirement)
-        if name in ONLY_ON_PIP:
+        if name in ONLY_ON_PIP or ";" in requirement:  # conda knows no markers
             pip.append(requirement)
         else:
             conda.append(CONDA_NAMES.get(name, name) + requirement[len(name) :])

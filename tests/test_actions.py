@@ -134,7 +134,9 @@ def test_flow_composes_and_inverts():
 
 def test_central_differences_are_numpy_gradient():
     images = torch.rand(2, 6, 5, generator=torch.Generator().manual_seed(8), dtype=DOUBLE)
-    along_x, along_y = reference.spatial_gradient(images, 0.5, "central")
+    along_x, along_y = reference.spatial_gradient(
+        images, reference.Plane(0, 0, 0.5, "central", False)
+    )
     down, right = np.gradient(images.numpy(), 0.5, axis=(1, 2), edge_order=2)
     np.testing.assert_allclose(along_x, right)
     np.testing.assert_allclose(along_y, -down)
@@ -147,7 +149,9 @@ def test_forward_differences_and_pixel_origin_are_the_authors():
     center_x, _ = ss.PlaneAction("gl2").coordinates(torch.zeros(1, 28, 28))
     assert center_x[13] == -center_x[14]
     images = torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(9))
-    along_x, along_y = reference.spatial_gradient(images, 1.0, "forward")
+    along_x, along_y = reference.spatial_gradient(
+        images, reference.Plane(0, 0, 1.0, "forward", False)
+    )
     assert along_x[0, 1, 2] == images[0, 1, 3] - images[0, 1, 2]
     assert along_y[0, 1, 2] == -(images[0, 2, 2] - images[0, 1, 2])
     assert along_x[0, 1, 3] == along_x[0, 1, 2] and along_y[0, 3, 1] == along_y[0, 2, 1]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import symscope as ss
 from symscope.datasets import Split, Splits
+from symscope.kernels import ops
 
 VECTORS = ss.LinearAction(3, copies=2)  # nine directions
 PLANE = ss.PlaneAction("gl2")
@@ -24,6 +25,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DATA = random(SAMPLES, 6)
 IMAGES = random(SAMPLES, 5, 5)
 
@@ -474,12 +476,47 @@ def test_an_unknown_backend(backend):
     refused(ValueError, *says, backend=backend)
 
 
-def test_triton_is_refused_and_never_replaced():
-    says = "backend='triton' was asked for", "no Triton kernels", "'reference'"
-    refused(NotImplementedError, *says, backend="triton")
+NO_TRITON = "backend='triton' was asked for", "use backend='auto' or 'reference'"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the kernels run here")
+def test_triton_is_refused_without_a_device_and_never_replaced(monkeypatch):
+    monkeypatch.setattr("symscope.kernels.ops._interpreted", lambda: False)
+    says = "there is no CUDA device", "Triton's interpreter (TRITON_INTERPRET=1) is off"
+    refused(RuntimeError, *NO_TRITON, *says, backend="triton")
     for action, data in ((VECTORS, DATA), (PLANE, IMAGES)):
-        with pytest.raises(NotImplementedError, match="backend='triton'"):
-            action.rows(data, data[:, None], backend="triton")
+        with pytest.raises(RuntimeError, match="a tensor is on cpu and not on a CUDA device"):
+            action.gram(data, data[:, None], "triton", torch.float32)
+
+
+def test_triton_is_refused_where_it_is_not_installed(monkeypatch):
+    monkeypatch.setattr("symscope.kernels.ops.importlib.util.find_spec", lambda name: None)
+    refused(RuntimeError, *NO_TRITON, "Triton is not installed", "symscope[gpu]", backend="triton")
+
+
+def test_triton_is_refused_for_what_no_kernel_takes():
+    images = IMAGES.to(DEVICE)
+    with pytest.raises(RuntimeError, match="a tensor is torch.float64 and the kernels take"):
+        PLANE.rows(images.double(), images.double()[:, None], "triton")
+    vectors = DATA.to(DEVICE)
+    with pytest.raises(RuntimeError, match="the kernel multiplies in float32 and float64 was"):
+        VECTORS.gram(vectors, vectors[:, None], "triton", torch.float64)
+    with pytest.raises(RuntimeError, match="gives no rows, only gram()"):
+        VECTORS.rows(vectors, vectors[:, None], "triton")
+    filters, generators = (
+        torch.zeros(1, 1, 65, device=DEVICE),
+        torch.zeros(1, 65, 65, device=DEVICE),
+    )
+    with pytest.raises(RuntimeError, match="d = 65 and the kernel holds d up to 64"):
+        ops.orbits(filters, generators, 3, "triton")
+
+
+def test_precisions_that_are_not_there():
+    vectors = torch.zeros(4, 1, 3)
+    with pytest.raises(ValueError, match="precision must be one of float64, float32, tf32x3, tf32"):
+        ops.linear_gram(vectors, vectors[:, None], "float16")
+    with pytest.raises(ValueError, match="precision 'tf32' is the GPU kernel's"):
+        ops.linear_gram(vectors, vectors[:, None], "tf32", "reference")
 
 
 @pytest.mark.parametrize("outputs", ["softmax", "", None, 0, ["all"]])

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import symscope as ss
-from symscope.batches import derangement
-from symscope.polarization import CHUNK_BYTES, Factor, Outputs, polarize
+from symscope.batches import Stream, derangement
+from symscope.derivatives import CHUNK_BYTES, Outputs
+from symscope.polarization import Factor, polarize
 
 ACTION = ss.LinearAction(4, copies=2)
 
@@ -74,7 +75,7 @@ def test_outputs_modes_are_what_they_say():
 def test_outputs_in_chunks_change_nothing(monkeypatch):
     model, data = network(7), vectors(60)
     whole = polarize(model, data, ACTION).factor.spectrum()[0]
-    monkeypatch.setattr("symscope.polarization.CHUNK_BYTES", 60 * 8 * 8 * 2)
+    monkeypatch.setattr("symscope.derivatives.CHUNK_BYTES", 60 * 8 * 8 * 2)
     torch.testing.assert_close(polarize(model, data, ACTION).factor.spectrum()[0], whole)
     assert CHUNK_BYTES > 0
 
@@ -209,3 +210,173 @@ def test_peak_memory_does_not_grow_with_the_number_of_images():
     print(f"peak extra memory: {small} KiB for 12,000 images, {large} KiB for 60,000")
     assert large <= 1.1 * small
     assert large - small < held / 2
+
+
+class Recorder(nn.Module):
+    """A network that notes whether it was differentiated forwards."""
+
+    def __init__(self, inner: nn.Module):
+        super().__init__()
+        self.inner, self.forwards = inner, 0
+
+    def forward(self, x):
+        self.forwards += torch._C._functorch.is_functorch_wrapped_tensor(x)
+        return self.inner(x)
+
+
+class NoForwardMode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0].cos()
+
+
+class WrongForwardMode(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x.sin()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0].cos()
+
+    @staticmethod
+    def jvp(ctx, t):
+        return t * ctx.saved_tensors[0].sin()  # should be the cosine
+
+
+class Applied(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function.apply(x)
+
+
+def test_many_outputs_are_differentiated_forwards_with_the_same_rows():
+    # 20 outputs and 16 directions; 15 outputs and 16.
+    data = vectors(120)
+    for count, forwards in ((20, True), (15, False)):
+        model = Recorder(network(count))
+        for outputs in (Outputs(), Outputs("all", unit_norm=True)):
+            model.forwards = 0
+            found = polarize(model, data, ACTION, outputs=outputs, batch_size=50)
+            assert bool(model.forwards) == forwards
+            unit = (lambda y: y / y.norm(dim=1, keepdim=True)) if outputs.unit_norm else None
+            assert_same_gram(found.factor, published(model, data, ACTION, unit), 1e-12)
+            assert (found.factor.samples, found.factor.rows) == (120, 120 * count)
+            assert (found.shuffled.samples, found.shuffled.rows) == (120, 120 * count)
+
+
+def test_the_shuffled_control_is_the_same_forwards_and_in_reverse():
+    data = vectors(90)
+
+    class Reverse(ss.LinearAction):
+        fields = property()  # hasattr() is false
+
+    forwards, reverse = (
+        polarize(network(20), data, action, batch_size=40)
+        for action in (ACTION, Reverse(4, copies=2))
+    )
+    assert not hasattr(Reverse(4), "fields")
+    rows = reverse.shuffled.triangle
+    assert_same_gram(forwards.shuffled, rows, 1e-12)
+    assert_same_gram(forwards.factor, reverse.factor.triangle, 1e-12)
+
+
+@pytest.mark.parametrize("function", [NoForwardMode, WrongForwardMode])
+def test_a_layer_without_a_right_forward_mode_is_differentiated_in_reverse(function):
+    model = nn.Sequential(network(20), Applied(function))
+    data = vectors(60)
+    found = polarize(model, data, ACTION)
+    truth = nn.Sequential(network(20), Sine())
+    assert_same_gram(found.factor, published(truth, data, ACTION), 1e-12)
+
+
+class Sine(nn.Module):
+    def forward(self, x):
+        return x.sin()
+
+
+class Plain:
+    """An action with no more than the members it must have."""
+
+    def __init__(self, action):
+        self.basis, self.shape = action.basis, action.shape
+        self.check, self.rows, self.flow = action.check, action.rows, action.flow
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("outputs", [1, 20])
+def test_fields_and_gram_matrices_only_make_it_faster(outputs, dtype):
+    model, data = network(outputs).to(dtype), vectors(300).to(dtype)
+    fast, plain = (
+        ss.learned_symmetries(model, data, action=action) for action in (ACTION, Plain(ACTION))
+    )
+    tolerance = {torch.float32: 1e-4, torch.float64: 1e-10}[dtype]
+    for a, b in ((fast, plain), (fast.shuffled, plain.shuffled)):
+        torch.testing.assert_close(a.variance, b.variance, rtol=tolerance, atol=1e-9)
+    assert fast.count == plain.count
+
+
+def test_the_control_of_a_large_tensor_takes_whole_batches_and_enough_samples(monkeypatch):
+    monkeypatch.setattr("symscope.batches.CONTROL_SAMPLES", 100)
+    monkeypatch.setattr("symscope.batches.CONTROL_SAMPLES_A_DIRECTION", 10)
+    for total, least in ((90, 90), (1000, 160), (4000, 160)):
+        found = polarize(network(1), vectors(total), ACTION, batch_size=50)
+        assert found.factor.samples == total
+        assert least <= found.shuffled.samples < least + 50
+
+
+def test_the_control_never_pairs_a_sample_with_itself():
+    data = torch.arange(500.0)[:, None].expand(-1, 8).contiguous()
+    stream = Stream(data, ACTION, 64, 3)
+    for batch in stream:
+        assert len(batch.others) == len(batch.inputs)
+        assert (batch.others[:, 0] != batch.inputs[:, 0]).all()
+        torch.testing.assert_close(batch.inputs, data[batch.start : batch.start + 64])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_float32_factor_knows_what_it_cannot_see(dtype):
+    # so(4) is exact here: six variances are zero up to the factor's own rounding.
+    def invariant(x):
+        return torch.stack([(x**2).sum(1), (x**2).sum(1).sin()], 1)
+
+    data = vectors(600).float()[:, :4]
+    found = ss.learned_symmetries(invariant, data, action=ss.LinearAction(4), dtype=dtype)
+    floor = {torch.float32: 1.2e-5, torch.float64: 1.5e-10}[dtype]
+    assert found.factor.rounding == pytest.approx(floor, rel=0.1)
+    assert found.count == 6 and float(found.relative_variance[5]) < floor
+
+
+@pytest.mark.parametrize(
+    ("action", "shape", "dtype"),
+    [
+        (ss.PlaneAction("affine"), (40, 6, 7), torch.float64),
+        (ss.LinearAction(4, copies=2), (40, 8), torch.float32),
+    ],
+)
+def test_the_kernels_serve_the_public_call(action, shape, dtype):
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    data = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device)
+    model = ss.training.seeded(lambda: ss.models.MLP((data[0].numel(), 8, 30)), 0).to(device)
+    kernels, definition = (
+        ss.learned_symmetries(model, data, action=action, dtype=dtype, backend=backend)
+        for backend in ("triton", "reference")
+    )
+    scale = float(definition.variance.max())
+    torch.testing.assert_close(kernels.variance, definition.variance, rtol=1e-4, atol=1e-6 * scale)
+    assert float(kernels.angles_to(definition.generators[:1])[0]) < 0.1

@@ -47,6 +47,11 @@ class Action(Protocol):
     def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
         """The data (N, ...) moved along exp(t generator)."""
 
+    # Two more members make an action faster and may be left out:
+    # fields(data) -> (K, N, ...), the derivative of the data along every element of the basis,
+    # by which networks with more outputs than K are differentiated forwards; and
+    # gram(data, cotangents, backend, dtype) -> (K, K), the Gram matrix of the rows in float64.
+
 
 class LinearAction:
     """One matrix h in gl(n) moves m vectors of R^n at once: x_j -> exp(t h) x_j.
@@ -87,10 +92,30 @@ class LinearAction:
             )
 
     def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
-        """Rows vec(sum_j g_j x_j^T), (N, C, n^2)."""
-        ops.resolve(backend)
+        """Rows vec(sum_j g_j x_j^T), (N, C, n^2). No kernel writes them: see :meth:`gram`."""
+        ops.resolve(backend, data, limit="the kernel of a linear action gives no rows, only gram()")
+        return ops.linear_rows(*self._vectors(data, cotangents))
+
+    def gram(
+        self,
+        data: Tensor,
+        cotangents: Tensor,
+        backend: str = "auto",
+        dtype: torch.dtype = torch.float64,
+    ) -> Tensor:
+        """The rows' Gram matrix (n^2, n^2) in float64, multiplied in ``dtype``, without them."""
+        precision = str(dtype).removeprefix("torch.")
+        return ops.linear_gram(*self._vectors(data, cotangents), precision, backend)
+
+    def fields(self, data: Tensor) -> Tensor:
+        """E_ij x_l for every sample and vector: (n^2, N, ...)."""
         vectors = data.reshape(len(data), self.copies, self.n)
-        return ops.linear_rows(vectors, cotangents.reshape(*cotangents.shape[:2], -1, self.n))
+        moved = torch.einsum("kij,nmj->knmi", self.basis.to(data), vectors)
+        return moved.reshape(len(self.basis), *data.shape)
+
+    def _vectors(self, data: Tensor, cotangents: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (self.copies, self.n)
+        return data.reshape(len(data), *shape), cotangents.reshape(*cotangents.shape[:2], *shape)
 
     def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
         """exp(t h) x_j for every vector of every sample; the shape of the data is kept."""
@@ -152,17 +177,18 @@ class PlaneAction:
                 f"data must be images of at least 3 x 3 pixels, got {tuple(data.shape)}"
             )
 
-    def coordinates(self, data: Tensor) -> tuple[Float[Tensor, " w"], Float[Tensor, " h"]]:
-        """x of every column and y of every row of the images, on the data's device."""
+    def _plane(self, data: Tensor) -> ops.Plane:
         height, width = data.shape[-2:]
-        half = (max(height, width) - 1) / 2
         middle = {
             "center": ((height - 1) / 2, (width - 1) / 2),
             "paper": (height // 2, width // 2),
         }[self.origin]
-        rows = torch.arange(height, dtype=data.dtype, device=data.device)
-        columns = torch.arange(width, dtype=data.dtype, device=data.device)
-        return (columns - middle[1]) / half, (middle[0] - rows) / half
+        spacing = 2 / (max(height, width) - 1)
+        return ops.Plane(*middle, spacing, self.differences, self.group == "affine")
+
+    def coordinates(self, data: Tensor) -> tuple[Float[Tensor, " w"], Float[Tensor, " h"]]:
+        """x of every column and y of every row of the images, on the data's device."""
+        return self._plane(data).coordinates(data)
 
     def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
         """Rows -sum_u dF/dI(u) grad I(u) u^T, and the translations' for "affine": (N, C, K).
@@ -170,9 +196,21 @@ class PlaneAction:
         The minus is the inverse in I(g^-1 u), so that the rows are the derivatives along
         :meth:`flow`.
         """
-        ops.resolve(backend)
-        x, y = self.coordinates(data)
-        return -ops.plane_rows(data, cotangents, x, y, self.differences, self.group == "affine")
+        return ops.plane_rows(data, cotangents, self._plane(data), backend)
+
+    def gram(
+        self,
+        data: Tensor,
+        cotangents: Tensor,
+        backend: str = "auto",
+        dtype: torch.dtype = torch.float64,
+    ) -> Tensor:
+        """The rows' Gram matrix (K, K), summed in float64 whatever ``dtype``."""
+        return ops.plane_gram(data, cotangents, self._plane(data), backend)
+
+    def fields(self, data: Tensor) -> Tensor:
+        """Minus dI/du_i u_j for every image, and the translations' for "affine": (K, N, ...)."""
+        return ops.plane_fields(data, self._plane(data))
 
     def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
         """Images resampled at exp(-t h) u, bicubic; beyond the border the border repeats."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .actions import Action
-from .polarization import device_of, evaluation_mode
+from .derivatives import device_of, evaluation_mode
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

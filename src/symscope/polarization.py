@@ -4,72 +4,125 @@ The network polarization matrix E of LieGG (moskalev2022liegg) has one row for e
 each sample. Only E^T E matters for the symmetries, and R of a QR factorisation holds it with
 no loss of precision: R^T R = E^T E. R is K x K whatever the number of samples, and the factor
 of two data sets is the R of the two factors stacked. So E itself is never held.
+
+Derivatives are taken in reverse, one backward pass an output, or forwards, the K tangent fields
+of the action pushed through the network once: whichever is fewer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .actions import Action
-from .batches import Stream, derangement
+from .batches import Stream
+from .derivatives import (
+    CHUNK_BYTES,
+    Outputs,
+    device_of,
+    evaluation_mode,
+    output_cotangents,
+    probe,
+    pushed_rows,
+)
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float
 
-OUTPUTS = ("all", "sum")
 FACTOR_DTYPES = (torch.float64, torch.float32)
-# Cotangents held at once: outputs are taken in chunks of at most this many bytes.
-CHUNK_BYTES = 2**25
 
 
 class Factor:
     """The triangular factor R of a stream of rows, with how many samples and rows it has seen.
 
+    Rows in float64 enter by a QR factorisation, which keeps all their digits. Rows of lower
+    precision enter by their Gram matrix, which is as good for them and much faster.
+
     Args:
         dimension: K, the number of directions.
-        dtype: torch.float64 (default) or torch.float32. Squared singular values of an exact
-            symmetry reach about (eps K)^2 of the largest: 1e-31 or 1e-13.
+        dtype: torch.float64 (default), or torch.float32 for Gram matrices multiplied in float32.
+            Squared singular values of an exact symmetry reach about 1e-31 of the largest from
+            rows in float64, 1e-14 from rows in float32, and 1e-7 with a factor in float32.
     """
 
     def __init__(self, dimension: int, dtype: torch.dtype = torch.float64):
         if dtype not in FACTOR_DTYPES:
             raise ValueError(f"dtype must be torch.float64 or torch.float32, got {dtype!r}")
-        self.triangle: Float[Tensor, "k k"] = torch.zeros(dimension, dimension, dtype=dtype)
+        self.dtype = dtype
         self.samples = 0
         self.rows = 0
-        self.epsilon = torch.finfo(dtype).eps  # of the coarsest number that went in
+        self.rounding = 0.0  # the relative variance that rounding alone can leave of a direction
+        self._triangle: Float[Tensor, "k k"] = torch.zeros(
+            dimension, dimension, dtype=torch.float64
+        )
+        self._gram: Float[Tensor, "k k"] | None = None
 
-    def update(self, rows: Float[Tensor, "n c k"]) -> None:
-        """Take in the rows of N samples with C outputs each."""
+    @property
+    def triangle(self) -> Float[Tensor, "k k"]:
+        """R, float64: R^T R is the sum of all rows' outer products."""
+        if self._gram is None:
+            return self._triangle
+        values, vectors = torch.linalg.eigh(self._gram)
+        root = values.clamp(min=0).sqrt()[:, None] * vectors.T
+        return torch.linalg.qr(torch.cat([self._triangle.to(root), root]), mode="r").R
+
+    def keeps_digits(self, dtype: torch.dtype) -> bool:
+        """Whether rows of this precision enter by QR and not by a Gram matrix."""
+        return dtype == self.dtype == torch.float64
+
+    def update(self, rows: Float[Tensor, "n c k"], samples: int | None = None) -> None:
+        """Take in rows of N samples; ``samples`` of them (default: all) were not seen before."""
         block = rows.flatten(0, 1)
         if block.device.type == "mps":  # which has no float64
             block = block.cpu()
-        block = block.to(self.triangle.dtype)
-        triangle = self.triangle.to(block.device)
-        self.triangle = torch.linalg.qr(torch.cat([triangle, block]), mode="r").R
-        self.samples += len(rows)
-        self.rows += len(block)
-        self.epsilon = max(self.epsilon, torch.finfo(rows.dtype).eps)
+        if self.keeps_digits(rows.dtype):
+            triangle = self._triangle.to(block.device)
+            self._triangle = torch.linalg.qr(torch.cat([triangle, block]), mode="r").R
+        else:
+            block = block.to(self.dtype)
+            self._add(block.T @ block)
+        self._count(len(rows) if samples is None else samples, len(block), rows.dtype)
+
+    def update_gram(
+        self, gram: Float[Tensor, "k k"], samples: int, rows: int, dtype: torch.dtype
+    ) -> None:
+        """Take in the Gram matrix of rows in ``dtype``, of which ``samples`` are new samples."""
+        self._add(gram)
+        self._count(samples, rows, dtype)
+
+    def _add(self, gram: Float[Tensor, "k k"]) -> None:
+        gram = gram.double()
+        self._gram = gram if self._gram is None else self._gram.to(gram.device) + gram
+
+    def _count(self, samples: int, rows: int, dtype: torch.dtype) -> None:
+        self.samples += samples
+        self.rows += rows
+        noise = (100 * torch.finfo(dtype).eps) ** 2
+        if not self.keeps_digits(dtype):
+            noise = max(noise, 100 * torch.finfo(self.dtype).eps)
+        self.rounding = max(self.rounding, noise)
 
     def merge(self, other: Factor) -> Factor:
         """The factor of both streams together: the QR of the two triangles stacked."""
-        merged = Factor(len(self.triangle), self.triangle.dtype)
-        merged.update(torch.cat([self.triangle, other.triangle.to(self.triangle)])[None])
+        merged = Factor(len(self._triangle), self.dtype)
+        stacked = torch.cat([self._triangle, other._triangle.to(self._triangle)])
+        merged._triangle = torch.linalg.qr(stacked, mode="r").R
+        for part in (self, other):
+            if part._gram is not None:
+                merged._add(part._gram)
         merged.samples = self.samples + other.samples
         merged.rows = self.rows + other.rows
-        merged.epsilon = max(self.epsilon, other.epsilon)
+        merged.rounding = max(self.rounding, other.rounding)
         return merged
 
     def spectrum(self) -> tuple[Float[Tensor, " k"], Float[Tensor, "k k"]]:
         """Variances sigma_k^2 / N, ascending, and the unit directions (as rows), on the CPU."""
         _, singular, directions = torch.linalg.svd(self.triangle.cpu())
-        return (singular.flip(0) ** 2 / self.samples).double(), directions.flip(0).double()
+        return singular.flip(0) ** 2 / self.samples, directions.flip(0)
 
 
 @dataclass(frozen=True)
@@ -78,122 +131,6 @@ class Polarization:
 
     factor: Factor
     shuffled: Factor
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Which functions of the network are differentiated; see :func:`polarize`."""
-
-    mode: str | Callable[[Tensor], Tensor] = "all"
-    unit_norm: bool = False
-
-    def __post_init__(self) -> None:
-        if not callable(self.mode) and self.mode not in OUTPUTS:
-            raise ValueError(
-                f"outputs must be one of {', '.join(OUTPUTS)}, or a callable; got {self.mode!r}"
-            )
-
-    def __call__(self, raw: object, samples: int) -> Float[Tensor, "n c"]:
-        """The functions' values (N, C), from what the model returned for N samples."""
-        values = self.mode(raw) if callable(self.mode) else raw
-        if not (
-            isinstance(values, Tensor)
-            and values.ndim in (1, 2)
-            and len(values) == samples
-            and values.numel()
-        ):
-            came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            must = f"must be a tensor of shape (N,) or (N, C) with N = {samples}; got {came}"
-            if callable(self.mode):
-                raise ValueError(f"what the callable outputs returns {must}")
-            raise ValueError(
-                f"the model's outputs {must}. Hand in outputs=<a callable> to pick what to "
-                "differentiate"
-            )
-        if not values.is_floating_point():
-            raise ValueError(
-                f"the model's outputs must be real floating-point numbers, got {values.dtype}"
-            )
-        values = values.reshape(samples, -1)
-        if self.unit_norm:
-            values = values / values.norm(dim=1, keepdim=True)
-        return values.sum(1, keepdim=True) if self.mode == "sum" else values
-
-
-@contextmanager
-def evaluation_mode(model: object) -> Iterator[None]:
-    """Run the model in eval mode, so that samples are independent; put every flag back after."""
-    if not isinstance(model, nn.Module):
-        yield
-        return
-    flags = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in flags:
-            module.training = training
-
-
-def device_of(model: object, default: torch.device) -> torch.device:
-    """The device of the model's first parameter or buffer, else ``default``."""
-    if isinstance(model, nn.Module):
-        for tensor in (*model.parameters(), *model.buffers()):
-            return tensor.device
-    return default
-
-
-def output_cotangents(
-    model: Callable, inputs: Float[Tensor, "n ..."], outputs: Outputs
-) -> Iterator[Float[Tensor, "n _ ..."]]:
-    """d output_c / d input for every sample, a chunk of outputs c at a time.
-
-    One forward pass, and one backward pass an output: samples are independent in eval mode,
-    so the gradient of a column's sum holds each sample's own gradient.
-    """
-    inputs = inputs.detach().requires_grad_()
-    with torch.enable_grad():
-        columns = outputs(model(inputs), len(inputs)).sum(0).unbind()
-    chunk = max(1, CHUNK_BYTES // inputs.nbytes)
-    for start in range(0, len(columns), chunk):
-        yield torch.stack(
-            [
-                torch.autograd.grad(columns[c], inputs, retain_graph=c + 1 < len(columns))[0]
-                for c in range(start, min(start + chunk, len(columns)))
-            ],
-            1,
-        )
-
-
-def _probe(model: Callable, outputs: Outputs, inputs: Tensor) -> int:
-    """Two samples through the network before long work starts; returns the number of outputs."""
-    inputs = inputs[:2].detach().requires_grad_()
-    with torch.enable_grad():
-        values = outputs(model(inputs), len(inputs))
-        gradient = (
-            torch.autograd.grad(values[0].sum(), inputs, allow_unused=True)[0]
-            if values.requires_grad
-            else None
-        )
-    if gradient is None:
-        raise ValueError(
-            "the model's output does not depend on its input through autograd: it is constant, "
-            "detached, computed outside of torch, or asked for inside torch.inference_mode()"
-        )
-    if gradient[1:].nan_to_num().any():
-        raise ValueError(
-            "the model mixes the samples of a batch: the outputs of a sample change with its "
-            "neighbours, so per-sample derivatives are not defined. If it is a function around a "
-            "network with batch norm, call the network's eval() first"
-        )
-    with torch.no_grad():
-        twins = outputs(model(inputs[[0, 0]].detach()), 2)
-    if (twins[0] - twins[1]).abs().max() > 1e-2 * twins.abs().max():
-        raise ValueError(
-            "the model is random: the same sample twice gives different outputs. If it is a "
-            "function around a network with dropout, call the network's eval() first"
-        )
-    return values.shape[1]
 
 
 def polarize(
@@ -209,33 +146,35 @@ def polarize(
 ) -> Polarization:
     """Stream (network, data) into the factor of the network polarization matrix.
 
-    Beside each batch's rows, the rows of the shuffled control are taken: the same cotangents
-    against the inputs of other samples of the batch. See
-    :func:`symscope.learned_symmetries` for the arguments and the errors.
+    Beside the rows, those of the shuffled control are taken: the same derivatives of the
+    network against other samples. See :func:`symscope.learned_symmetries` for the arguments and
+    the errors.
     """
     outputs = Outputs() if outputs is None else outputs
     dimension = len(action.basis)
     factor, shuffled = Factor(dimension, dtype), Factor(dimension, dtype)
     stream = Stream(data, action, batch_size, seed)
-    pairing = torch.Generator().manual_seed(seed + 1)
-    count = None
+    count, forwards = None, False
     with evaluation_mode(model):
         for batch in stream:
-            inputs = batch.inputs.detach().to(device_of(model, batch.inputs.device))
+            device = device_of(model, batch.inputs.device)
+            inputs, others = batch.inputs.detach().to(device), batch.others.detach().to(device)
             if count is None:
-                count = _probe(model, outputs, inputs)
+                count, forwards = probe(model, action, outputs, inputs, backend)
                 if stream.total is not None:
                     _enough_rows(stream.total * count, dimension)
-            others = inputs[derangement(len(inputs), pairing).to(inputs.device)]
-            rows, control = [], []
+            if forwards:
+                for into, moved in ((factor, inputs), (shuffled, others)):
+                    if len(moved):
+                        _push(model, action, outputs, into, inputs, moved, batch.start)
+                continue
+            new = True
             for cotangents in output_cotangents(model, inputs, outputs):
-                rows.append(action.rows(inputs, cotangents, backend))
-                control.append(action.rows(others, cotangents, backend))
-            rows = torch.cat(rows, 1)
-            _check_rows(rows, batch.places)
-            factor.update(rows)
-            if len(inputs) > 1:
-                shuffled.update(torch.cat(control, 1))
+                for into, moved in ((factor, inputs), (shuffled, others)):
+                    if len(moved):
+                        _pull(action, into, moved, cotangents, backend, batch.start, new)
+                new = False
+                del cotangents  # or it would still be held while the next ones are computed
     if count is None:
         raise ValueError("data is empty: the iterable yielded no samples")
     _enough_rows(factor.rows, dimension)
@@ -248,6 +187,50 @@ def polarize(
     return Polarization(factor, shuffled)
 
 
+def _push(
+    model: Callable,
+    action: Action,
+    outputs: Outputs,
+    into: Factor,
+    inputs: Float[Tensor, "n ..."],
+    moved: Float[Tensor, "n ..."],
+    start: int,
+) -> None:
+    """Rows of ``inputs`` forwards, along the fields of ``moved``, into a factor."""
+    numbers = len(action.basis) * inputs[0].numel() * inputs.element_size()
+    for x, u in zip(
+        inputs.split(max(1, CHUNK_BYTES // numbers)),
+        moved.split(max(1, CHUNK_BYTES // numbers)),
+        strict=True,
+    ):
+        rows = pushed_rows(model, x, action.fields(u), outputs)
+        _check_rows(rows, start)
+        into.update(rows)
+        start += len(x)
+
+
+def _pull(
+    action: Action,
+    into: Factor,
+    moved: Float[Tensor, "n ..."],
+    cotangents: Float[Tensor, "n c ..."],
+    backend: str,
+    start: int,
+    new: bool,
+) -> None:
+    """Rows of cotangents in reverse, on the algebra that moves ``moved``, into a factor."""
+    samples = len(moved) if new else 0
+    if hasattr(action, "gram") and not into.keeps_digits(cotangents.dtype):
+        gram = action.gram(moved, cotangents, backend, into.dtype)
+        if torch.isfinite(gram.sum()):
+            count = cotangents.shape[0] * cotangents.shape[1]
+            into.update_gram(gram, samples, count, cotangents.dtype)
+            return
+    rows = action.rows(moved, cotangents, backend)
+    _check_rows(rows, start)
+    into.update(rows, samples)
+
+
 def _enough_rows(rows: int, dimension: int) -> None:
     if rows < dimension:
         raise ValueError(
@@ -256,11 +239,11 @@ def _enough_rows(rows: int, dimension: int) -> None:
         )
 
 
-def _check_rows(rows: Float[Tensor, "n c k"], places: Int[Tensor, " n"]) -> None:
+def _check_rows(rows: Float[Tensor, "n c k"], start: int) -> None:
     finite = torch.isfinite(rows).flatten(1).all(1)
     if not finite.all():
-        bad = places[(~finite).nonzero()[:, 0].cpu()]
+        bad = (~finite).nonzero()[:, 0].cpu()
         raise ValueError(
-            f"the gradients of sample {int(bad.min())} are NaN or infinite "
+            f"the gradients of sample {start + int(bad[0])} are NaN or infinite "
             f"(and of {len(bad) - 1} more in its batch)"
         )

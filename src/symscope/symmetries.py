@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from . import algebra
 from .actions import Action
 from .controls import untrained_copy
+from .derivatives import Outputs
 from .kernels import ops
-from .polarization import Factor, Outputs, polarize
+from .polarization import Factor, polarize
 
 if TYPE_CHECKING:
     import pandas
@@ -101,15 +102,16 @@ class Symmetries:
     def gaps(self) -> Float[Tensor, " k-1"]:
         """How much less symmetric the next direction is, variance[k+1] / variance[k].
 
-        Variances below the rounding floor, (100 eps)^2 of the largest with eps that of the
-        coarsest numbers that went in, count as that floor: ratios of rounding errors are 1.
+        Variances below the rounding floor count as that floor: ratios of rounding errors are 1.
+        The floor is (100 eps)^2 of the largest, eps that of the coarsest numbers that went in;
+        1e-5 of the largest with ``dtype=torch.float32``.
         """
         floored = self.variance.clamp(min=self._rounding())
         return floored[1:] / floored[:-1]
 
     def _rounding(self) -> float:
         """The variance that rounding alone can leave of a direction."""
-        return float(self.variance.max()) * (100 * self.factor.epsilon) ** 2
+        return float(self.variance.max()) * self.factor.rounding
 
     @cached_property
     def count(self) -> int:
@@ -224,25 +226,30 @@ def learned_symmetries(
     The method is LieGG's (moskalev2022liegg): one row for each output of each sample, the
     derivative of the output along every direction of the action; the right singular vectors
     of the smallest singular values are the generators. The network is run in eval mode and
-    put back as it was. Memory does not grow with the number of samples.
+    put back as it was. Memory does not grow with the number of samples. Where a network has
+    more outputs than the action has directions, they are differentiated forwards, together.
 
     Args:
         model: any torch module or callable from a batch (N, ...) to (N, C) or (N,),
             differentiable by autograd.
         data: a tensor (N, ...), or an iterable of batches (tensors, or tuples that begin with
             one, as a DataLoader yields). Batches go to the model's device. The order of an
-            iterable should be random: the shuffled control pairs samples within a batch.
+            iterable should be random: its shuffled control pairs samples within a batch. That
+            of a tensor pairs over all of it, for 2,048 samples or 32 a direction at most.
         action: how the algebra moves the data: ``LinearAction``, ``PlaneAction``, or your own.
         outputs: "all" (default) differentiates every output; "sum" their sum, as the paper
             does, which leaves free what softmax ignores; a callable gets the model's outputs
             and returns (N, C) or (N,).
         unit_norm: scale each sample's outputs to unit L2 norm first, as the paper does with a
             classifier's logits; default False.
-        backend: "auto" (default), "reference" or "triton".
+        backend: "auto" (default), Triton kernels on a CUDA device and torch elsewhere;
+            "reference", the plain definition; "triton", the kernels or an error. The kernels
+            take reverse mode, float32, and for ``LinearAction`` ``dtype=torch.float32``.
         batch_size: samples at a time where the data are one tensor; default 512.
-        dtype: precision of the factor, torch.float64 (default) or torch.float32. Rows are
-            computed in the precision of the network and its data.
-        seed: for the order of the samples and the pairing of the shuffled control.
+        dtype: precision of the factor, torch.float64 (default) or torch.float32, which is faster
+            and loses variances below 1e-5 of the largest. Rows are computed in the precision of
+            the network and its data.
+        seed: for the pairing of the shuffled control.
 
     Returns:
         The report, a :class:`Symmetries`.
@@ -252,7 +259,7 @@ def learned_symmetries(
             outputs, backend or dtype; for outputs of another shape, or that do not depend on
             the input; for gradients that are not finite; for fewer rows than directions.
         TypeError: for data that are no tensors, or integers.
-        NotImplementedError: for a backend that this installation does not have.
+        RuntimeError: for ``backend="triton"`` where the kernels cannot run.
     """
     ops.resolve(backend)
     if not callable(model):

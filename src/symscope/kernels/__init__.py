@@ -1,1 +1,1 @@
-"""The inner loops of the package: one definition in plain torch, and the dispatch to it."""
+"""The inner loops of the package: their definition in torch, faster versions, the dispatch."""

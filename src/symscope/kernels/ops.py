@@ -1,29 +1,228 @@
-"""Dispatch: which implementation of a kernel serves a call."""
+"""Dispatch: which implementation of a kernel serves a call, and the derivatives of those it chose.
+
+Nothing else in the package knows Triton. ``backend`` is "reference" (the definition in plain
+torch), "triton" (the GPU kernels, or an error that says why not) or "auto": Triton for float32
+tensors on a CUDA device, else the arrangement for a CPU where there is one, else the definition.
+"""
 
 from __future__ import annotations
 
-from . import reference
+import importlib.util
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from . import host, reference
+from .functions import differentiable
+from .reference import Plane
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+__all__ = [
+    "BACKENDS",
+    "Plane",
+    "linear_gram",
+    "linear_rows",
+    "orbits",
+    "plane_fields",
+    "plane_gram",
+    "plane_rows",
+    "proximal_step",
+    "resolve",
+]
 
 BACKENDS = ("auto", "reference", "triton")
+# The largest filters that the kernel of orbits holds.
+ORBIT_DIMENSION = 64
+PRECISIONS = ("float64", "float32", "tf32x3", "tf32")
+
+linear_rows = reference.linear_rows
 
 
-def resolve(backend: str) -> str:
-    """The implementation that ``backend`` stands for on this installation.
+def resolve(backend: str, *tensors: Tensor, limit: str | None = None) -> str:
+    """The implementation that serves these tensors: "reference" or "triton".
+
+    Args:
+        backend: one of BACKENDS.
+        tensors: what the kernel would read; none, to ask about the installation alone.
+        limit: what else keeps a kernel from running, as half a sentence, or None.
 
     Raises:
         ValueError: if ``backend`` is not one of BACKENDS.
-        NotImplementedError: for "triton", which this version does not have; it never falls
-            back silently.
+        RuntimeError: if "triton" was asked for and cannot run; it is never replaced.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}; got {backend!r}")
+    if backend == "reference" or (backend == "auto" and not all(t.is_cuda for t in tensors)):
+        return "reference"
+    obstacle = _obstacle(tensors) or limit
+    if obstacle is None:
+        return "triton"
     if backend == "triton":
-        raise NotImplementedError(
-            "backend='triton' was asked for, but this version has no Triton kernels; "
-            "use backend='auto' or 'reference'"
+        raise RuntimeError(
+            f"backend='triton' was asked for, but {obstacle}; use backend='auto' or 'reference'"
         )
     return "reference"
 
 
-plane_rows = reference.plane_rows
-linear_rows = reference.linear_rows
+def _obstacle(tensors: tuple[Tensor, ...]) -> str | None:
+    """Why Triton cannot run on these tensors, or None."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed (pip install 'symscope[gpu]')"
+    interpreted = _interpreted()
+    if not tensors and not interpreted and not torch.cuda.is_available():
+        return "there is no CUDA device, and Triton's interpreter (TRITON_INTERPRET=1) is off"
+    for tensor in tensors:
+        if not (tensor.is_cuda or (interpreted and tensor.device.type == "cpu")):
+            return f"a tensor is on {tensor.device} and not on a CUDA device" + (
+                "" if interpreted else ", and Triton's interpreter (TRITON_INTERPRET=1) is off"
+            )
+        if tensor.dtype != torch.float32:
+            return f"a tensor is {tensor.dtype} and the kernels take torch.float32"
+    return None
+
+
+def _interpreted() -> bool:
+    import triton
+
+    return bool(triton.knobs.runtime.interpret)
+
+
+@cache
+def _kernel(name: str) -> type[torch.autograd.Function]:
+    """The Triton kernel of that name, differentiable."""
+    from . import triton
+
+    return differentiable(getattr(triton, name), getattr(reference, name), _ADJOINTS.get(name))
+
+
+@cache
+def _host(name: str) -> type[torch.autograd.Function]:
+    """The arrangement for a CPU of that name, differentiable."""
+    return differentiable(getattr(host, name), getattr(reference, name))
+
+
+def _pull_orbits(cotangents: tuple, arguments: list, results: list, needed: tuple) -> tuple:
+    _, generators, _ = arguments
+    return (*_kernel("orbits_adjoint").apply(cotangents[0], generators, results[0]), None)
+
+
+def _pull_proximal_step(cotangents: tuple, arguments: list, results: list, needed: tuple) -> tuple:
+    _, gradient, _, step, _, momentum, _ = arguments
+    codes = results[0]
+    by_point, *rest = _kernel("proximal_adjoint").apply(*cotangents, codes, step, momentum)
+    by_step = -(by_point * gradient).sum() if needed[3] else None
+    by_threshold = -(by_point * codes.sign()).sum() if needed[4] else None
+    return by_point, *rest, by_step, by_threshold, None, None
+
+
+_ADJOINTS = {"orbits": _pull_orbits, "proximal_step": _pull_proximal_step}
+
+
+def _serve(name: str, backend: str, tensors: tuple[Tensor, ...], *others: object) -> Callable:
+    """Call the implementation that ``backend`` and the tensors ask for."""
+    if resolve(backend, *tensors) == "triton":
+        return _kernel(name).apply(*tensors, *others)
+    if backend == "auto":
+        return _host(name).apply(*tensors, *others)
+    return getattr(reference, name)(*tensors, *others)
+
+
+def plane_fields(
+    images: Float[Tensor, "n *channels h w"], plane: Plane
+) -> Float[Tensor, "k n *channels h w"]:
+    """Tangent fields on the image plane; see :func:`.reference.plane_fields`."""
+    return _host("plane_fields").apply(images, plane)
+
+
+def plane_rows(
+    images: Float[Tensor, "n *channels h w"],
+    cotangents: Float[Tensor, "n c *channels h w"],
+    plane: Plane,
+    backend: str = "auto",
+) -> Float[Tensor, "n c k"]:
+    """Rows for an action on the image plane; see :func:`.reference.plane_rows`."""
+    return _serve("plane_rows", backend, (images, cotangents), plane)
+
+
+def plane_gram(
+    images: Float[Tensor, "n *channels h w"],
+    cotangents: Float[Tensor, "n c *channels h w"],
+    plane: Plane,
+    backend: str = "auto",
+) -> Float[Tensor, "k k"]:
+    """Their Gram matrix in float64; see :func:`.reference.plane_gram`."""
+    return _serve("plane_gram", backend, (images, cotangents), plane)
+
+
+def linear_gram(
+    vectors: Float[Tensor, "n m d"],
+    cotangents: Float[Tensor, "n c m d"],
+    precision: str = "float64",
+    backend: str = "auto",
+) -> Float[Tensor, "d*d d*d"]:
+    """The Gram matrix of :func:`linear_rows`, returned in float64.
+
+    Args:
+        vectors: the data.
+        cotangents: the derivatives of c outputs by them.
+        precision: of the products. "float64" (default) or "float32" in torch; the kernel takes
+            "float32", "tf32x3" (tensor cores, nearly float32) and "tf32".
+        backend: as everywhere; "auto" takes the kernel for every precision but "float64".
+
+    Raises:
+        ValueError: for an unknown precision, or one that only the kernel has where it cannot run.
+        RuntimeError: if "triton" was asked for and cannot run.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+    limit = None
+    if precision == "float64":
+        limit = "the kernel multiplies in float32 and float64 was asked for"
+    if resolve(backend, vectors, cotangents, limit=limit) == "triton":
+        mode = "ieee" if precision == "float32" else precision
+        return _kernel("linear_gram").apply(vectors, cotangents, mode)
+    if precision.startswith("tf32"):
+        raise ValueError(f"precision {precision!r} is the GPU kernel's, which is not in use here")
+    dtype = getattr(torch, precision)
+    if backend == "auto":
+        return _host("linear_gram").apply(vectors, cotangents, dtype)
+    return reference.linear_gram(vectors, cotangents, dtype)
+
+
+def orbits(
+    filters: Float[Tensor, "j k d"],
+    generators: Float[Tensor, "j d d"],
+    order: int,
+    backend: str = "auto",
+) -> Float[Tensor, "j k n d"]:
+    """Orbits of filters under their generators; see :func:`.reference.orbits`."""
+    d, limit = filters.shape[-1], None
+    if d > ORBIT_DIMENSION:
+        limit = f"d = {d} and the kernel holds d up to {ORBIT_DIMENSION}"
+    if resolve(backend, filters, generators, limit=limit) == "triton":
+        return _kernel("orbits").apply(filters, generators, order)
+    return reference.orbits(filters, generators, order)
+
+
+def proximal_step(
+    point: Float[Tensor, "*shape"],
+    gradient: Float[Tensor, "*shape"],
+    previous: Float[Tensor, "*shape"],
+    step: Tensor | float,
+    threshold: Tensor | float,
+    momentum: float,
+    two_sided: bool,
+    backend: str = "auto",
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+    """One proximal gradient step on codes; see :func:`.reference.proximal_step`."""
+    tensors = [t for t in (point, gradient, previous, step, threshold) if isinstance(t, Tensor)]
+    step, threshold = (v if isinstance(v, Tensor) else float(v) for v in (step, threshold))
+    arguments = (point, gradient, previous, step, threshold, float(momentum), two_sided)
+    if resolve(backend, *tensors) == "triton":
+        return _kernel("proximal_step").apply(*arguments)
+    return reference.proximal_step(*arguments)
