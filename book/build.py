@@ -155,29 +155,23 @@ def prepared_notebook(root: Path, scale: str, name: str) -> NotebookNode:
     return notebook
 
 
-def code_of(path: Path) -> bytes:
-    """What of a module can change a result: its code, without comments and docstrings."""
-    tree = ast.parse(path.read_bytes())
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    for node in ast.walk(tree):
-        if isinstance(node, documented) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree).encode()
-
-
 def run_key(root: Path, notebook: NotebookNode) -> str:
     """A hash of all that the outputs depend on: code, parameters, package, data, versions.
 
     Prose is left out, of cells, comments and docstrings alike: a word put right must not ask
     for hours of computing.
     """
+    from symscope.results import code_of  # imported here: torch takes seconds to load
+
     cells = [[cell.source, cell.metadata.get("tags", [])] for cell in code_cells(notebook)]
     digest = hashlib.sha256(json.dumps(cells).encode())
     data = [path for path in (root / "data").rglob("*") if path.suffix not in (".md", ".py")]
     files = [*(root / "src/symscope").rglob("*.py"), *data]
     for path in sorted([*files, root / "constraints.txt"]):
         if path.is_file():
-            held = code_of(path) if path.suffix == ".py" else path.read_bytes()
+            held = path.read_bytes()
+            if path.suffix == ".py":
+                held = code_of(held).encode()
             content = hashlib.sha256(held).hexdigest()
             digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
     return digest.hexdigest()

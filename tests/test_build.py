@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import build
 from symscope import ledger
+from symscope.results import code_of
 
 ONE, TWO = "01_one", "02_two"
 
@@ -219,11 +220,11 @@ def test_the_key_ignores_outputs(house: Path) -> None:
 def test_the_key_follows_the_package_s_code_and_not_its_prose(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text('"""Old."""\n\n\ndef f(x):\n    """Old."""\n    return x + 1\n')
-    before = build.code_of(module)
+    before = code_of(module.read_bytes())
     module.write_text('"""New."""\n\ndef f(x):\n    """New."""\n    return (x + 1)  # new\n')
-    assert build.code_of(module) == before
+    assert code_of(module.read_bytes()) == before
     module.write_text('"""New."""\n\ndef f(x):\n    """New."""\n    return x + 2\n')
-    assert build.code_of(module) != before
+    assert code_of(module.read_bytes()) != before
 
 
 def test_an_interruption_leaves_the_old_result(

@@ -1,8 +1,20 @@
 """symscope: which Lie group did a network learn, how sure is that, and what is it called."""
 
-from . import actions, algebra, datasets, ledger, models, polarization, symmetries, training
+from . import (
+    actions,
+    algebra,
+    datasets,
+    ensembles,
+    ledger,
+    models,
+    polarization,
+    sweeps,
+    symmetries,
+    training,
+)
 from .actions import LinearAction, PlaneAction
 from .controls import accuracy_along
+from .shards import symmetries_of_shards
 from .symmetries import Symmetries, compare, learned_symmetries
 
 __all__ = [
@@ -14,10 +26,13 @@ __all__ = [
     "algebra",
     "compare",
     "datasets",
+    "ensembles",
     "learned_symmetries",
     "ledger",
     "models",
     "polarization",
+    "sweeps",
     "symmetries",
+    "symmetries_of_shards",
     "training",
 ]

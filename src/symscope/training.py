@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .datasets import Split, Splits
 
 SCHEDULES = ("constant", "cosine")
+HISTORY = ["epoch", "train_loss", "validation_loss", "validation_accuracy"]
 
 
 class Fit(NamedTuple):
@@ -66,6 +67,36 @@ def evaluate(
     return total / len(split.inputs), accuracy
 
 
+def check_options(epochs: int, batch_size: int, schedule: str) -> None:
+    """Refuse what no training can be run with."""
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {schedule!r}")
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def check_finite(train_loss: float, validation_loss: float, epoch: int, lr: float) -> None:
+    """Stop a training that has gone astray."""
+    if not train_loss < float("inf"):
+        raise ValueError(f"the training loss is not finite in epoch {epoch}: lower lr ({lr})")
+    if not validation_loss < float("inf"):
+        raise ValueError(
+            f"the validation loss is not finite in epoch {epoch}: lower lr ({lr}), or look "
+            "for NaN in the validation data"
+        )
+
+
+def optimization(
+    parameters: Iterable[Tensor], lr: float, weight_decay: float, schedule: str, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
+    """Adam, and what lowers its rate over the steps, if anything does."""
+    optimizer = torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay)
+    if schedule == "constant":
+        return optimizer, None
+    return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+
 def fit(
     model: nn.Module,
     splits: Splits,
@@ -104,23 +135,14 @@ def fit(
     import pandas
     from tqdm import tqdm
 
-    if schedule not in SCHEDULES:
-        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {schedule!r}")
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_options(epochs, batch_size, schedule)
     classify = not splits.train.targets.is_floating_point()
     loss = loss or default_loss(splits.train.targets)
     where = device()
     model.to(where)
     inputs, targets = (part.to(where) for part in splits.train)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
     steps = epochs * -(-len(inputs) // batch_size)
-    scheduler = (
-        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        if schedule == "cosine"
-        else None
-    )
+    optimizer, scheduler = optimization(model.parameters(), lr, weight_decay, schedule, steps)
     order = torch.Generator().manual_seed(seed)
     history, best, best_weights = [], None, None
     started = time.perf_counter()
@@ -137,19 +159,12 @@ def fit(
             if scheduler:
                 scheduler.step()
             total += float(value.detach()) * len(places)
-        if not total < float("inf"):
-            raise ValueError(f"the training loss is not finite in epoch {epoch}: lower lr ({lr})")
         validation_loss, accuracy = evaluate(model, splits.validation, loss)
-        if not validation_loss < float("inf"):
-            raise ValueError(
-                f"the validation loss is not finite in epoch {epoch}: lower lr ({lr}), or look "
-                "for NaN in the validation data"
-            )
+        check_finite(total, validation_loss, epoch, lr)
         history.append((epoch, total / len(inputs), validation_loss, accuracy))
         score = accuracy if classify else -validation_loss
         if best is None or score > best[0]:
             best, best_weights = (score, epoch), copy.deepcopy(model.state_dict())
     model.load_state_dict(best_weights)
     model.eval()
-    columns = ["epoch", "train_loss", "validation_loss", "validation_accuracy"]
-    return Fit(pandas.DataFrame(history, columns=columns), best[1], time.perf_counter() - started)
+    return Fit(pandas.DataFrame(history, columns=HISTORY), best[1], time.perf_counter() - started)
