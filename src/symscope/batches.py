@@ -73,11 +73,12 @@ class Stream:
         if isinstance(self.data, Tensor):
             partner = derangement(self.total, generator).to(self.data.device)
             enough = max(CONTROL_SAMPLES, CONTROL_SAMPLES_A_DIRECTION * len(self.action.basis))
-            share = min(1.0, enough / self.total) if self.total > 1 else 0.0
+            batches = math.ceil(self.total / self.batch_size)
+            # Whole batches, evenly spread: many small ones would cost more.
+            wanted = min(batches, math.ceil(enough / self.batch_size)) if self.total > 1 else 0
             for i, start in enumerate(range(0, self.total, self.batch_size)):
                 inputs = self.data[start : start + self.batch_size]
-                # Whole batches, evenly spread: many small ones would cost more.
-                taken = math.ceil((i + 1) * share) > math.ceil(i * share)
+                taken = i * wanted // batches < (i + 1) * wanted // batches
                 chosen = partner[start : start + len(inputs)] if taken else partner[:0]
                 yield Batch(inputs, start, self.data.index_select(0, chosen))
             return
