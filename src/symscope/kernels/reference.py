@@ -64,3 +64,35 @@ def linear_rows(
 ) -> Float[Tensor, "n c d*d"]:
     """Rows ``vec(sum_j g_j x_j^T)`` for a linear action that moves m vectors at once."""
     return torch.einsum("ncmi,nmj->ncij", cotangents, vectors).flatten(2)
+
+
+def orbits(
+    filters: Float[Tensor, "j k d"], generators: Float[Tensor, "j d d"], order: int
+) -> Float[Tensor, "j k n d"]:
+    """Every filter moved by the powers 0 to ``order`` - 1 of its set's generator."""
+    elements = [filters]
+    for _ in range(order - 1):
+        elements.append(elements[-1] @ generators.mT)
+    return torch.stack(elements, 2)
+
+
+def proximal_step(
+    point: Float[Tensor, "*shape"],
+    gradient: Float[Tensor, "*shape"],
+    previous: Float[Tensor, "*shape"],
+    step: float | Tensor,
+    threshold: float | Tensor,
+    momentum: float,
+    two_sided: bool,
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+    """One step of (F)ISTA: the codes z after the soft threshold, and the point to go on from.
+
+    z is the soft threshold of ``point - step * gradient``: of its size if ``two_sided``, else of
+    its value, so that z >= 0. The next point is ``z + momentum * (z - previous)``.
+    """
+    moved = point - step * gradient
+    if two_sided:
+        codes = moved.sign() * (moved.abs() - threshold).clamp(min=0)
+    else:
+        codes = (moved - threshold).clamp(min=0)
+    return codes, codes + momentum * (codes - previous)
