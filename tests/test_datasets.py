@@ -658,8 +658,10 @@ def test_killed_download_leaves_nothing(tiny, cache, start, monkeypatch):
 def test_import_needs_only_torch_and_numpy():
     code = (
         "import sys\n"
-        "for name in ('scipy', 'mlxtend', 'pooch', 'jaxtyping', 'pandas', 'requests'):\n"
+        "for name in ('scipy', 'mlxtend', 'pooch', 'jaxtyping', 'pandas', 'requests', 'skimage'):\n"
         "    sys.modules[name] = None\n"
+        "import symscope as ss\n"
+        "ss.CyclicOrbit()()\n"
         "import symscope.datasets as d\n"
         "d.o5_regression(train=10, validation=1, test=1)\n"
         "d.rotate(__import__('torch').rand(1, 4, 4), 30.0)\n"

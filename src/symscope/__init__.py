@@ -3,21 +3,31 @@
 from . import (
     actions,
     algebra,
+    cyclic,
     datasets,
     ensembles,
+    heads,
     ledger,
     models,
+    operations,
+    orbits,
+    pictures,
+    planted,
     polarization,
     sweeps,
     symmetries,
     training,
+    unfolded,
 )
 from .actions import LinearAction, PlaneAction
 from .controls import accuracy_along
+from .operations import match_operations
+from .orbits import CyclicOrbit
 from .shards import symmetries_of_shards
 from .symmetries import Symmetries, compare, learned_symmetries
 
 __all__ = [
+    "CyclicOrbit",
     "LinearAction",
     "PlaneAction",
     "Symmetries",
@@ -25,14 +35,22 @@ __all__ = [
     "actions",
     "algebra",
     "compare",
+    "cyclic",
     "datasets",
     "ensembles",
+    "heads",
     "learned_symmetries",
     "ledger",
+    "match_operations",
     "models",
+    "operations",
+    "orbits",
+    "pictures",
+    "planted",
     "polarization",
     "sweeps",
     "symmetries",
     "symmetries_of_shards",
     "training",
+    "unfolded",
 ]

@@ -19,6 +19,13 @@ SCHEDULES = ("constant", "cosine")
 HISTORY = ["epoch", "train_loss", "validation_loss", "validation_accuracy"]
 
 
+class Steps(NamedTuple):
+    """What a training by steps leaves beside the model itself."""
+
+    losses: Tensor  # (steps,) float64: each step's loss with its penalty, before the step
+    seconds: float
+
+
 class Fit(NamedTuple):
     """What a training leaves beside the model itself."""
 
@@ -168,3 +175,86 @@ def fit(
     model.load_state_dict(best_weights)
     model.eval()
     return Fit(pandas.DataFrame(history, columns=HISTORY), best[1], time.perf_counter() - started)
+
+
+def fit_steps(
+    head: nn.Module,
+    inputs: Tensor,
+    targets: Tensor | None = None,
+    *,
+    steps: int = 700,
+    batch_size: int = 256,
+    lr: float = 3e-3,
+    clip: float = 1.0,
+    penalty: float = 1.0,
+    seed: int = 0,
+) -> Steps:
+    """Train an unfolded network on a task, by Adam with a cosine schedule to zero.
+
+    The batches are drawn without replacement, and afresh when the data are used up. The network
+    stays on its device, where the data should be too, and ends in eval mode.
+
+    Args:
+        head: a task of :mod:`symscope.heads`: it has ``loss(inputs, targets)`` and a
+            ``network`` with ``penalty()``. Trained in place.
+        inputs: (N, ...).
+        targets: (N, ...), what the task compares with; None (default) for reconstruction.
+        steps: default 700.
+        batch_size: samples a step; default 256, at most N.
+        lr: Adam's first learning rate; default 3e-3.
+        clip: largest norm of the gradient; default 1.
+        penalty: weight of the dictionary's penalty beside the loss; default 1.
+        seed: for the order of the samples.
+
+    Raises:
+        ValueError: for steps or a batch size below 1, fewer samples than a batch, or a learning
+            rate or clip that is not positive.
+        FloatingPointError: if a loss or gradient is not finite. Training stops at once, the
+            message says at which step, and the network is left as it was at the last step where
+            both were finite.
+    """
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    for name, value in (("lr", lr), ("clip", clip)):
+        if not 0 < value < float("inf"):
+            raise ValueError(f"{name} must be a positive number, got {value!r}")
+    if len(inputs) < batch_size:
+        raise ValueError(f"inputs must be at least one batch of {batch_size}, got {len(inputs)}")
+    weights = [p for p in head.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(weights, lr=lr)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    order = torch.Generator().manual_seed(seed)
+    state = list(head.state_dict().values())  # these share memory with the network
+    good = [value.clone() for value in state]
+    losses = torch.zeros(steps, dtype=torch.float64)
+    left: list[Tensor] = []
+    started = time.perf_counter()
+    head.train()
+    for step in range(steps):
+        if not left:
+            left = list(torch.randperm(len(inputs), generator=order).split(batch_size))
+            left = [places for places in left if len(places) == batch_size]
+        places = left.pop().to(inputs.device)
+        batch = inputs.index_select(0, places)
+        wanted = None if targets is None else targets.index_select(0, places)
+        value = head.loss(batch, wanted) + penalty * head.network.penalty()
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        norm = nn.utils.clip_grad_norm_(weights, clip)
+        losses[step] = value.detach()
+        if not torch.isfinite(value.detach() + norm):
+            with torch.no_grad():
+                torch._foreach_copy_(state, good)
+            head.eval()
+            raise FloatingPointError(
+                f"the loss or its gradient is not finite at step {step + 1} of {steps}; the "
+                f"network is as it was at step {max(step, 1)}. Lower lr ({lr:g}), or look for NaN "
+                "in the data"
+            )
+        with torch.no_grad():
+            torch._foreach_copy_(good, state)
+        optimizer.step()
+        scheduler.step()
+    head.eval()
+    return Steps(losses, time.perf_counter() - started)

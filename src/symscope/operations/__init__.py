@@ -1,0 +1,34 @@
+"""Which image operation a learned matrix is: known operations, scores, best match and its nulls."""
+
+from .matching import match_operations, refit, regrouped, seen_part
+from .matrices import (
+    blur,
+    compose,
+    difference,
+    flip,
+    identity,
+    known_operations,
+    median,
+    rotation,
+    scaling,
+    shift,
+)
+from .structure import scores
+
+__all__ = [
+    "blur",
+    "compose",
+    "difference",
+    "flip",
+    "identity",
+    "known_operations",
+    "match_operations",
+    "median",
+    "refit",
+    "regrouped",
+    "rotation",
+    "scaling",
+    "scores",
+    "seen_part",
+    "shift",
+]
