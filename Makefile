@@ -11,7 +11,7 @@ ready := .venv/ready
 # As in book/build.py, which says why.
 kernel_environment := GOMP_SPINCOUNT=10000 PYTHONHASHSEED=0 PYTHONWARNINGS=default TQDM_DISABLE=1
 
-.PHONY: help book test lint notebooks paper render lab clean
+.PHONY: help book test lint notebooks paper render bench lab clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target does; do \
@@ -39,6 +39,9 @@ paper: $(ready) ## run what changed at paper scale, renew the record, README and
 
 render: $(ready) ## render the book from the committed record, running nothing
 	@$(python) book/build.py render --scale paper
+
+bench: $(ready) ## time extraction beside the network alone (minutes; the machine should be quiet)
+	@$(kernel_environment) $(python) benchmarks/cpu.py
 
 lab: $(ready) ## open JupyterLab in the environment
 	@$(python) -m jupyterlab notebooks

@@ -43,7 +43,7 @@ def network(outputs: int = 10) -> torch.nn.Module:
     return ss.models.MLP((784, *[128] * 5, outputs)).eval()
 
 
-def images(count: int = IMAGES) -> torch.Tensor:
+def images(count: int) -> torch.Tensor:
     """Random numbers: no time depends on what the pictures show."""
     return torch.randn(count, 28, 28, generator=torch.Generator().manual_seed(0))
 
@@ -126,7 +126,7 @@ def ask(model: torch.nn.Module, data: torch.Tensor, **options: object) -> Callab
 
 def summed(report: Report) -> None:
     """The paper's question, one output."""
-    data, model = images(), network()
+    data, model = images(IMAGES), network()
     case = f"summed output, {IMAGES:,} images of 28 x 28, 5 x 128"
     weights = sum(p.numel() for p in model.parameters())
     compare(
@@ -160,7 +160,7 @@ def summed(report: Report) -> None:
 
 def all_outputs(report: Report) -> None:
     """Every output: ten, and a thousand."""
-    data, ten, thousand = images(), network(), network(1000)
+    data, ten, thousand = images(IMAGES), network(), network(1000)
     case = f"all outputs, {IMAGES:,} images of 28 x 28, 5 x 128"
     compare(
         report,

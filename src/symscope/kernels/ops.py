@@ -8,7 +8,6 @@ tensors on a CUDA device, else the arrangement for a CPU where there is one, els
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -123,7 +122,7 @@ def _pull_proximal_step(cotangents: tuple, arguments: list, results: list, neede
 _ADJOINTS = {"orbits": _pull_orbits, "proximal_step": _pull_proximal_step}
 
 
-def _serve(name: str, backend: str, tensors: tuple[Tensor, ...], *others: object) -> Callable:
+def _serve(name: str, backend: str, tensors: tuple[Tensor, ...], *others: object) -> Tensor:
     """Call the implementation that ``backend`` and the tensors ask for."""
     if resolve(backend, *tensors) == "triton":
         return _kernel(name).apply(*tensors, *others)
