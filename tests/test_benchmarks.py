@@ -60,7 +60,7 @@ def test_cpu(benchmark, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     written = check_report(tmp_path / "cpu.json", cases=3)
     asked = {target["what"] for target in written["targets"]}
-    assert len(asked) == 9
+    assert len(asked) == 10
     assert all(what in printed for what in asked)
 
 

@@ -71,7 +71,6 @@ class Stream:
     def __iter__(self) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed(self.seed)
         if isinstance(self.data, Tensor):
-            partner = derangement(self.total, generator).to(self.data.device)
             enough = max(CONTROL_SAMPLES, CONTROL_SAMPLES_A_DIRECTION * len(self.action.basis))
             batches = math.ceil(self.total / self.batch_size)
             # Whole batches, evenly spread: many small ones would cost more.
@@ -79,8 +78,11 @@ class Stream:
             for i, start in enumerate(range(0, self.total, self.batch_size)):
                 inputs = self.data[start : start + self.batch_size]
                 taken = i * wanted // batches < (i + 1) * wanted // batches
-                chosen = partner[start : start + len(inputs)] if taken else partner[:0]
-                yield Batch(inputs, start, self.data.index_select(0, chosen))
+                places = torch.arange(start, start + (len(inputs) if taken else 0))
+                # Uniform over all samples but the own one.
+                chosen = torch.randint(max(1, self.total - 1), places.shape, generator=generator)
+                chosen += chosen >= places
+                yield Batch(inputs, start, self.data.index_select(0, chosen.to(self.data.device)))
             return
         start = 0
         for batch in self.data:

@@ -170,7 +170,8 @@ def _fit_batched(
         for place, measured in enumerate(zip(train_losses, *validated, strict=True)):
             train_loss, validation_loss, accuracy = measured
             with noted(place):
-                check_finite(train_loss, validation_loss, epoch, lr)
+                check_finite("training", train_loss, epoch, lr)
+                check_finite("validation", validation_loss, epoch, lr)
             history[place].append((epoch, *measured))
             score = accuracy if classify else -validation_loss
             if score > best[place][0]:

@@ -83,15 +83,11 @@ def check_options(epochs: int, batch_size: int, schedule: str) -> None:
             raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-def check_finite(train_loss: float, validation_loss: float, epoch: int, lr: float) -> None:
-    """Stop a training that has gone astray."""
-    if not train_loss < float("inf"):
-        raise ValueError(f"the training loss is not finite in epoch {epoch}: lower lr ({lr})")
-    if not validation_loss < float("inf"):
-        raise ValueError(
-            f"the validation loss is not finite in epoch {epoch}: lower lr ({lr}), or look "
-            "for NaN in the validation data"
-        )
+def check_finite(split: str, loss: float, epoch: int, lr: float) -> None:
+    """Stop a training that has gone astray; ``split`` is "training" or "validation"."""
+    if not loss < float("inf"):
+        cause = ", or look for NaN in the validation data" if split == "validation" else ""
+        raise ValueError(f"the {split} loss is not finite in epoch {epoch}: lower lr ({lr}){cause}")
 
 
 def optimization(
@@ -166,8 +162,9 @@ def fit(
             if scheduler:
                 scheduler.step()
             total += float(value.detach()) * len(places)
+        check_finite("training", total, epoch, lr)
         validation_loss, accuracy = evaluate(model, splits.validation, loss)
-        check_finite(total, validation_loss, epoch, lr)
+        check_finite("validation", validation_loss, epoch, lr)
         history.append((epoch, total / len(inputs), validation_loss, accuracy))
         score = accuracy if classify else -validation_loss
         if best is None or score > best[0]:
