@@ -308,12 +308,16 @@ def update_sources(root: Path) -> None:
 
 
 def results_of(root: Path, folder: str) -> dict[str, Path]:
-    """The executed notebooks in a folder, one for each source notebook."""
+    """The executed notebooks in a folder, one for each source notebook.
+
+    A study whose full run the record does not hold yet is shown with its quick-scale outputs.
+    """
     paths = {name: root / folder / f"{name}.ipynb" for name in notebook_names(root)}
     for name, path in paths.items():
         if not path.exists():
-            make = "make paper" if folder == RESULTS["paper"] else "make book"
-            raise BuildError(f"{path.relative_to(root)} is missing: `{make}` runs {name}")
+            if folder != RESULTS["paper"]:
+                raise BuildError(f"{path.relative_to(root)} is missing: `make book` runs {name}")
+            paths[name] = root / "notebooks" / f"{name}.ipynb"
     return paths
 
 
@@ -323,8 +327,12 @@ def runs_table(root: Path, scale: str, paths: dict[str, Path]) -> str:
     for name, path in paths.items():
         ran = read_notebook(path).metadata.get("symscope", {})
         values = [str(ran.get(key, "-")) for key in ("scale", "seconds", "python", "torch")]
-        same = ran.get("key") == run_key(root, prepared_notebook(root, scale, name))
-        lines.append(f"| {' | '.join([name, *values, 'this' if same else 'earlier'])} |")
+        if "key" in ran:
+            same = ran["key"] == run_key(root, prepared_notebook(root, scale, name))
+            values.append("this" if same else "earlier")
+        else:  # quick-scale outputs in the place of a full run
+            values.append("-")
+        lines.append(f"| {' | '.join([name, *values])} |")
     return "\n".join(lines)
 
 
@@ -337,8 +345,16 @@ def generated_texts(root: Path, scale: str, paths: dict[str, Path]) -> dict[str,
         "ledger:short": ledger.markdown(claims, short=True),
         "ledger:full": ledger.markdown(claims, short=False),
         "runs": runs_table(root, scale, paths),
-        "scale": SCALE_NOTES[scale],
+        "scale": SCALE_NOTES[scale] + _exceptions(root, scale, paths),
     }
+
+
+def _exceptions(root: Path, scale: str, paths: dict[str, Path]) -> str:
+    """Which notebooks are shown at quick scale in a book of the record."""
+    short = [name for name, path in paths.items() if path.parent == root / "notebooks"]
+    if scale != "paper" or not short:
+        return ""
+    return f" Not run at paper scale yet, and shown at quick scale: {', '.join(short)}."
 
 
 def fill_markers(text: str, generated: dict[str, str], where: str) -> str:

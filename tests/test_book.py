@@ -134,11 +134,11 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def scale_and_folder() -> tuple[str, str]:
     """The best executed notebooks at hand: the record, a quick run, or the sources' outputs."""
+    if any((build.ROOT / build.RESULTS["paper"]).glob("*.ipynb")):
+        return "paper", build.RESULTS["paper"]
     names = build.notebook_names(build.ROOT)
-    for scale in ("paper", "quick"):
-        folder = build.RESULTS[scale]
-        if all((build.ROOT / folder / f"{name}.ipynb").exists() for name in names):
-            return scale, folder
+    if all((build.ROOT / build.RESULTS["quick"] / f"{name}.ipynb").exists() for name in names):
+        return "quick", build.RESULTS["quick"]
     return "quick", "notebooks"
 
 

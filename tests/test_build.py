@@ -281,10 +281,26 @@ def test_an_unknown_notebook_is_an_error(
     assert f"there is no notebook 09_gone; there are {ONE}, {TWO}" in capsys.readouterr().err
 
 
-def test_a_missing_record_is_an_error(house: Path, ran: list[str]) -> None:
+def test_a_missing_quick_run_is_an_error(house: Path, ran: list[str]) -> None:
+    build.run(house, "quick", [ONE])
+    with pytest.raises(build.BuildError, match=f"_build/quick/{TWO}.ipynb is missing: `make book`"):
+        build.stage(house, "quick", build.RESULTS["quick"])
+
+
+def test_what_the_record_lacks_is_shown_at_quick_scale_and_named(
+    house: Path, ran: list[str]
+) -> None:
     build.run(house, "paper", [ONE])
-    with pytest.raises(build.BuildError, match=f"book/record/{TWO}.ipynb is missing: `make paper`"):
-        build.stage(house, "paper", build.RESULTS["paper"])
+    paths = build.results_of(house, build.RESULTS["paper"])
+    assert paths[ONE] == result(house, ONE, "paper")
+    assert paths[TWO] == house / "notebooks" / f"{TWO}.ipynb"
+    texts = build.generated_texts(house, "paper", paths)
+    assert texts["scale"].endswith(f"Not run at paper scale yet, and shown at quick scale: {TWO}.")
+    last = texts["runs"].splitlines()[-1]
+    assert TWO in last and last.endswith("| - |")
+    build.run(house, "paper", [TWO])
+    whole = build.results_of(house, build.RESULTS["paper"])
+    assert "quick scale" not in build.generated_texts(house, "paper", whole)["scale"]
 
 
 # --- Pages ----------------------------------------------------------------------------------------

@@ -423,3 +423,13 @@ def test_the_spread_is_the_median_and_the_range(values, printed):
 @pytest.mark.parametrize("values", [[2.0, NAN], [NAN, 2.0], [1.0, 3.0, NAN], [NAN, NAN]])
 def test_a_seed_that_gave_no_number_is_seen_in_the_spread(values):
     assert "nan" in ledger.spread(values).lower()
+
+
+def test_claims_of_several_scales_each_say_their_own():
+    def measured(id: str, scale: str) -> Claim:
+        return Claim(id, "symscope", f"Claim {id}.", "x", "> 1").measure([2.0], scale=scale)
+
+    mixed = [measured("a", "quick"), measured("b", "paper")]
+    for text in (ledger.markdown(mixed), ledger.html(mixed)):
+        assert "2<br>at quick scale" in text and "2<br>at paper scale" in text
+    assert "at paper scale |" not in ledger.markdown(mixed[1:])

@@ -34,8 +34,9 @@ def test_there_are_notebooks() -> None:
 
 
 @NEEDS_RECORD
-def test_the_record_holds_every_notebook_and_no_other() -> None:
-    assert [path.stem for path in RECORD] == NAMES, "run `make paper`"
+def test_the_record_holds_no_other_notebook() -> None:
+    # A study may wait for its full run: the book shows its quick outputs until then, and says so.
+    assert RECORD and {path.stem for path in RECORD} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

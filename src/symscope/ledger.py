@@ -181,20 +181,21 @@ def stated(claims: Sequence[Claim]) -> str:
 COLUMNS = ("Claim", "Measured by", "Must be", "Found", "Controls", "Verdict")
 
 
-def _cells(claim: Claim) -> tuple[str, ...]:
+def _cells(claim: Claim, mixed: bool) -> tuple[str, ...]:
     controls = [f"{name} {spread(values)}" for name, values in claim.controls.items()]
     if claim.control_criterion:
         controls.append(f"must be {_shown(claim.control_criterion)}")
     found = [spread(claim.values)]
-    if claim.printed is not None:
-        found.append(f"the authors print {number(claim.printed)}")
+    found += [f"the authors print {number(claim.printed)}"] if claim.printed is not None else []
+    found += [f"at {claim.scale} scale"] if mixed and claim.scale else []
     must = _shown(claim.criterion, claim.unit)
     return claim.says, claim.measured, must, "\n".join(found), "\n".join(controls), claim.verdict
 
 
 def html(claims: Sequence[Claim]) -> str:
     """Measured claims as an HTML table: median and range over seeds, controls, verdict."""
-    return _html_table(COLUMNS, [_cells(claim) for claim in claims]) + f"<p>{legend(claims)}</p>"
+    rows = [_cells(claim, _mixed(claims)) for claim in claims]
+    return _html_table(COLUMNS, rows) + f"<p>{legend(claims)}</p>"
 
 
 def markdown(claims: Sequence[Claim], short: bool = False) -> str:
@@ -204,10 +205,16 @@ def markdown(claims: Sequence[Claim], short: bool = False) -> str:
     verdicts of all the claims above the table.
     """
     keep = (0, 2, 3, 5) if short else range(len(COLUMNS))
-    rows = [COLUMNS, *(_cells(claim) for claim in claims if claim.headline or not short)]
+    shown = [claim for claim in claims if claim.headline or not short]
+    rows = [COLUMNS, *(_cells(claim, _mixed(claims)) for claim in shown)]
     lines = ["| " + " | ".join(_escaped(row[i]) for i in keep) + " |" for row in rows]
     lines.insert(1, "|" + " --- |" * len(keep))
     return "\n".join([*([tally(claims), ""] if short else []), *lines, "", legend(claims)])
+
+
+def _mixed(claims: Sequence[Claim]) -> bool:
+    """Whether the claims were measured at several scales, so that each must say its own."""
+    return len({claim.scale for claim in claims if claim.scale}) > 1
 
 
 def legend(claims: Sequence[Claim]) -> str:
