@@ -490,7 +490,7 @@ def test_triton_is_refused_without_a_device_and_never_replaced(monkeypatch):
 
 
 def test_triton_is_refused_where_it_is_not_installed(monkeypatch):
-    monkeypatch.setattr("symscope.kernels.ops.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("symscope.kernels.ops._installed", lambda: False)
     refused(RuntimeError, *NO_TRITON, "Triton is not installed", "symscope[gpu]", backend="triton")
 
 

@@ -70,7 +70,7 @@ def resolve(backend: str, *tensors: Tensor, limit: str | None = None) -> str:
 
 def _obstacle(tensors: tuple[Tensor, ...]) -> str | None:
     """Why Triton cannot run on these tensors, or None."""
-    if importlib.util.find_spec("triton") is None:
+    if not _installed():
         return "Triton is not installed (pip install 'symscope[gpu]')"
     interpreted = _interpreted()
     if not tensors and not interpreted and not torch.cuda.is_available():
@@ -85,6 +85,11 @@ def _obstacle(tensors: tuple[Tensor, ...]) -> str | None:
     return None
 
 
+@cache
+def _installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
 def _interpreted() -> bool:
     import triton
 
@@ -96,7 +101,14 @@ def _kernel(name: str) -> type[torch.autograd.Function]:
     """The Triton kernel of that name, differentiable."""
     from . import triton
 
-    return differentiable(getattr(triton, name), getattr(reference, name), _ADJOINTS.get(name))
+    kernel = getattr(triton, name)
+
+    def launch(*arguments):
+        # Triton launches on the current device, which need not be the tensors'.
+        with torch.cuda.device_of(arguments[0]):
+            return kernel(*arguments)
+
+    return differentiable(launch, getattr(reference, name), _ADJOINTS.get(name))
 
 
 @cache
