@@ -39,6 +39,39 @@ def test_the_papers_networks(build, shapes, inputs):
     assert not model(torch.zeros(inputs)).any()  # no biases: zero stays zero
 
 
+@pytest.mark.parametrize("depth", range(1, 7))
+@pytest.mark.parametrize("budget", [794 + 5, 1_000, 50_000, 101_632, 800_000, 10**9])
+def test_the_width_for_a_budget_is_the_largest_that_fits(budget, depth):
+    def parameters(width: int) -> int:
+        return 784 * width + (depth - 1) * width**2 + 10 * width
+
+    width = ss.models.width_for(budget, depth)
+    assert width >= 1 and parameters(width) <= budget < parameters(width + 1)
+
+
+def test_the_width_for_a_budget_counts_what_the_network_has():
+    width = ss.models.width_for(5_000, 3, inputs=20, outputs=4)
+    model = ss.models.MLP((20, *[width] * 3, 4))
+    held = sum(parameter.numel() for parameter in model.parameters())
+    assert held == 20 * width + 2 * width**2 + 4 * width and 4_700 < held <= 5_000
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ((798, 6), "no width meets a budget of 798 parameters at depth 6: width 1 takes 799"),
+        ((0, 1), "budget must be a positive integer, got 0"),
+        ((1e5, 1), "budget must be a positive integer, got 100000.0"),
+        ((1000, 0), "depth must be a positive integer, got 0"),
+        ((1000, 1, 0), "inputs must be a positive integer"),
+        ((1000, 1, 784, -1), "outputs must be a positive integer"),
+    ],
+)
+def test_a_budget_that_no_width_can_meet_is_an_error(asked, message):
+    with pytest.raises(ValueError, match=message):
+        ss.models.width_for(*asked)
+
+
 ACTIVATIONS = {
     "swish": lambda x: x * torch.sigmoid(x),
     "relu": lambda x: x.clamp(min=0),

@@ -5,15 +5,18 @@ from . import (
     algebra,
     datasets,
     ensembles,
+    layers,
     ledger,
     models,
     polarization,
     sweeps,
     symmetries,
     training,
+    trends,
 )
 from .actions import LinearAction, PlaneAction
-from .controls import accuracy_along
+from .controls import accuracy_along, against_shuffled
+from .layers import layer_symmetries
 from .shards import symmetries_of_shards
 from .symmetries import Symmetries, compare, learned_symmetries
 
@@ -23,10 +26,13 @@ __all__ = [
     "Symmetries",
     "accuracy_along",
     "actions",
+    "against_shuffled",
     "algebra",
     "compare",
     "datasets",
     "ensembles",
+    "layer_symmetries",
+    "layers",
     "learned_symmetries",
     "ledger",
     "models",
@@ -35,4 +41,5 @@ __all__ = [
     "symmetries",
     "symmetries_of_shards",
     "training",
+    "trends",
 ]
