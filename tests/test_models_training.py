@@ -412,3 +412,58 @@ def test_six_epochs_of_the_papers_network_take_under_two_seconds():
         if min(wall + processor) < 2.0:
             return
     pytest.fail(f"six epochs took {wall} seconds, and {processor} of processor time")
+
+
+# Layer by layer
+
+
+def greedy(widths: tuple[int, ...] = (6, 8, 7, 3), **options):
+    model = seeded(lambda: ss.models.MLP(widths), 0)
+    given = {"epochs": 5, "batch_size": 8, "seed": 3, "lr": 0.02} | options
+    return model, ss.training.fit_layerwise(model, splits(), **given)
+
+
+def test_the_first_layer_is_trained_without_those_above():
+    # So its weights do not depend on how deep the network is, but for the last one's output layer.
+    three, fits = greedy((6, 8, 7, 5, 3))
+    two, _ = greedy((6, 8, 7, 3))
+    assert len(fits) == 3
+    assert torch.equal(three.layers[0].weight, two.layers[0].weight)
+    assert not torch.equal(three.layers[2].weight[:5], two.layers[2].weight[:5])
+
+
+def test_each_layer_is_fitted_on_the_features_of_the_finished_ones():
+    model, (_, second) = greedy()
+    untrained = seeded(lambda: ss.models.MLP((6, 8, 7, 3)), 0)
+    data = splits()
+    parts = {
+        name: Split(model.layers[:2](part.inputs).detach(), part.targets)
+        for name, part in (("train", data.train), ("validation", data.validation))
+    }
+    data = Splits("features", test=data.test, **parts)
+    stage = untrained.layers[2:]
+    again = fit(stage, data, epochs=5, batch_size=8, seed=3, lr=0.02)
+    assert torch.equal(stage[0].weight, model.layers[2].weight)
+    assert torch.equal(stage[2].weight, model.layers[4].weight)
+    assert again.history.equals(second.history)
+
+
+def test_one_hidden_layer_by_itself_is_ordinary_training():
+    model, (report,) = greedy((6, 8, 3), epochs=4, lr=1e-3)
+    plain, expected = trained(splits(), seed=3)
+    assert torch.equal(weights_of(model), weights_of(plain))
+    assert report.history.equals(expected.history)
+
+
+def test_layer_by_layer_learns_and_is_reproducible():
+    model, fits = greedy(epochs=30)
+    assert fits[-1].history.train_loss.iloc[-1] < 0.7 * fits[0].history.train_loss.iloc[0]
+    loss, accuracy = evaluate(model, splits().validation)
+    assert accuracy == fits[-1].history.validation_accuracy.max() and not model.training
+    again, _ = greedy(epochs=30)
+    assert torch.equal(weights_of(model), weights_of(again))
+
+
+def test_a_network_without_hidden_layers_is_not_trained_layer_by_layer():
+    with pytest.raises(ValueError, match="no hidden layer"):
+        greedy((6, 3))
