@@ -165,7 +165,9 @@ def run_key(root: Path, notebook: NotebookNode) -> str:
 
     cells = [[cell.source, cell.metadata.get("tags", [])] for cell in code_cells(notebook)]
     digest = hashlib.sha256(json.dumps(cells).encode())
-    data = [path for path in (root / "data").rglob("*") if path.suffix not in (".md", ".py")]
+    # Tables in data/ are results that follow from runs.
+    other = (".md", ".py", ".csv")
+    data = [path for path in (root / "data").rglob("*") if path.suffix not in other]
     files = [*(root / "src/symscope").rglob("*.py"), *data]
     for path in sorted([*files, root / "constraints.txt"]):
         if path.is_file():

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import seaborn
 import torch
@@ -42,6 +43,14 @@ def curves(*seeds: int) -> dict[str, np.ndarray]:
     return {f"group {k}": generator.random((count, 9)) for k, count in enumerate(seeds)}
 
 
+def tables(groups: int) -> dict[str, pd.DataFrame]:
+    table = pd.DataFrame(
+        {"estimate": [0.5, -1.0, 2.0], "low": [0.2, -3.0, 1.0], "high": [0.7, 0.5, 2.5]},
+        index=["first", "second", "third"],
+    )
+    return {f"group {k}": table + k for k in range(groups)}
+
+
 def names(count: int) -> list[str]:
     return [f"no. {k}" for k in range(count)]
 
@@ -66,6 +75,12 @@ CASES: dict[str, dict[str, Callable]] = {
     "band": {
         "angles": lambda reports: figures.band(curves(3, 1), ANGLES, xlabel="x", ylabel="y"),
         "short": lambda reports: figures.band(curves(2), np.arange(9), xlabel="x", ylabel="y"),
+    },
+    "intervals": {
+        "two groups": lambda reports: figures.intervals(tables(2), xlabel="slope"),
+        "no reference": lambda reports: figures.intervals(
+            tables(1), xlabel="slope", reference=None
+        ),
     },
     "report": {
         "as found": lambda reports: figures.report(reports["trained"][0]),
@@ -344,6 +359,24 @@ def test_a_band_draws_the_median_and_the_range():
     low, high = axes.collections[0].get_paths()[0].get_extents().intervaly
     assert low == groups["group 0"].min() and high == groups["group 0"].max()
     assert legend_of(figure) == ["group 0", "group 1"]
+
+
+def test_intervals_are_drawn_at_their_names_in_any_order():
+    groups = tables(2)
+    groups["group 1"] = groups["group 1"].iloc[::-1]
+    axes = figures.intervals(groups, xlabel="slope").axes[0]
+    points = [line for line in axes.get_lines() if line.get_marker() not in (None, "None")]
+    bars = [bar.get_segments() for bar in axes.collections]
+    for drawn, ends, table in zip(points, bars, tables(2).values(), strict=True):
+        np.testing.assert_allclose(drawn.get_xdata(), table.estimate)
+        assert list(np.round(drawn.get_ydata())) == [0, 1, 2]
+        np.testing.assert_allclose([segment[:, 0] for segment in ends], table[["low", "high"]])
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(
+        tables(1)["group 0"].index
+    )
+    assert axes.yaxis_inverted() and axes.get_xlabel() == "slope"
+    dashed = [line for line in axes.get_lines() if line not in points]
+    assert [list(line.get_xdata()) for line in dashed] == [[0, 0]]
 
 
 def test_a_report_draws_the_network_beside_its_control(reports):

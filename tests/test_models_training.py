@@ -39,6 +39,39 @@ def test_the_papers_networks(build, shapes, inputs):
     assert not model(torch.zeros(inputs)).any()  # no biases: zero stays zero
 
 
+@pytest.mark.parametrize("depth", range(1, 7))
+@pytest.mark.parametrize("budget", [794 + 5, 1_000, 50_000, 101_632, 800_000, 10**9])
+def test_the_width_for_a_budget_is_the_largest_that_fits(budget, depth):
+    def parameters(width: int) -> int:
+        return 784 * width + (depth - 1) * width**2 + 10 * width
+
+    width = ss.models.width_for(budget, depth)
+    assert width >= 1 and parameters(width) <= budget < parameters(width + 1)
+
+
+def test_the_width_for_a_budget_counts_what_the_network_has():
+    width = ss.models.width_for(5_000, 3, inputs=20, outputs=4)
+    model = ss.models.MLP((20, *[width] * 3, 4))
+    held = sum(parameter.numel() for parameter in model.parameters())
+    assert held == 20 * width + 2 * width**2 + 4 * width and 4_700 < held <= 5_000
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ((798, 6), "no width meets a budget of 798 parameters at depth 6: width 1 takes 799"),
+        ((0, 1), "budget must be a positive integer, got 0"),
+        ((1e5, 1), "budget must be a positive integer, got 100000.0"),
+        ((1000, 0), "depth must be a positive integer, got 0"),
+        ((1000, 1, 0), "inputs must be a positive integer"),
+        ((1000, 1, 784, -1), "outputs must be a positive integer"),
+    ],
+)
+def test_a_budget_that_no_width_can_meet_is_an_error(asked, message):
+    with pytest.raises(ValueError, match=message):
+        ss.models.width_for(*asked)
+
+
 ACTIVATIONS = {
     "swish": lambda x: x * torch.sigmoid(x),
     "relu": lambda x: x.clamp(min=0),
@@ -379,3 +412,58 @@ def test_six_epochs_of_the_papers_network_take_under_two_seconds():
         if min(wall + processor) < 2.0:
             return
     pytest.fail(f"six epochs took {wall} seconds, and {processor} of processor time")
+
+
+# Layer by layer
+
+
+def greedy(widths: tuple[int, ...] = (6, 8, 7, 3), **options):
+    model = seeded(lambda: ss.models.MLP(widths), 0)
+    given = {"epochs": 5, "batch_size": 8, "seed": 3, "lr": 0.02} | options
+    return model, ss.training.fit_layerwise(model, splits(), **given)
+
+
+def test_the_first_layer_is_trained_without_those_above():
+    # So its weights do not depend on how deep the network is, but for the last one's output layer.
+    three, fits = greedy((6, 8, 7, 5, 3))
+    two, _ = greedy((6, 8, 7, 3))
+    assert len(fits) == 3
+    assert torch.equal(three.layers[0].weight, two.layers[0].weight)
+    assert not torch.equal(three.layers[2].weight[:5], two.layers[2].weight[:5])
+
+
+def test_each_layer_is_fitted_on_the_features_of_the_finished_ones():
+    model, (_, second) = greedy()
+    untrained = seeded(lambda: ss.models.MLP((6, 8, 7, 3)), 0)
+    data = splits()
+    parts = {
+        name: Split(model.layers[:2](part.inputs).detach(), part.targets)
+        for name, part in (("train", data.train), ("validation", data.validation))
+    }
+    data = Splits("features", test=data.test, **parts)
+    stage = untrained.layers[2:]
+    again = fit(stage, data, epochs=5, batch_size=8, seed=3, lr=0.02)
+    assert torch.equal(stage[0].weight, model.layers[2].weight)
+    assert torch.equal(stage[2].weight, model.layers[4].weight)
+    assert again.history.equals(second.history)
+
+
+def test_one_hidden_layer_by_itself_is_ordinary_training():
+    model, (report,) = greedy((6, 8, 3), epochs=4, lr=1e-3)
+    plain, expected = trained(splits(), seed=3)
+    assert torch.equal(weights_of(model), weights_of(plain))
+    assert report.history.equals(expected.history)
+
+
+def test_layer_by_layer_learns_and_is_reproducible():
+    model, fits = greedy(epochs=30)
+    assert fits[-1].history.train_loss.iloc[-1] < 0.7 * fits[0].history.train_loss.iloc[0]
+    loss, accuracy = evaluate(model, splits().validation)
+    assert accuracy == fits[-1].history.validation_accuracy.max() and not model.training
+    again, _ = greedy(epochs=30)
+    assert torch.equal(weights_of(model), weights_of(again))
+
+
+def test_a_network_without_hidden_layers_is_not_trained_layer_by_layer():
+    with pytest.raises(ValueError, match="no hidden layer"):
+        greedy((6, 3))

@@ -340,13 +340,22 @@ def test_the_control_of_a_large_tensor_takes_whole_batches_and_enough_samples(mo
         assert least <= found.shuffled.samples < least + 50
 
 
-def test_the_control_never_pairs_a_sample_with_itself():
-    data = torch.arange(500.0)[:, None].expand(-1, 8).contiguous()
-    stream = Stream(data, ACTION, 64, 3)
-    for batch in stream:
-        assert len(batch.others) == len(batch.inputs)
-        assert (batch.others[:, 0] != batch.inputs[:, 0]).all()
-        torch.testing.assert_close(batch.inputs, data[batch.start : batch.start + 64])
+@pytest.mark.parametrize(
+    ("total", "batch_size", "enough"), [(500, 64, 999), (65, 64, 2), (65, 8, 9)]
+)
+def test_the_control_never_pairs_a_sample_with_itself(total, batch_size, enough, monkeypatch):
+    monkeypatch.setattr("symscope.batches.CONTROL_SAMPLES", enough)
+    monkeypatch.setattr("symscope.batches.CONTROL_SAMPLES_A_DIRECTION", 0)
+    data = torch.arange(float(total))[:, None].expand(-1, 8).contiguous()
+    own, others = [], []
+    for batch in Stream(data, ACTION, batch_size, 3):
+        torch.testing.assert_close(batch.inputs, data[batch.start : batch.start + batch_size])
+        assert len(batch.others) in (0, len(batch.inputs))
+        own += batch.inputs[: len(batch.others), 0].tolist()
+        others += batch.others[:, 0].tolist()
+    assert len(own) >= min(enough, total)
+    assert all(a != b for a, b in zip(own, others, strict=True))
+    assert sorted(own) == sorted(others)  # each input is used once
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -7,6 +7,7 @@ from . import (
     datasets,
     ensembles,
     heads,
+    layers,
     ledger,
     models,
     operations,
@@ -17,10 +18,12 @@ from . import (
     sweeps,
     symmetries,
     training,
+    trends,
     unfolded,
 )
 from .actions import LinearAction, PlaneAction
-from .controls import accuracy_along
+from .controls import accuracy_along, against_shuffled
+from .layers import layer_symmetries
 from .operations import match_operations
 from .orbits import CyclicOrbit
 from .shards import symmetries_of_shards
@@ -33,12 +36,15 @@ __all__ = [
     "Symmetries",
     "accuracy_along",
     "actions",
+    "against_shuffled",
     "algebra",
     "compare",
     "cyclic",
     "datasets",
     "ensembles",
     "heads",
+    "layer_symmetries",
+    "layers",
     "learned_symmetries",
     "ledger",
     "match_operations",
@@ -52,5 +58,6 @@ __all__ = [
     "symmetries",
     "symmetries_of_shards",
     "training",
+    "trends",
     "unfolded",
 ]

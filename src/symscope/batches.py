@@ -36,8 +36,8 @@ class Batch(NamedTuple):
 class Stream:
     """The user's data, batch by batch; a tensor is checked whole at once.
 
-    The others are drawn from all of a tensor, and for a part of its batches where they are many;
-    from an iterable within each batch, for all of it.
+    In a tensor of many batches, some of them, evenly spread, have others, which are those batches'
+    own samples in another order. In an iterable each batch's samples swap among themselves.
 
     Raises:
         ValueError: for data that are empty, not finite or do not fit the action, or a batch
@@ -72,16 +72,20 @@ class Stream:
         generator = torch.Generator().manual_seed(self.seed)
         if isinstance(self.data, Tensor):
             enough = max(CONTROL_SAMPLES, CONTROL_SAMPLES_A_DIRECTION * len(self.action.basis))
-            batches = math.ceil(self.total / self.batch_size)
-            # Whole batches, evenly spread: many small ones would cost more.
-            wanted = min(batches, math.ceil(enough / self.batch_size)) if self.total > 1 else 0
-            for i, start in enumerate(range(0, self.total, self.batch_size)):
+            starts = range(0, self.total, self.batch_size)
+            wanted = min(len(starts), math.ceil(enough / self.batch_size)) * (self.total > 1)
+            # Whole batches, the first among them, evenly spread; samples swap among all of these.
+            taken = [i * wanted % len(starts) < wanted for i in range(len(starts))]
+            spans = [
+                torch.arange(start, min(start + self.batch_size, self.total))
+                for start, here in zip(starts, taken, strict=True)
+                if here
+            ]
+            own = torch.cat([torch.arange(0), *spans])
+            others = own[derangement(len(own), generator)]
+            for start, here in zip(starts, taken, strict=True):
                 inputs = self.data[start : start + self.batch_size]
-                taken = i * wanted // batches < (i + 1) * wanted // batches
-                places = torch.arange(start, start + (len(inputs) if taken else 0))
-                # Uniform over all samples but the own one.
-                chosen = torch.randint(max(1, self.total - 1), places.shape, generator=generator)
-                chosen += chosen >= places
+                chosen, others = others.tensor_split([len(inputs) if here else 0])
                 yield Batch(inputs, start, self.data.index_select(0, chosen.to(self.data.device)))
             return
         start = 0

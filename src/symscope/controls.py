@@ -1,4 +1,4 @@
-"""What a finding must stand beside: an untrained copy of the network, and the finite test."""
+"""What a finding must stand beside: an untrained copy, the finite test, the shuffled pairing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .derivatives import device_of, evaluation_mode
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+
+    from .symmetries import Symmetries
 
 
 def untrained_copy(model: nn.Module, seed: int) -> nn.Module:
@@ -66,3 +68,41 @@ def accuracy_along(
                 hits += int((model(moved).argmax(-1).cpu() == truth.cpu()).sum())
             found.append(hits / len(inputs))
     return torch.tensor(found, dtype=torch.float64)
+
+
+def variance_along(found: Symmetries, generator: Float[Tensor, "n n"]) -> float:
+    """The mean squared derivative along a generator of any length, scaled to unit norm.
+
+    Raises:
+        ValueError: if the generator is not of the report's shape, zero, or outside the algebra.
+    """
+    basis = found.action.basis
+    if generator.shape != basis.shape[1:]:
+        raise ValueError(
+            f"generator must be of the action's shape {tuple(basis.shape[1:])}; "
+            f"got {tuple(generator.shape)}"
+        )
+    generator = generator.to(basis)
+    direction = torch.einsum("kij,ij->k", basis, generator)
+    length = float(direction.norm())
+    if not length > 0 or float(generator.norm()) > length * (1 + 1e-6):
+        raise ValueError("generator must be in the algebra that was searched, and not zero")
+    pushed = found.factor.triangle.cpu() @ (direction / length)
+    return float(pushed.square().sum()) / found.factor.samples
+
+
+def against_shuffled(found: Symmetries, generator: Float[Tensor, "n n"]) -> float:
+    """The variance along a generator over the shuffled pairing's along the same one.
+
+    0 is invariant; 1 is no more than when each derivative is paired with another sample. It
+    does not change with the scale of the features. NaN where both variances are zero.
+
+    Raises:
+        ValueError: if the report has no shuffled control, and as :func:`variance_along`.
+    """
+    if found.shuffled is None:
+        raise ValueError("the report has no shuffled control to compare with")
+    own, control = variance_along(found, generator), variance_along(found.shuffled, generator)
+    if not control:
+        return float("inf") if own else float("nan")
+    return own / control

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 if TYPE_CHECKING:
+    import pandas
     from jaxtyping import Float
     from torch import Tensor
 
@@ -247,6 +248,37 @@ def band(
         if max(x) - min(x) >= 180:
             axes.xaxis.set_major_locator(MultipleLocator(60))
         _legend_above(figure)
+    return figure
+
+
+def intervals(
+    groups: Mapping[str, pandas.DataFrame], *, xlabel: str, reference: float | None = 0.0
+) -> Figure:
+    """Estimates as points with their intervals, a line a name, a colour and marker a group.
+
+    Args:
+        groups: tables with the same index, the names, and columns ``estimate``, ``low`` and
+            ``high``.
+        reference: draw a vertical line here; default 0, None for no line.
+    """
+    names = list(next(iter(groups.values())).index)
+    with house_style():
+        figure, axes = new(height=1.1 + (0.16 + 0.14 * len(groups)) * len(names))
+        if reference is not None:
+            axes.axvline(reference, color="#777777", lw=1, ls="--")
+        shifts = (np.arange(len(groups)) - (len(groups) - 1) / 2) * 0.55 / len(groups)
+        for (name, table), shift, color, marker in zip(
+            groups.items(), shifts, cycle(COLORS), cycle(MARKERS), strict=False
+        ):
+            table = table.loc[names]
+            heights = np.arange(len(names)) + shift
+            axes.hlines(heights, table["low"], table["high"], color=color, lw=2)
+            axes.plot(table["estimate"], heights, marker, ms=6, color=color, label=name)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.set_xlabel(xlabel)
+        if len(groups) > 1:
+            _legend_above(figure)
     return figure
 
 

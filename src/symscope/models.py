@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,6 +48,35 @@ class MLP(nn.Module):
 def mnist_mlp(depth: int = 5, width: int = 128) -> MLP:
     """LieGG's classifier of 28 x 28 digits: 784 - width x depth - 10, swish, no biases."""
     return MLP((784, *[width] * depth, 10))
+
+
+def width_for(budget: int, depth: int, inputs: int = 784, outputs: int = 10) -> int:
+    """The width of the hidden layers that spends a budget of parameters, without biases.
+
+    The largest w with inputs w + (depth - 1) w^2 + w outputs <= budget.
+
+    Args:
+        budget: parameters at most.
+        depth: hidden layers, at least 1.
+        inputs: numbers a sample; default 784, those of a digit.
+        outputs: default 10.
+
+    Raises:
+        ValueError: if any of them is no positive integer, or not even width 1 fits the budget.
+    """
+    named = {"budget": budget, "depth": depth, "inputs": inputs, "outputs": outputs}
+    for name, value in named.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    ends, square = inputs + outputs, depth - 1
+    if ends + square > budget:
+        raise ValueError(
+            f"no width meets a budget of {budget:,} parameters at depth {depth}: width 1 takes "
+            f"{ends + square:,} already"
+        )
+    if not square:
+        return budget // ends
+    return (math.isqrt(ends**2 + 4 * square * budget) - ends) // (2 * square)
 
 
 def o5_mlp(depth: int = 2, width: int = 32) -> MLP:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pandas
 
     from .datasets import Split, Splits
+    from .models import MLP
 
 SCHEDULES = ("constant", "cosine")
 HISTORY = ["epoch", "train_loss", "validation_loss", "validation_accuracy"]
@@ -255,3 +257,55 @@ def fit_steps(
         scheduler.step()
     head.eval()
     return Steps(losses, time.perf_counter() - started)
+
+
+def fit_layerwise(
+    model: MLP, splits: Splits, *, epochs: int, seed: int = 0, **options: Any
+) -> list[Fit]:
+    """Train an MLP greedily, one hidden layer after the other from the input on.
+
+    Each hidden layer is fitted together with a linear output layer of its own, on the features of
+    the layers below it, which stay as they are. The last one's output layer is the network's;
+    the others' are thrown away. Source: the supervised greedy training of Bengio et al. 2007
+    (bengio2007greedy).
+
+    Args:
+        model: trained in place.
+        splits: data in memory, with ``train`` and ``validation``.
+        epochs: passes over the training split for each hidden layer.
+        seed: for the order of the samples and for the weights of the layers thrown away.
+        options: as :func:`fit` takes them.
+
+    Returns:
+        One a hidden layer, in their order.
+
+    Raises:
+        ValueError: for a network without a hidden layer, and what :func:`fit` refuses.
+    """
+    linears, activations = list(model.layers[0::2]), list(model.layers[1::2])
+    if not activations:
+        raise ValueError("the network has no hidden layer to train: its widths are two numbers")
+    fits = []
+    for place, activation in enumerate(activations):
+        layer, last = linears[place], place == len(activations) - 1
+        shape = layer.out_features, model.widths[-1], model.bias
+        # Not the seed itself: the layer may have been drawn from it, and would share its numbers.
+        own = seed + (place + 1) * 1_000_003
+        head = linears[-1] if last else seeded(lambda s=shape: nn.Linear(*s), own)
+        stage = nn.Sequential(nn.Flatten(), layer, activation, head)
+        fits.append(fit(stage, splits, epochs=epochs, seed=seed, **options))
+        if not last:
+            splits = replace(
+                splits,
+                train=_features(stage[:-1], splits.train),
+                validation=_features(stage[:-1], splits.validation),
+            )
+    return fits
+
+
+def _features(layers: nn.Module, split: Split) -> Split:
+    """A split with its inputs replaced by what some layers make of them."""
+    where = next(layers.parameters()).device
+    with torch.no_grad():
+        parts = [layers(inputs.to(where)) for inputs in split.inputs.split(4096)]
+    return split._replace(inputs=torch.cat(parts))
