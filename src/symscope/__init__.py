@@ -3,6 +3,7 @@
 from . import (
     actions,
     algebra,
+    automorphisms,
     cyclic,
     datasets,
     ensembles,
@@ -34,6 +35,7 @@ __all__ = [
     "accuracy_along",
     "actions",
     "algebra",
+    "automorphisms",
     "compare",
     "cyclic",
     "datasets",
