@@ -47,6 +47,7 @@ def test_random_atoms_have_no_symmetry():
     atoms = torch.randn(24, 36, generator=torch.Generator().manual_seed(0))
     atoms = torch.nn.functional.normalize(atoms, dim=1)
     assert all(found.residual > 0.1 for found in atom_symmetries(atoms, 4))
+    assert min(found.residual for found in atom_symmetries(atoms, 4, cycles_only=False)) > 0.1
 
 
 def test_order_1_is_the_identity():

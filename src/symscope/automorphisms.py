@@ -54,7 +54,12 @@ class Symmetry(NamedTuple):
 
 
 def atom_symmetries(
-    atoms: Float[Tensor, "m d"], order: int, *, starts: int = 2, candidates: int | None = None
+    atoms: Float[Tensor, "m d"],
+    order: int,
+    *,
+    cycles_only: bool = True,
+    starts: int = 2,
+    candidates: int | None = None,
 ) -> list[Symmetry]:
     """Orthogonal matrices under which the atoms fall into cycles of ``order``, best first.
 
@@ -65,9 +70,13 @@ def atom_symmetries(
 
     Args:
         atoms: of about unit norm.
-        order: n; only permutations all of whose cycles have this length are kept.
+        order: n.
+        cycles_only: keep only permutations all of whose cycles have length n (default). False
+            keeps all, for a null: atoms without a group seldom fall into such cycles at all.
         starts: atoms i tried; default 2.
-        candidates: atoms tried for j and for k, those with the most similar rows; default 3 n.
+        candidates: atoms tried for j and for k, those with the most similar rows; default 3 n. Of their
+            chains the 4 times as many are tried in which the inner products of i with j and of j
+            with k agree best.
 
     Returns:
         One for each permutation found; empty if there is none.
@@ -94,10 +103,15 @@ def atom_symmetries(
 
     found: dict[tuple[int, ...], Symmetry] = {}
     for i in range(0, m, -(-m // starts)):
-        near = unlike[i].argsort()[: candidates or 3 * order + 1].tolist()
-        for j, k in ((j, k) for j in near for k in near):
-            if (order > 1 and j in (i, k)) or (k == i) != (order in (1, 2)):
-                continue
+        width = candidates or 3 * order + 1
+        near = unlike[i].argsort()[:width].tolist()
+        chains = [
+            (float((gram[i, j] - gram[j, k]).abs()), j, k)
+            for j in near
+            for k in near
+            if (order == 1 or j not in (i, k)) and (k == i) == (order in (1, 2))
+        ]
+        for _, j, k in sorted(chains)[: 4 * width]:
             cost = unlike / m + (gram[i][:, None] - gram[j]).square()
             permutation = matched(cost + (gram[j][:, None] - gram[k]).square())
             for _ in range(_ROUNDS):
@@ -107,7 +121,7 @@ def atom_symmetries(
                     break
             distance = (atoms @ generator.mT - atoms[permutation]).square().sum(1)
             symmetry = Symmetry(generator, permutation, float(distance.mean().sqrt()))
-            if all(len(orbit) == order for orbit in symmetry.orbits):
+            if not cycles_only or all(len(orbit) == order for orbit in symmetry.orbits):
                 found[tuple(permutation.tolist())] = symmetry
     return sorted(found.values(), key=lambda symmetry: symmetry.residual)
 
