@@ -3,6 +3,7 @@
 from . import (
     actions,
     algebra,
+    automorphisms,
     cyclic,
     datasets,
     ensembles,
@@ -38,6 +39,7 @@ __all__ = [
     "actions",
     "against_shuffled",
     "algebra",
+    "automorphisms",
     "compare",
     "cyclic",
     "datasets",
