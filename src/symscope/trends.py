@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import pandas
 
 COLUMNS = ["estimate", "low", "high"]
@@ -32,6 +31,7 @@ def slopes(
         ValueError: for values that are not finite or of unequal lengths, or predictors that
             cannot be told apart on them (one is constant, or a combination of others).
     """
+    import numpy as np
     import pandas
     from scipy.stats import t
 
@@ -77,6 +77,7 @@ def rank_correlation(
     Raises:
         ValueError: for values that are not finite, of unequal lengths, or fewer than 3.
     """
+    import numpy as np
     import pandas
 
     first = _finite("first", first)
@@ -96,6 +97,7 @@ def rank_correlation(
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Row by row, (B, N) and (B, N) to (B,); ties get their mean rank."""
+    import numpy as np
     from scipy.stats import rankdata
 
     ranks = [rankdata(values, axis=1) for values in (first, second)]
@@ -105,6 +107,8 @@ def _spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _finite(name: str, values: Sequence[float], length: int | None = None) -> np.ndarray:
+    import numpy as np
+
     found = np.asarray(values, dtype=float)
     if found.ndim != 1 or (length is not None and len(found) != length):
         expected = "(N,)" if length is None else f"({length},)"
