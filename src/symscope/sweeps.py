@@ -198,6 +198,8 @@ def _sent(run: Callable) -> bytes:
 
 def _configurations(run: Callable, grid: object) -> list[dict[str, Any]]:
     """The grid's configurations, each checked against what ``run`` takes."""
+    import numpy
+
     if not inspect.isfunction(run) or "<" in run.__qualname__:
         raise ValueError(f"run must be a function defined at the top level of a module; got {run}")
     if isinstance(grid, Mapping):
@@ -229,7 +231,7 @@ def _configurations(run: Callable, grid: object) -> list[dict[str, Any]]:
         if lacking:
             raise ValueError(f"grid must set {_listed(lacking)}, which {run.__name__} needs")
         for name, value in configuration.items():
-            if hasattr(value, "item"):  # a number of NumPy
+            if isinstance(value, numpy.generic):
                 configuration[name] = value = value.item()
             try:
                 digest(value)
