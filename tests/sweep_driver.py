@@ -41,6 +41,20 @@ def threads(seed: int) -> dict[str, float]:
     return {"threads": torch.get_num_threads(), "process": os.getpid()}
 
 
+def faults(seed: int) -> dict[str, float]:
+    """How many pages the system must fetch for two hundred tensors of 1 MB, one after another."""
+    import resource
+
+    def fetched() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    torch.ones(2**18)
+    before = fetched()
+    for _ in range(200):
+        torch.ones(2**18)
+    return {"faults": fetched() - before}
+
+
 def misbehaving(how: str, seed: int) -> object:
     """A run that returns what it should not, or leaves."""
     if how == "exit":
