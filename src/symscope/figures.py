@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -144,8 +145,14 @@ def new(rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 3.4
 
 
 def _legend_above(figure: Figure) -> None:
+    """A legend in as few rows as fit the figure's width."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    columns = len(labels) if sum(map(len, labels)) < 70 else 1
+    room = 11 * figure.get_figwidth()  # characters; a marker and its margins take six
+    for columns in range(len(labels), 0, -1):
+        rows = math.ceil(len(labels) / columns)
+        parts = (labels[k : k + rows] for k in range(0, len(labels), rows))
+        if sum(6 + max(map(len, part)) for part in parts) <= room:
+            break
     figure.legend(handles, labels, loc="outside upper left", ncols=columns)
 
 
