@@ -361,6 +361,25 @@ def test_a_band_draws_the_median_and_the_range():
     assert legend_of(figure) == ["group 0", "group 1"]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["untrained", *(f"{2**k} epochs" for k in range(6))],
+        [*(f"{n},000 parameters" for n in (50, 100, 200, 400, 800)), "untrained"],
+        ["one very long name of a group of curves that takes a row for itself", "a", "b"],
+        ["short", "shorter"],
+    ],
+)
+def test_a_legend_fits_its_figure(names):
+    groups = dict(zip(names, curves(*[2] * len(names)).values(), strict=True))
+    figure = figures.band(groups, np.arange(9), xlabel="x", ylabel="y")
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+    assert legend_of(figure) == names
+
+
 def test_intervals_are_drawn_at_their_names_in_any_order():
     groups = tables(2)
     groups["group 1"] = groups["group 1"].iloc[::-1]

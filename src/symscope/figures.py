@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -149,8 +148,7 @@ def _legend_above(figure: Figure) -> None:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     room = 11 * figure.get_figwidth()  # characters; a marker and its margins take six
     for columns in range(len(labels), 0, -1):
-        rows = math.ceil(len(labels) / columns)
-        parts = (labels[k : k + rows] for k in range(0, len(labels), rows))
+        parts = np.array_split(labels, columns)
         if sum(6 + max(map(len, part)) for part in parts) <= room:
             break
     figure.legend(handles, labels, loc="outside upper left", ncols=columns)
