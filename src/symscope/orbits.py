@@ -58,7 +58,9 @@ class CyclicOrbit(nn.Module):
     - ``"cyclic"`` (default): A^n = I by construction, A = P C P^-1 with P orthogonal and learned,
       and C fixed plane rotations by multiples of 2 pi / n
       (:func:`symscope.cyclic.frequencies`).
-    - ``"cyclic-general"``: the same with any invertible P.
+    - ``"cyclic-general"``: the same with any invertible P, and the penalty is a hundredth of the
+      squared Frobenius norm of A, over d, less 1. Where A^n = I that is 0 for an orthogonal A
+      and positive for any other; without it the condition number grows with training.
 
     Every constraint starts from the same draw: random orthogonal matrices of order n. (From the
     identity, a cyclic penalty would keep A there.) Both are drawn from torch's global random
@@ -137,6 +139,8 @@ class CyclicOrbit(nn.Module):
             return torch.linalg.slogdet(self.generators).logabsdet.square().mean() / self.dim
         if self.constraint == "inverse":
             return defect(self.generators @ self.inverses, 1).square().mean()
+        if self.constraint == "cyclic-general":
+            return (self.generators.square().sum((1, 2)) / self.dim - 1).mean() / 100
         return self.base.new_zeros(())
 
     def freeze_generators(self) -> CyclicOrbit:
