@@ -21,7 +21,7 @@ from measure import RESULTS, Report, compare, seconds_on_cpu
 
 import symscope as ss
 from symscope.kernels import reference
-from symscope.polarization import Factor
+from symscope.lie.factor import Factor
 
 BATCH = 512
 IMAGES, LARGER = 12_000, 60_000
@@ -41,7 +41,7 @@ class Reverse(ss.PlaneAction):
 def network(outputs: int = 10) -> torch.nn.Module:
     """The paper's classifier, 784 - 128 x 5 - outputs, with frozen random weights."""
     torch.manual_seed(0)
-    return ss.models.MLP((784, *[128] * 5, outputs)).eval()
+    return ss.networks.MLP((784, *[128] * 5, outputs)).eval()
 
 
 def images(count: int) -> torch.Tensor:

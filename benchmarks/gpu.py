@@ -203,7 +203,7 @@ def proximal(report: Report) -> None:
 def extraction(report: Report) -> None:
     """The whole call on a network of 5 x 128, beside the network alone."""
     torch.manual_seed(0)
-    model = ss.models.mnist_mlp().eval().to(DEVICE)
+    model = ss.networks.mnist_mlp().eval().to(DEVICE)
     data = random(IMAGES, 28, 28)
 
     def network(backward: bool) -> None:

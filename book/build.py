@@ -161,7 +161,7 @@ def run_key(root: Path, notebook: NotebookNode) -> str:
     Prose is left out, of cells, comments and docstrings alike: a word put right must not ask
     for hours of computing.
     """
-    from symscope.results import code_of  # imported here: torch takes seconds to load
+    from symscope.runs.store import code_of  # imported here: torch takes seconds to load
 
     cells = [[cell.source, cell.metadata.get("tags", [])] for cell in code_cells(notebook)]
     digest = hashlib.sha256(json.dumps(cells).encode())
@@ -340,7 +340,7 @@ def runs_table(root: Path, scale: str, paths: dict[str, Path]) -> str:
 
 def generated_texts(root: Path, scale: str, paths: dict[str, Path]) -> dict[str, str]:
     """What goes between each kind of marker."""
-    from symscope import ledger  # imported here: torch takes seconds to load
+    from symscope.study import ledger  # imported here: torch takes seconds to load
 
     claims = [claim for path in paths.values() for claim in ledger.read(path)]
     return {

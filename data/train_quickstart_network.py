@@ -8,10 +8,10 @@ from pathlib import Path
 
 import symscope as ss
 
-splits = ss.datasets.rotated_mnist(source="embedded", copies=16, seed=0)
-model = ss.training.seeded(ss.models.mnist_mlp, seed=0)
-fit = ss.training.fit(model, splits, epochs=40, schedule="cosine", seed=0, progress=True)
+splits = ss.data.rotated_mnist(source="embedded", copies=16, seed=0)
+model = ss.networks.seeded(ss.networks.mnist_mlp, seed=0)
+fit = ss.networks.fit(model, splits, epochs=40, schedule="cosine", seed=0, progress=True)
 path = Path(__file__).with_name("rotation_mnist_mlp.safetensors")
-ss.models.save(model.cpu(), path)
-accuracy = ss.training.evaluate(model.cpu(), splits.test)[1]
+ss.networks.save(model.cpu(), path)
+accuracy = ss.networks.evaluate(model.cpu(), splits.test)[1]
 print(f"{path.name}: best epoch {fit.best_epoch}, test accuracy {accuracy:.3f}")

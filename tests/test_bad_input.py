@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import symscope as ss
-from symscope.datasets import Split, Splits
+from symscope.data.splits import Split, Splits
 from symscope.kernels import ops
 
 VECTORS = ss.LinearAction(3, copies=2)  # nine directions
@@ -31,7 +31,7 @@ IMAGES = random(SAMPLES, 5, 5)
 
 
 def network(inputs: int = 6, outputs: int = 2) -> nn.Module:
-    return ss.training.seeded(lambda: ss.models.MLP((inputs, 8, outputs)), 0).eval()
+    return ss.networks.seeded(lambda: ss.networks.MLP((inputs, 8, outputs)), 0).eval()
 
 
 class Counting:
@@ -383,7 +383,7 @@ def mixed_mode_network() -> nn.Module:
             nn.Linear(8, 2),
         )
 
-    model = ss.training.seeded(build, 0)
+    model = ss.networks.seeded(build, 0)
     model(DATA * 3 + 1)  # running statistics that are not the initial ones
     model[3].eval()
     return model
@@ -533,7 +533,7 @@ def test_a_bad_dtype(dtype):
 
 @pytest.mark.parametrize("batch_size", [1, 0, -8, 2.5, "512", None, True])
 def test_a_bad_batch_size(batch_size):
-    says = "batch_size must be an integer of at least 2", f"got {batch_size!r}"
+    says = "batch_size must be a whole number of at least 2", f"got {batch_size!r}"
     refused(ValueError, *says, batch_size=batch_size)
 
 
@@ -554,12 +554,12 @@ def test_unknown_options_of_the_plane_action(options, expected):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ((0,), "n must be a positive integer, got 0"),
-        ((-3,), "n must be a positive integer, got -3"),
-        ((2.5,), "n must be a positive integer, got 2.5"),
-        (("5",), "n must be a positive integer, got '5'"),
-        ((5, 0), "copies must be a positive integer, got 0"),
-        ((5, 1.0), "copies must be a positive integer, got 1.0"),
+        ((0,), "n must be a whole number of at least 1, got 0"),
+        ((-3,), "n must be a whole number of at least 1, got -3"),
+        ((2.5,), "n must be a whole number of at least 1, got 2.5"),
+        (("5",), "n must be a whole number of at least 1, got '5'"),
+        ((5, 0), "copies must be a whole number of at least 1, got 0"),
+        ((5, 1.0), "copies must be a whole number of at least 1, got 1.0"),
     ],
 )
 def test_bad_sizes_of_the_linear_action(arguments, expected):
@@ -632,14 +632,14 @@ def test_controls_refuse_another_bad_network(found):
 @pytest.fixture
 def stored(tmp_path) -> Path:
     path = tmp_path / "network.safetensors"
-    ss.models.save(network(), path)
+    ss.networks.save(network(), path)
     return path
 
 
 def test_weights_that_are_not_there(tmp_path):
     path = tmp_path / "none.safetensors"
     with pytest.raises(FileNotFoundError, match=f"no weights at {re.escape(str(path))}"):
-        ss.models.load(path)
+        ss.networks.load(path)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -100, -1])
@@ -649,14 +649,14 @@ def test_weights_that_are_truncated(stored, kept):
     assert 0 <= stored.stat().st_size < len(whole)
     says = f"{re.escape(str(stored))} is damaged or no safetensors file"
     with pytest.raises(ValueError, match=says) as caught:
-        ss.models.load(stored)
+        ss.networks.load(stored)
     assert caught.type is ValueError
 
 
 def test_weights_in_another_format(stored):
     torch.save(network().state_dict(), stored)
     with pytest.raises(ValueError, match="is damaged or no safetensors file"):
-        ss.models.load(stored)
+        ss.networks.load(stored)
 
 
 def described(widths: object = (6, 8, 2), **more: object) -> dict[str, str]:
@@ -678,16 +678,18 @@ FOREIGN = {
 @pytest.mark.parametrize("name", FOREIGN)
 def test_safetensors_of_another_network(stored, name):
     save_file(network().state_dict(), stored, metadata=FOREIGN[name])
-    says = f"{re.escape(str(stored))} does not hold an MLP saved by symscope.models.save"
+    says = f"{re.escape(str(stored))} does not hold an MLP saved by symscope.networks.models.save"
     with pytest.raises(ValueError, match=says) as caught:
-        ss.models.load(stored)
+        ss.networks.load(stored)
     assert caught.type is ValueError
 
 
 def test_a_description_with_other_weights(stored):
     save_file({"weight": torch.ones(3)}, stored, metadata=described())
-    with pytest.raises(ValueError, match="does not hold an MLP saved by symscope.models.save"):
-        ss.models.load(stored)
+    with pytest.raises(
+        ValueError, match="does not hold an MLP saved by symscope.networks.models.save"
+    ):
+        ss.networks.load(stored)
 
 
 # Training
@@ -719,7 +721,7 @@ def test_fit_refuses_bad_options_before_it_runs_the_network(options, expected):
     runs = []
     model.register_forward_hook(lambda *_: runs.append(1))
     with pytest.raises(ValueError, match=re.escape(expected)):
-        ss.training.fit(model, splits(first_two), **{"epochs": 1} | options)
+        ss.networks.fit(model, splits(first_two), **{"epochs": 1} | options)
     assert not runs
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
 
@@ -735,17 +737,17 @@ def test_a_loss_that_diverges_stops_the_training_in_its_epoch(value):
 
     says = r"training loss is not finite in epoch 3.*lower lr \(0\.02\)"
     with pytest.raises(ValueError, match=says):
-        ss.training.fit(network(), splits(first_two), loss=loss, epochs=9, lr=0.02)
+        ss.networks.fit(network(), splits(first_two), loss=loss, epochs=9, lr=0.02)
     assert sum(calls) == 2 * 24 + 12
 
 
 def test_a_learning_rate_that_is_far_too_high():
     with pytest.raises(ValueError, match=r"not finite in epoch \d+: lower lr"):
-        ss.training.fit(network(), splits(first_two), epochs=20, lr=1e18)
+        ss.networks.fit(network(), splits(first_two), epochs=20, lr=1e18)
 
 
 def test_validation_data_that_are_not_finite_are_no_choice_of_the_first_epoch():
     data = splits(first_two)
     data.validation.inputs[3, 2] = float("nan")
     with pytest.raises(ValueError, match=r"validation loss is not finite in epoch 1"):
-        ss.training.fit(network(), data, epochs=3)
+        ss.networks.fit(network(), data, epochs=3)

@@ -12,8 +12,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import build
-from symscope import ledger
-from symscope.results import code_of
+from symscope.runs.store import code_of
+from symscope.study import ledger
 
 ONE, TWO = "01_one", "02_two"
 

@@ -1,34 +1,15 @@
 """symscope: which Lie group did a network learn, how sure is that, and what is it called."""
 
-from . import (
-    actions,
-    algebra,
-    automorphisms,
-    cyclic,
-    datasets,
-    ensembles,
-    heads,
-    layers,
-    ledger,
-    models,
-    operations,
-    orbits,
-    pictures,
-    planted,
-    polarization,
-    sweeps,
-    symmetries,
-    training,
-    trends,
-    unfolded,
-)
-from .actions import LinearAction, PlaneAction
-from .controls import accuracy_along, against_shuffled
-from .layers import layer_symmetries
-from .operations import match_operations
-from .orbits import CyclicOrbit
-from .shards import symmetries_of_shards
-from .symmetries import Symmetries, compare, learned_symmetries
+from . import data, kernels, lie, networks, runs, study, weights
+from .lie import actions, algebra
+from .lie.actions import LinearAction, PlaneAction
+from .lie.controls import accuracy_along
+from .lie.layers import layer_symmetries
+from .lie.report import Symmetries, compare, learned_symmetries
+from .lie.shards import symmetries_of_shards
+from .runs import sweeps
+from .weights.operations import match_operations
+from .weights.orbits import CyclicOrbit
 
 __all__ = [
     "CyclicOrbit",
@@ -37,29 +18,18 @@ __all__ = [
     "Symmetries",
     "accuracy_along",
     "actions",
-    "against_shuffled",
     "algebra",
-    "automorphisms",
     "compare",
-    "cyclic",
-    "datasets",
-    "ensembles",
-    "heads",
+    "data",
+    "kernels",
     "layer_symmetries",
-    "layers",
     "learned_symmetries",
-    "ledger",
+    "lie",
     "match_operations",
-    "models",
-    "operations",
-    "orbits",
-    "pictures",
-    "planted",
-    "polarization",
+    "networks",
+    "runs",
+    "study",
     "sweeps",
-    "symmetries",
     "symmetries_of_shards",
-    "training",
-    "trends",
-    "unfolded",
+    "weights",
 ]

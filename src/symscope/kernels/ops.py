@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from . import host, reference
-from .functions import differentiable
+from .._checks import choice
+from . import cpu, reference
+from .autograd import differentiable
 from .reference import Plane
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ def resolve(backend: str, *tensors: Tensor, limit: str | None = None) -> str:
         ValueError: if ``backend`` is not one of BACKENDS.
         RuntimeError: if "triton" was asked for and cannot run; it is never replaced.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}; got {backend!r}")
+    choice("backend", backend, BACKENDS)
     if backend == "reference" or (backend == "auto" and not all(t.is_cuda for t in tensors)):
         return "reference"
     obstacle = _obstacle(tensors) or limit
@@ -114,7 +114,7 @@ def _kernel(name: str) -> type[torch.autograd.Function]:
 @cache
 def _host(name: str) -> type[torch.autograd.Function]:
     """The arrangement for a CPU of that name, differentiable."""
-    return differentiable(getattr(host, name), getattr(reference, name))
+    return differentiable(getattr(cpu, name), getattr(reference, name))
 
 
 def _pull_orbits(cotangents: tuple, arguments: list, results: list, needed: tuple) -> tuple:
@@ -189,8 +189,7 @@ def linear_gram(
         ValueError: for an unknown precision, or one that only the kernel has where it cannot run.
         RuntimeError: if "triton" was asked for and cannot run.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+    choice("precision", precision, PRECISIONS)
     limit = None
     if precision == "float64":
         limit = "the kernel multiplies in float32 and float64 was asked for"

@@ -1,0 +1,23 @@
+"""What is learned from: splits, sources, digits, vectors, images."""
+
+from .digits import mnist, rotate, rotated_mnist
+from .images import cifar10, fashion_mnist, image_patches, photographs, picture_patches, textures
+from .sources import DatasetError
+from .splits import Split, Splits
+from .vectors import o5_regression
+
+__all__ = [
+    "DatasetError",
+    "Split",
+    "Splits",
+    "cifar10",
+    "fashion_mnist",
+    "image_patches",
+    "mnist",
+    "o5_regression",
+    "photographs",
+    "picture_patches",
+    "rotate",
+    "rotated_mnist",
+    "textures",
+]

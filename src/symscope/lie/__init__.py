@@ -1,0 +1,1 @@
+"""Which symmetries did a network learn (LieGG, moskalev2022liegg)."""

@@ -1,0 +1,178 @@
+"""Known matrix Lie algebras as bases, and what can be computed from a basis.
+
+A basis is a tensor of shape (K, n, n) in float64: K matrices that span the algebra. The
+constructors return bases orthonormal under the Frobenius inner product <A, B> = tr(A^T B),
+the inner product in which every angle and every distance of this package is taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from .._checks import whole
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+def _unit(n: int, i: int, j: int) -> Float[Tensor, "n n"]:
+    matrix = torch.zeros(n, n, dtype=torch.float64)
+    matrix[i, j] = 1.0
+    return matrix
+
+
+def gl(n: int) -> Float[Tensor, "n*n n n"]:
+    """All n x n matrices: the elementary matrices E_ij in row-major order, dimension n^2."""
+    whole("n", n, 1)
+    return torch.eye(n * n, dtype=torch.float64).reshape(n * n, n, n)
+
+
+def sl(n: int) -> Float[Tensor, "k n n"]:
+    """The traceless n x n matrices, dimension n^2 - 1."""
+    whole("n", n, 2)
+    traceless = gl(n) - torch.eye(n, dtype=torch.float64) * torch.eye(n).reshape(-1, 1, 1) / n
+    return orthonormal(traceless)
+
+
+def so(p: int, q: int = 0) -> Float[Tensor, "k n n"]:
+    """The algebra of matrices A with A^T G + G A = 0, G = diag(+1 x p, -1 x q).
+
+    so(n) are the skew-symmetric matrices; so(1, 3) is the Lorentz algebra with the time axis
+    first. With n = p + q the dimension is n (n - 1) / 2.
+    """
+    whole("p", p, 0)
+    whole("q", q, 0)
+    n = p + q
+    whole("p + q", n, 2)
+    metric = [1.0] * p + [-1.0] * q
+    # A = G S with S skew-symmetric solves the defining equation, since G^2 = 1.
+    pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
+    skew = [metric[i] * _unit(n, i, j) - metric[j] * _unit(n, j, i) for i, j in pairs]
+    return torch.stack(skew) / 2**0.5
+
+
+def sp(dim: int) -> Float[Tensor, "k dim dim"]:
+    """The symplectic algebra of matrices A with A^T J + J A = 0, J = [[0, 1], [-1, 0]].
+
+    ``dim`` = 2n is the size of the matrices; the dimension of the algebra is n (2n + 1).
+    """
+    whole("dim", dim, 2)
+    if dim % 2:
+        raise ValueError(f"dim must be even for a symplectic algebra, got {dim}")
+    n = dim // 2
+    form = torch.zeros(dim, dim, dtype=torch.float64)
+    form[:n, n:] = torch.eye(n)
+    form[n:, :n] = -torch.eye(n)
+    # A = J S with S symmetric solves the defining equation, since J^T = -J and J^2 = -1.
+    pairs = [(i, j) for i in range(dim) for j in range(i, dim)]
+    return orthonormal(
+        torch.stack([form @ (_unit(dim, i, j) + _unit(dim, j, i)) for i, j in pairs])
+    )
+
+
+def scaling(n: int) -> Float[Tensor, "1 n n"]:
+    """The uniform scaling of R^n: the identity matrix at unit norm, dimension 1."""
+    whole("n", n, 1)
+    return torch.eye(n, dtype=torch.float64)[None] / n**0.5
+
+
+def translations(n: int) -> Float[Tensor, "n n+1 n+1"]:
+    """The translations of R^n as (n+1) x (n+1) homogeneous matrices, dimension n."""
+    whole("n", n, 1)
+    return torch.stack([_unit(n + 1, i, n) for i in range(n)])
+
+
+def affine(n: int = 2) -> Float[Tensor, "k n+1 n+1"]:
+    """gl(n) and the translations together, as homogeneous matrices, dimension n^2 + n.
+
+    The last row of every matrix is zero. The linear part comes first (row-major), then the
+    translations.
+    """
+    return torch.cat([homogeneous(gl(n)), translations(n)])
+
+
+def homogeneous(basis: Float[Tensor, "k n n"]) -> Float[Tensor, "k n+1 n+1"]:
+    """A linear algebra written in homogeneous coordinates: a zero row and column appended."""
+    return torch.nn.functional.pad(basis, (0, 1, 0, 1))
+
+
+def direct_sum(*bases: Float[Tensor, "_ n n"]) -> Float[Tensor, "k n n"]:
+    """The span of several bases of matrices of one size, orthonormal."""
+    return orthonormal(torch.cat(bases))
+
+
+def orthonormal(basis: Float[Tensor, "k ..."]) -> Float[Tensor, "r ..."]:
+    """An orthonormal basis of the span of ``basis``; linearly dependent elements drop out."""
+    flat = basis.to(torch.float64).flatten(1)
+    _, singular, directions = torch.linalg.svd(flat, full_matrices=False)
+    rank = int((singular > singular.max() * 1e-10).sum()) if len(flat) else 0
+    return directions[:rank].reshape(rank, *basis.shape[1:])
+
+
+def bracket(
+    a: Float[Tensor, "*batch n n"], b: Float[Tensor, "*batch n n"]
+) -> Float[Tensor, "*batch n n"]:
+    """The Lie bracket [A, B] = A B - B A, broadcast over leading dimensions."""
+    return a @ b - b @ a
+
+
+def killing_form(basis: Float[Tensor, "k n n"]) -> Float[Tensor, "k k"]:
+    """The Killing form B(X, Y) = tr(ad X ad Y) of the span of ``basis``, in that basis.
+
+    It is negative definite exactly for compact semisimple algebras (so(n), n >= 3) and
+    degenerate where the algebra is not semisimple (Cartan's criterion). ``basis`` must be
+    linearly independent and closed under the bracket; the part of a bracket that leaves the
+    span is projected away.
+    """
+    basis = basis.to(torch.float64)
+    brackets = bracket(basis[:, None], basis[None]).flatten(2)
+    structure = brackets @ torch.linalg.pinv(basis.flatten(1))  # [e_i, e_j] = c_ijk e_k
+    return torch.einsum("ijk,lkj->il", structure, structure)
+
+
+def closure_residual(basis: Float[Tensor, "k n n"]) -> float:
+    """How far a span of matrices is from being closed under the bracket, in [0, 1].
+
+    The root mean square, over all pairs of an orthonormal basis, of the part of [e_i, e_j]
+    that leaves the span, divided by the root mean square of the brackets themselves. It does
+    not depend on the basis chosen. It is 0 for an algebra, and 0 for an abelian one (where
+    every bracket vanishes); a single matrix is always closed.
+    """
+    basis = orthonormal(basis)
+    brackets = bracket(basis[:, None], basis[None]).flatten(0, 1).flatten(1)
+    flat = basis.flatten(1)
+    total = brackets.norm()
+    if total <= 1e-12 * max(1, len(basis)):
+        return 0.0
+    return float((brackets - brackets @ flat.T @ flat).norm() / total)
+
+
+def principal_angles(
+    a: Float[Tensor, "k ..."], b: Float[Tensor, "l ..."]
+) -> Float[Tensor, " smaller"]:
+    """Principal angles between the spans of ``a`` and ``b``, in degrees, ascending.
+
+    The largest is 0 exactly when the smaller span lies inside the larger. Small angles are
+    taken from their sines, large ones from their cosines, so that both are exact to rounding
+    (Bjorck and Golub 1973).
+
+    Raises:
+        ValueError: if the two hold matrices of different shapes, or one is empty.
+    """
+    if a.shape[1:] != b.shape[1:]:
+        raise ValueError(
+            f"the two spans hold matrices of different shapes: {tuple(a.shape[1:])} and "
+            f"{tuple(b.shape[1:])}"
+        )
+    a, b = orthonormal(a).flatten(1), orthonormal(b).flatten(1)
+    if not len(a) or not len(b):
+        raise ValueError("principal angles need two spans of at least one dimension each")
+    if len(a) > len(b):
+        a, b = b, a
+    cosines = torch.linalg.svdvals(a @ b.T).clamp(max=1.0)
+    sines = torch.linalg.svdvals(a - a @ b.T @ b).clamp(max=1.0).flip(0)
+    angles = torch.where(cosines**2 > 0.5, torch.asin(sines), torch.acos(cosines))
+    return torch.rad2deg(angles)

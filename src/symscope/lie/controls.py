@@ -1,0 +1,68 @@
+"""What a finding must stand beside: an untrained copy, and the finite test."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from .actions import Action
+from .rows import device_of, evaluation_mode
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+def untrained_copy(model: nn.Module, seed: int) -> nn.Module:
+    """A copy of a network with fresh weights, drawn by each layer's own ``reset_parameters``.
+
+    Raises:
+        TypeError: if a module holds parameters of its own and cannot reset them.
+    """
+    fresh = copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, module in fresh.named_modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+            elif next(module.parameters(recurse=False), None) is not None:
+                raise TypeError(
+                    f"the layer {name or 'model'} ({type(module).__name__}) has weights and no "
+                    "reset_parameters(): hand in an untrained network yourself, "
+                    "controls(untrained=...)"
+                )
+    return fresh
+
+
+def accuracy_along(
+    model: Callable[[Tensor], Tensor],
+    inputs: Float[Tensor, "n ..."],
+    labels: Int[Tensor, " n"],
+    action: Action,
+    generator: Float[Tensor, "n n"],
+    degrees: Iterable[float],
+    batch_size: int = 1000,
+) -> Float[Tensor, " t"]:
+    """The finite test: a classifier's accuracy as the data move along exp(t h), t != 0 too.
+
+    The generator is scaled to the Frobenius norm of a plane rotation, sqrt(2), and t runs in
+    degrees, so that "90" along a rotation is a quarter turn and along any other direction a
+    path of the same length.
+    """
+    generator = generator * (2**0.5 / generator.norm())
+    found = []
+    with evaluation_mode(model), torch.no_grad():
+        for angle in degrees:
+            t = float(torch.deg2rad(torch.tensor(float(angle), dtype=torch.float64)))
+            hits = 0
+            for batch, truth in zip(
+                inputs.split(batch_size), labels.split(batch_size), strict=True
+            ):
+                device = device_of(model, batch.device)
+                moved = action.flow(batch.to(device), generator, t)
+                hits += int((model(moved).argmax(-1).cpu() == truth.cpu()).sum())
+            found.append(hits / len(inputs))
+    return torch.tensor(found, dtype=torch.float64)

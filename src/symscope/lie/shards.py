@@ -1,0 +1,103 @@
+"""The symmetries of a network on data in pieces: a factor a piece, on many workers, merged."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..runs import workers
+from .actions import Action
+from .factor import Factor
+from .report import Symmetries, learned_symmetries
+
+Shard = Tensor | str | Path | Callable[[], Tensor | Iterable]
+
+
+def symmetries_of_shards(
+    model: Callable[[Tensor], Tensor],
+    shards: Sequence[Shard],
+    *,
+    action: Action,
+    scheduler: str | None = None,
+    **options: Any,
+) -> Symmetries:
+    """:func:`symscope.learned_symmetries` of data in pieces, each piece on a worker of its own.
+
+    The report is that of all samples on one machine, to rounding; but for the shuffled control,
+    which pairs samples within a shard. The order of samples should therefore be random, and each
+    shard needs as many rows (samples x outputs) as the action has directions.
+
+    Args:
+        model: as there; sent with every shard.
+        shards: each a file of one tensor (".pt", ".npy" or ".safetensors") that the workers can
+            read, a function that returns a tensor or an iterable of batches, or a tensor, which
+            is sent.
+        action: as there.
+        scheduler: address of a running Dask scheduler, as "tcp://host:8786", whose workers have
+            this symscope; default None, processes on this machine. A script must then call this
+            under ``if __name__ == "__main__":``, since the processes import it.
+        options: further arguments of :func:`symscope.learned_symmetries`.
+
+    Returns:
+        The report. It can be merged further; ``controls()`` needs data and is not available.
+
+    Raises:
+        ValueError: if there are no shards.
+        ConnectionError: if the scheduler does not answer within 5 seconds, or is lost.
+        Exception: what :func:`symscope.learned_symmetries` or loading raises, with a note that
+            says for which shard.
+    """
+    inspect.signature(learned_symmetries).bind(model, None, action=action, **options)
+    shards = list(shards)
+    if not shards:
+        raise ValueError("there are no shards: at least one is needed")
+    factors: dict[int, tuple[Factor, Factor | None]] = {}
+
+    def finished(place: int, outcome: Any) -> None:
+        if isinstance(outcome, BaseException):
+            outcome.add_note(f"in shard {place}: {shards[place]!r:.200}")
+            raise outcome
+        factors[place] = outcome
+
+    common = workers.packed((model, {"action": action, **options}))
+    workers.each(_factors, common, [(shard,) for shard in shards], finished, scheduler=scheduler)
+    # Merged in the order of the shards, so that the report does not depend on who was first.
+    whole, control = zip(*(factors[place] for place in range(len(shards))), strict=True)
+    control = [factor for factor in control if factor]
+    shuffled = Symmetries(reduce(Factor.merge, control), action) if control else None
+    return Symmetries(reduce(Factor.merge, whole), action, shuffled)
+
+
+def _factors(question: tuple[Callable, dict[str, Any]], shard: Shard) -> tuple:
+    """One shard's factor and that of its control, on a worker."""
+    model, options = question
+    found = learned_symmetries(model, _loaded(shard), **options)
+    return found.factor, found.shuffled.factor if found.shuffled else None
+
+
+def _loaded(shard: Shard) -> Tensor | Iterable:
+    if isinstance(shard, Tensor):
+        return shard
+    if callable(shard):
+        return shard()
+    path = Path(shard)
+    if path.suffix == ".npy":
+        import numpy as np
+
+        return torch.from_numpy(np.load(path))
+    if path.suffix == ".pt":
+        return torch.load(path, weights_only=True)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        held = load_file(path)
+        if len(held) != 1:
+            raise ValueError(f"{path} must hold one tensor, it holds {len(held)}")
+        return next(iter(held.values()))
+    raise ValueError(f"a shard's file must be .pt, .npy or .safetensors, got {path}")

@@ -1,0 +1,195 @@
+"""Many calls of one function on Dask: processes of this machine, or the user's cluster."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import platform
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .store import package_version
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+PATIENCE = 5  # seconds that a scheduler has to answer
+POLL = 1  # seconds between two looks at how many workers there are
+
+# torch's random state and its number of threads belong to a process, and so does a network's
+# mode: a worker with several threads must not mix two calls.
+_alone = threading.Lock()
+
+
+def packed(value: object, module: ModuleType | None = None) -> bytes:
+    """A value as bytes, with all that it names of ``module``: workers need not have that module.
+
+    Nor can a worker that imported an older state of the module run that instead.
+
+    Raises:
+        ValueError: if the value names something that cannot be sent to another process.
+    """
+    import cloudpickle
+
+    whole = (
+        module is not None and module.__name__ not in cloudpickle.list_registry_pickle_by_value()
+    )
+    if whole:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(value)
+    except Exception as error:
+        raise ValueError(f"{value!r} cannot be sent to a worker: {error}") from error
+    finally:
+        if whole:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+@lru_cache(maxsize=1)
+def _unpacked(common: bytes) -> Any:
+    import cloudpickle
+
+    return cloudpickle.loads(common)
+
+
+@cache
+def _loaded_version() -> str:
+    """The code of symscope that this worker runs, from the first call on."""
+    return package_version()
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let the C library of this worker keep what a training step frees for the next one.
+
+    Dask has its workers hand freed memory back at once (``MALLOC_TRIM_THRESHOLD_``), and fetching
+    it again page by page costs a training of small layers more time than its arithmetic.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-1, 2**27)  # M_TRIM_THRESHOLD
+        mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, at its largest
+
+
+def _call(task: Callable, common: bytes, version: str, threads: int | None, call: tuple) -> Any:
+    """One call, on a worker."""
+    with _alone:
+        _keep_freed_memory()
+        if _loaded_version() != version:
+            raise RuntimeError("this worker has another version of symscope: restart the workers")
+        if threads:
+            torch.set_num_threads(threads)
+        return task(_unpacked(common), *call)
+
+
+def each(
+    task: Callable,
+    common: bytes,
+    calls: Sequence[tuple],
+    finished: Callable[[int, Any], None],
+    *,
+    scheduler: str | None = None,
+    share: int | None = None,
+) -> None:
+    """Compute ``task(common, *call)`` for every call, on a worker each.
+
+    The call of a worker that dies goes to another one, up to Dask's limit of deaths.
+
+    Args:
+        task: a function of this package.
+        common: the first argument of every call, from :func:`packed`.
+        calls: the other arguments.
+        finished: called here with the call's place and its result, or the exception that it
+            ended with, as soon as that is known.
+        scheduler: address of a Dask scheduler; default None, processes of this machine.
+        share: among how many calls at once to divide this machine's processors; default all.
+
+    Raises:
+        ConnectionError: if the scheduler does not answer, or is lost on the way.
+    """
+    from distributed import wait
+
+    version = package_version()
+    waiting, running = list(reversed(list(enumerate(calls)))), {}
+    with _client(scheduler, len(calls), share or len(calls)) as (client, threads):
+        while waiting or running:
+            try:
+                # No more are handed out than can run: Dask holds the death of a worker against
+                # all that it had been given, and a worker that comes later finds some left.
+                room = max(1, sum(client.nthreads().values()))
+                while waiting and len(running) < room:
+                    place, call = waiting.pop()
+                    future = client.submit(_call, task, common, version, threads, call, pure=False)
+                    running[future] = place
+                done = wait(list(running), timeout=POLL, return_when="FIRST_COMPLETED").done
+                ended = [(running.pop(future), _outcome(future)) for future in done]
+            except TimeoutError:
+                continue
+            except (CancelledError, OSError) as error:
+                raise ConnectionError(f"the scheduler {scheduler} is lost: {error}") from error
+            for place, outcome in ended:
+                finished(place, outcome)
+
+
+def _outcome(future: Future) -> Any:
+    """The result of a call that has ended, or its exception."""
+    try:
+        return future.result()
+    except CancelledError:  # by the loss of the scheduler
+        raise
+    except Exception as error:
+        return error
+
+
+@contextmanager
+def _client(scheduler: str | None, calls: int, share: int) -> Iterator[tuple[Client, int | None]]:
+    """A client, and the torch threads a call is to have, None for what the worker has."""
+    from dask.system import CPU_COUNT
+    from distributed import Client, LocalCluster
+    from distributed.utils import silence_logging_cmgr
+
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
+        except Exception as error:  # whatever else may listen there
+            raise ConnectionError(f"no Dask scheduler answers at {scheduler!r}: {error}") from error
+        # A scheduler that is lost is an error here; its log would add four tracebacks.
+        with silence_logging_cmgr(logging.CRITICAL), client, client.as_current():
+            try:
+                client.wait_for_workers(1, timeout=PATIENCE)
+            except TimeoutError:
+                warnings.warn(f"{scheduler} has no workers yet, it waits for one", stacklevel=5)
+            yield client, None
+        return
+    processes = min(CPU_COUNT, share)
+    environment = dict(os.environ)
+    try:
+        try:
+            cluster = LocalCluster(
+                n_workers=min(processes, calls),
+                threads_per_worker=1,
+                memory_limit=0,  # else a worker that passes 80 % would wait for ever
+                dashboard_address="127.0.0.1:0",  # a free port: 8787 may be taken, which warns
+                silence_logs=logging.CRITICAL,
+                scheduler_kwargs={"dashboard": False},
+            )
+        except RuntimeError as error:
+            raise RuntimeError(
+                "no worker process starts: a script must call this under "
+                '`if __name__ == "__main__":`'
+            ) from error
+        with cluster, Client(cluster, set_as_default=False) as client, client.as_current():
+            yield client, CPU_COUNT // processes
+    finally:  # Dask sets its workers' variables here too, and leaves them
+        for name in set(os.environ) - set(environment):
+            del os.environ[name]
+        os.environ.update(environment)

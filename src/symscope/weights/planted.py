@@ -1,0 +1,181 @@
+"""Data whose group is known: sparse sums over the orbits of known filters, and recovery errors."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .._checks import choice, whole
+from ..data.splits import stream
+from ..kernels import ops
+from . import operations
+from .cyclic import haar, random_cyclic
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+KINDS = ("quarter turn", "circular shift", "plane rotation", "orthogonal")
+
+
+class Planted(NamedTuple):
+    """Samples, and the truth behind them.
+
+    samples: (N, d) float32. generator: A, (d, d) float64, with A^order = I. filters: (K, d)
+    float64 of unit norm. codes: (N, K, order) float32; samples = codes times orbits, plus noise.
+    """
+
+    samples: Float[Tensor, "n d"]
+    generator: Float[Tensor, "d d"]
+    order: int
+    filters: Float[Tensor, "k d"]
+    codes: Float[Tensor, "n k order"]
+    two_sided: bool
+
+    @property
+    def orbits(self) -> Float[Tensor, "k order d"]:
+        """The filters' orbits under the generator."""
+        return ops.orbits(self.filters[None], self.generator[None], self.order)[0]
+
+
+def planted_group(
+    kind: str,
+    *,
+    size: int = 6,
+    order: int = 4,
+    filters: int = 1,
+    samples: int = 20_000,
+    active: int = 2,
+    noise: float = 0.0,
+    two_sided: bool = False,
+    seed: int = 0,
+) -> Planted:
+    """Samples ``x = sum of z_ki A^i w_k`` over K filters and n elements, plus noise.
+
+    Each sample has ``active`` codes z that are not zero, at random places, of sizes uniform in
+    [0.5, 1.5] and, if ``two_sided``, of random signs. In a plane with n = 4, sums of two
+    neighbours make an orbit half a step on that is as sparse as the planted one: with ``active``
+    of 2 the action can be identified, the filters cannot.
+
+    Args:
+        kind: what A is, on R^d with d = size * size. "quarter turn": the rotation of patches by
+            90 degrees, n = 4; "circular shift": by one pixel to the right, n = size; "plane
+            rotation": by 2 pi / n in a random plane that holds the filters, the identity off it;
+            "orthogonal": a random orthogonal matrix of order n
+            (:func:`symscope.weights.cyclic.random_cyclic`).
+        size: pixels a side; default 6.
+        order: n, for the last two kinds; default 4. The first two have their own.
+        filters: K, random directions; default 1.
+        samples: N; default 20,000.
+        active: codes a sample; default 2, at most K n.
+        noise: standard deviation of the normal noise on each of the d numbers; default 0.
+        two_sided: default False, codes at least 0.
+        seed: whole number, at least 0. Default 0. The same seed gives identical tensors.
+
+    Raises:
+        ValueError: for an unknown kind, a number out of its range, or an order that the kind
+            cannot have.
+    """
+    choice("kind", kind, KINDS)
+    for name, value in (("order", order), ("filters", filters), ("samples", samples)):
+        whole(name, value)
+    whole("size", size, 2)
+    if not 0 <= noise < math.inf:
+        raise ValueError(f"noise must be a number of at least 0, got {noise!r}")
+    draw = stream(seed, f"planted {kind}")
+    d = size * size
+    order = {"quarter turn": 4, "circular shift": size}.get(kind, order)
+    if not 1 <= whole("active", active) <= filters * order:
+        raise ValueError(f"active must be at most {filters * order} codes a sample, got {active}")
+    plane = torch.eye(d, dtype=torch.float64)
+    if kind == "quarter turn":
+        generator = operations.rotation(size, 90)
+    elif kind == "circular shift":
+        generator = operations.shift(size, 0, 1)
+    elif kind == "orthogonal":
+        generator = random_cyclic(1, d, order, draw)[0]
+    else:
+        basis = haar(1, d, draw)[0][:, :2]
+        turn = _plane_turn(order)
+        plane = basis @ basis.T
+        generator = torch.eye(d, dtype=torch.float64) - plane + basis @ turn @ basis.T
+    base = torch.randn(filters, d, generator=draw, dtype=torch.float64) @ plane
+    base = torch.nn.functional.normalize(base, dim=1)
+
+    count = filters * order
+    places = torch.rand(samples, count, generator=draw).topk(active).indices
+    sizes = 0.5 + torch.rand(samples, active, generator=draw)
+    if two_sided:
+        sizes = sizes * (2 * torch.randint(2, sizes.shape, generator=draw) - 1)
+    codes = torch.zeros(samples, count).scatter(1, places, sizes)
+    atoms = ops.orbits(base[None], generator[None], order).reshape(count, d)
+    x = codes.double() @ atoms + noise * torch.randn(samples, d, generator=draw).double()
+    codes = codes.reshape(samples, filters, order)
+    return Planted(x.float(), generator, order, base, codes, two_sided)
+
+
+def _plane_turn(order: int) -> Float[Tensor, "2 2"]:
+    """The rotation of the plane by 2 pi / order."""
+    t = 2 * math.pi / order
+    cos, sin = math.cos(t), math.sin(t)
+    return torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
+
+
+def action_error(estimate: Float[Tensor, "d d"], planted: Planted) -> float:
+    """Relative error of a recovered generator on the span of the planted orbits.
+
+    The Frobenius norm of (A' - A^j) S over that of A^j S, S the projection onto the span. It is
+    the least over j coprime to n, since A^j makes the same orbits in another order; a
+    stabiliser of the filters and the orbits' starting points leave it as it is. For two-sided
+    codes -A^j counts too. 0 is exact; unrelated orthogonal matrices have about sqrt(2).
+    """
+    found = estimate.detach().double().cpu()
+    atoms = planted.orbits.reshape(-1, len(found))
+    _, values, directions = torch.linalg.svd(atoms, full_matrices=False)
+    span = directions[values > 1e-6 * values[0]].T
+    errors = [
+        (found @ span - sign * power @ span).norm() / (power @ span).norm()
+        for _, power in _powers(planted)
+        for sign in ((1, -1) if planted.two_sided else (1,))
+    ]
+    return float(min(errors))
+
+
+def orbit_errors(found: Float[Tensor, "j k n d"], planted: Planted) -> Float[Tensor, " k"]:
+    """How far each planted orbit is from the nearest learned one, as a sequence of unit filters.
+
+    The root mean square distance between the elements, the least over all learned orbits, over
+    starting points, over the powers coprime to n and, for two-sided codes, over one sign for
+    each whole orbit. 0 is exact; unrelated filters have about sqrt(2).
+
+    Raises:
+        ValueError: if the learned orbits are of another order or dimension.
+    """
+    truth = planted.orbits
+    learned = found.detach().double().cpu().flatten(0, 1)
+    if learned.shape[1:] != truth.shape[1:]:
+        raise ValueError(
+            f"orbits must be (J, K, {truth.shape[1]}, {truth.shape[2]}), got {tuple(found.shape)}"
+        )
+    n = planted.order
+    steps = torch.arange(n)
+    orders = torch.stack(
+        [(start + j * steps) % n for j, _ in _powers(planted) for start in range(n)]
+    )
+    candidates = truth[:, orders]  # (K, reorderings, n, d)
+    if planted.two_sided:
+        candidates = torch.cat([candidates, -candidates], 1)
+    distances = (candidates[:, :, None] - learned).square().sum((-2, -1)) / n
+    return distances.flatten(1).amin(1).sqrt()
+
+
+def _powers(planted: Planted) -> list[tuple[int, Float[Tensor, "d d"]]]:
+    """The powers of the generator that generate the same group."""
+    n = planted.order
+    return [
+        (j, torch.linalg.matrix_power(planted.generator, j))
+        for j in range(1, n + 1)
+        if math.gcd(j, n) == 1
+    ]

@@ -1,0 +1,435 @@
+"""The ledger: verdicts follow from criteria stated first; tables print what was measured."""
+
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_client.session import json_packer, json_unpacker
+
+from symscope.study import ledger
+from symscope.study.ledger import Claim, Ledger
+
+NAN = float("nan")
+
+
+def claim(id: str = "gap", criterion: str = "> 3", **more) -> Claim:
+    return Claim(id, "moskalev2022liegg", "The gap is wide.", "gap behind k", criterion, **more)
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([4.0], "reproduced"),
+        ([4.0, 5.0, 3.0001], "reproduced"),
+        ([4.0, 3.0, 5.0], "reproduced in part"),
+        ([1.0, 2.0, 5.0], "reproduced in part"),
+        ([3.0, 2.0], "not reproduced"),
+        ([], "not testable here"),
+        ([NAN], "not reproduced"),
+        ([4.0, NAN], "reproduced in part"),
+        ([math.inf], "reproduced"),
+    ],
+)
+def test_every_seed_must_meet_the_criterion(values, verdict):
+    measured = claim().measure(values, scale="quick")
+    assert measured.verdict == verdict
+    assert measured.scale == "quick" and len(measured.values) == len(values)
+
+
+def test_the_four_verdicts_are_all_there_are():
+    names = {ledger.REPRODUCED, ledger.IN_PART, ledger.NOT_REPRODUCED, ledger.NOT_TESTABLE}
+    assert names == {
+        "reproduced",
+        "reproduced in part",
+        "not reproduced",
+        "not testable here",
+    }
+    assert claim().verdict == "not testable here"
+
+
+@pytest.mark.parametrize(
+    ("criterion", "met"),
+    [
+        ("< 2", [1.9]),
+        ("<= 2", [1.9, 2.0]),
+        ("> 2", [2.1]),
+        (">= 2", [2.0, 2.1]),
+        ("== 2", [2.0]),
+        ("> -1e-3", [1.9, 2.0, 2.1]),
+    ],
+)
+def test_each_comparison(criterion, met):
+    for value in (1.9, 2.0, 2.1, NAN):
+        verdict = claim(criterion=criterion).measure([value], scale="quick").verdict
+        assert verdict == ("reproduced" if value in met else "not reproduced")
+
+
+@pytest.mark.parametrize(
+    ("values", "controls", "verdict"),
+    [
+        ([9.0], {"untrained": [1.0, 2.0], "shuffled": [1.0]}, "reproduced"),
+        ([9.0], {"untrained": [1.0, 2.0], "shuffled": [2.5]}, "reproduced in part"),
+        ([9.0], {"untrained": [1.0, 2.1], "shuffled": [1.0]}, "reproduced in part"),
+        ([9.0], {"untrained": [NAN]}, "reproduced in part"),
+        ([1.0], {"untrained": [1.0]}, "not reproduced"),
+        ([], {"untrained": [1.0]}, "not testable here"),
+    ],
+)
+def test_every_control_must_meet_its_own_criterion(values, controls, verdict):
+    stated = claim(control_criterion="<= 2")
+    assert stated.measure(values, scale="paper", controls=controls).verdict == verdict
+    assert stated.controls.keys() == controls.keys()
+
+
+def test_values_may_be_any_numbers():
+    import torch
+
+    measured = claim().measure(torch.tensor([4.0, 5.0]), scale="quick")
+    assert measured.values == [4.0, 5.0]
+    assert all(type(value) is float for value in measured.values)
+
+
+# Stated first, measured once
+
+
+def test_a_claim_is_measured_once():
+    measured = claim("o5-gap").measure([1.0], scale="quick")
+    with pytest.raises(ValueError, match="claim 'o5-gap' has been measured already"):
+        measured.measure([9.0], scale="quick")
+    assert measured.values == [1.0] and measured.verdict == "not reproduced"
+
+
+def test_a_measurement_says_at_which_scale():
+    # The scale marks a claim as measured: an empty one would let it be measured again.
+    with pytest.raises(ValueError, match="scale"):
+        claim().measure([1.0], scale="")
+
+
+@pytest.mark.parametrize(
+    "controls", [None, {}, {"untrained": []}, {"untrained": [1.0], "shuffled": []}]
+)
+def test_a_control_that_was_announced_must_come(controls):
+    stated = claim("o5-gap", control_criterion="< 2")
+    says = "claim 'o5-gap' was stated with control_criterion='< 2' and measured with controls"
+    with pytest.raises(ValueError, match=says):
+        stated.measure([9.0], scale="quick", controls=controls)
+
+
+def test_a_control_that_was_not_announced_is_refused():
+    says = r"claim 'gap' was stated with control_criterion=None .* controls .*'untrained'"
+    with pytest.raises(ValueError, match=says):
+        claim().measure([9.0], scale="quick", controls={"untrained": [1.0]})
+
+
+def test_a_refused_measurement_leaves_the_claim_as_stated():
+    stated = claim()
+    with pytest.raises(ValueError, match="control_criterion"):
+        stated.measure([9.0], scale="quick", controls={"untrained": [1.0]})
+    assert stated == claim()
+
+
+@pytest.mark.parametrize(
+    "bad", [">3", "3", "> three", "", "!= 3", "about 3", "> ", "=> 3", "> nan"]
+)
+@pytest.mark.parametrize("which", ["criterion", "control_criterion"])
+def test_a_criterion_that_cannot_be_read(bad, which):
+    says = "a criterion is one of <, <=, >, >=, ==, a space and a number; got " + repr(bad)
+    with pytest.raises(ValueError) as caught:
+        claim(**{which: bad})
+    assert says in str(caught.value)
+
+
+def test_a_claim_without_a_criterion_is_none():
+    with pytest.raises((TypeError, ValueError), match="criterion"):
+        claim(criterion=None)
+
+
+def test_two_claims_of_one_id_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"same id.*'gap'|'gap'.*same id"):
+        Ledger(claim("gap"), claim("angle"), claim("gap"))
+
+
+def test_claims_are_found_by_id():
+    book = Ledger(claim("gap"), claim("angle"))
+    assert book["angle"].id == "angle"
+    with pytest.raises(KeyError, match="bias"):
+        book["bias"]
+
+
+# What Jupyter shows and keeps
+
+
+def shown(book: Ledger) -> dict:
+    return book._repr_mimebundle_(include=None, exclude=None)
+
+
+def test_before_measuring_a_ledger_shows_what_was_stated_and_stores_nothing():
+    book = Ledger(claim(unit="times", control_criterion="< 2.5"), claim("angle", "< 2"))
+    bundle = shown(book)
+    assert set(bundle) == {"text/plain", "text/html"}
+    assert bundle["text/plain"] == "gap: > 3\nangle: < 2"
+    head, first, second = table(bundle["text/html"])
+    assert head == ["Claim", "Measured by", "Every seed must be", "Controls must be"]
+    assert first == ["The gap is wide.", "gap behind k", "> 3 times", "< 2.5 times"]
+    assert second[2:] == ["< 2", ""]
+
+
+def test_after_measuring_a_ledger_shows_and_stores_verdicts():
+    book = Ledger(claim(), claim("angle", "< 2"))
+    book["gap"].measure([4.0], scale="quick")
+    book["angle"].measure([4.0], scale="quick")
+    bundle = shown(book)
+    assert set(bundle) == {"text/plain", "text/html", ledger.MIME}
+    assert bundle["text/plain"] == "gap: > 3: reproduced\nangle: < 2: not reproduced"
+    assert [stored["id"] for stored in bundle[ledger.MIME]] == ["gap", "angle"]
+    assert table(bundle["text/html"])[0] == list(ledger.COLUMNS)
+
+
+def executed(path: Path, *books: Ledger) -> Path:
+    """A notebook as a kernel and papermill leave it: bundles through the wire format to disk."""
+    cells = [nbformat.v4.new_markdown_cell("The claims"), nbformat.v4.new_code_cell("1 + 1")]
+    for count, book in enumerate(books, 1):
+        wire = json_unpacker(json_packer({"data": shown(book), "metadata": {}}))
+        streamed = nbformat.v4.new_output("stream", name="stdout", text="measuring\n")
+        result = nbformat.v4.new_output("execute_result", execution_count=count, **wire)
+        cells.append(
+            nbformat.v4.new_code_cell("claims", execution_count=count, outputs=[streamed, result])
+        )
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbformat.validate(notebook)
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_claims_come_back_from_an_executed_notebook_as_they_were(tmp_path):
+    stated = Ledger(claim("later"))
+    first = Ledger(
+        claim("gap", unit="times", control_criterion="<= 2", printed=0.0633), claim("angle", "< 2")
+    )
+    first["gap"].measure([4.0, 1e9, 0.1 + 0.2], scale="paper", controls={"untrained": [1.0, 2.0]})
+    first["angle"].measure([], scale="paper")
+    second = Ledger(Claim("é", "symscope", "Größer als α | β", "<b>", ">= 0"))
+    second["é"].measure([1 / 3], scale="paper")
+    path = executed(tmp_path / "run.ipynb", stated, first, second)
+    assert ledger.read(path) == [*first.claims.values(), *second.claims.values()]
+    assert ledger.read(str(path))[0].verdict == "reproduced in part"
+
+
+def test_values_that_are_not_finite_survive_the_notebook(tmp_path):
+    # Jupyter's wire format is strict JSON, which has no NaN and no infinity.
+    book = Ledger(claim(control_criterion="< 2"))
+    book["gap"].measure([4.0, math.inf, NAN], scale="quick", controls={"a": [-math.inf, NAN]})
+    (back,) = ledger.read(executed(tmp_path / "run.ipynb", book))
+    assert back.values[:2] == [4.0, math.inf] and math.isnan(back.values[2])
+    assert back.controls["a"][0] == -math.inf and math.isnan(back.controls["a"][1])
+    assert ledger.markdown([back]) == ledger.markdown(list(book.claims.values()))
+
+
+def test_a_notebook_without_claims(tmp_path):
+    assert ledger.read(executed(tmp_path / "run.ipynb", Ledger(claim()))) == []
+
+
+def test_a_notebook_with_one_id_twice_is_refused(tmp_path):
+    books = [Ledger(claim()), Ledger(claim())]
+    for book in books:
+        book["gap"].measure([4.0], scale="quick")
+    path = executed(tmp_path / "run.ipynb", *books)
+    with pytest.raises(ValueError, match=r"run\.ipynb stores two claims with the same id.*'gap'"):
+        ledger.read(path)
+
+
+def test_a_stored_claim_with_a_bad_criterion_is_refused(tmp_path):
+    book = Ledger(claim())
+    book["gap"].measure([4.0], scale="quick")
+    path = executed(tmp_path / "run.ipynb", book)
+    path.write_text(path.read_text(encoding="utf-8").replace('"> 3"', '"around 3"'), "utf-8")
+    with pytest.raises(ValueError, match="a criterion is one of .* got 'around 3'"):
+        ledger.read(path)
+
+
+def test_the_stored_form_is_plain_json():
+    book = Ledger(claim(printed=1.5))
+    book["gap"].measure([4.0], scale="quick")
+    stored = shown(book)[ledger.MIME]
+    assert json.loads(json.dumps(stored, allow_nan=False)) == stored
+    assert stored[0]["printed"] == 1.5 and stored[0]["verdict"] == "reproduced"
+
+
+# Tables
+
+
+class Cells(HTMLParser):
+    """The text of a table's cells, row by row, and the tags that were met."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.tags: set[str] = set()
+        self.inside = False
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.inside = self.inside or tag == "table"
+        if tag == "br":
+            self.rows[-1][-1] += "\n"
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag != "table"
+
+    def handle_data(self, data):
+        if self.inside and self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+def table(html: str) -> list[list[str]]:
+    cells = Cells()
+    cells.feed(html)
+    assert cells.tags - {"br", "p"} == {"table", "thead", "tbody", "tr", "th", "td"}
+    return cells.rows
+
+
+def nasty() -> Claim:
+    stated = Claim("x", "symscope", "a <b>|bold|</b> & c", "|x| <\ny", "< 2", unit='"°"')
+    return stated.measure([1.0, 3.0], scale="quick")
+
+
+def test_html_escapes_what_is_markup():
+    (head, row) = table(ledger.html([nasty()]))
+    assert head == list(ledger.COLUMNS)
+    assert row[:3] == ["a <b>|bold|</b> & c", "|x| <\ny", '< 2 "°"']
+    (_, stated) = table(ledger.stated([nasty()]))
+    assert stated[:3] == row[:3]
+
+
+def test_markdown_escapes_what_would_break_its_table():
+    lines = ledger.markdown([nasty()]).split("\n")
+    assert len(lines) == 5 and lines[3] == ""  # a line break in a cell would add one
+    assert lines[1] == "|" + " --- |" * 6
+    for line in (lines[0], lines[2]):
+        assert len(line.replace("\\|", "").strip("|").split("|")) == 6
+    assert "<" not in lines[2].replace("<br>", "")
+    assert "a &lt;b>\\|bold\\|&lt;/b>" in lines[2] and "\\|x\\| &lt;<br>y" in lines[2]
+
+
+def test_a_measured_row_tells_everything():
+    stated = claim(unit="times", control_criterion="<= 2", printed=0.0633)
+    stated.measure(
+        [4.0, 9.0, 5.0], scale="paper", controls={"untrained": [1.0, 1.5], "shuffled": [1.25]}
+    )
+    (_, row) = table(ledger.html([stated]))
+    assert row == [
+        "The gap is wide.",
+        "gap behind k",
+        "> 3 times",
+        "5 [4, 9]\nthe authors print 0.0633",
+        "untrained 1.25 [1, 1.50]\nshuffled 1.25\nmust be \u2264 2",
+        "reproduced",
+    ]
+    lines = ledger.markdown([stated]).split("\n")
+    assert lines[2] == "| " + " | ".join(row).replace("<", "&lt;").replace("\n", "<br>") + " |"
+    legend = "Found: median and, in brackets, range over 3 seeds, at paper scale."
+    assert lines[4] == legend and legend in ledger.html([stated])
+
+
+def test_a_value_that_was_not_printed_is_not_mentioned():
+    assert "authors" not in ledger.html([claim().measure([4.0], scale="quick")])
+    assert "authors print 0" in ledger.html([claim(printed=0.0).measure([4.0], scale="quick")])
+
+
+def test_the_short_table_counts_all_claims_and_shows_the_headlines():
+    headline = claim(headline=True).measure([4.0, 5.0], scale="quick")
+    others = [claim(str(k)).measure(values, scale="quick") for k, values in enumerate(([1.0], []))]
+    lines = ledger.markdown([headline, *others], short=True).split("\n")
+    assert lines == [
+        "Of 3 claims: 1 reproduced, 1 not reproduced, 1 not testable here.",
+        "",
+        "| Claim | Must be | Found | Verdict |",
+        "| --- | --- | --- | --- |",
+        "| The gap is wide. | > 3 | 4.50 [4, 5] | reproduced |",
+        "",
+        "Found: median and, in brackets, range over 0 to 2 seeds, at quick scale.",
+    ]
+    # The whole table shows every claim, headline or not.
+    assert len(ledger.markdown([headline, *others]).split("\n")) == 2 + 3 + 2
+
+
+def test_the_tally_counts_each_verdict_in_one_order():
+    measured = [
+        claim(str(k)).measure(values, scale="quick")
+        for k, values in enumerate(([], [1.0], [1.0, 4.0], [4.0], [4.0]))
+    ]
+    assert ledger.tally(measured) == (
+        "Of 5 claims: 2 reproduced, 1 reproduced in part, 1 not reproduced, 1 not testable here."
+    )
+    assert ledger.tally(measured[:1]) == "Of 1 claims: 1 not testable here."
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [
+        (0, "0"),
+        (3.0, "3"),
+        (-12.0, "-12"),
+        (1.5, "1.50"),
+        (0.0633, "0.0633"),
+        (-0.844, "-0.844"),
+        (0.99954, "1.000"),
+        (12.345, "12.3"),
+        (123.456, "123"),
+        (1234.56, "1,235"),
+        (0.001, "0.00100"),
+        (0.000805, "8.05e-4"),
+        (1.23e-12, "1.23e-12"),
+        (123456.7, "1.23e5"),
+        (1e9, "1.00e9"),
+        (-2.5e-7, "-2.50e-7"),
+        (math.inf, "inf"),
+        (-math.inf, "-inf"),
+        (NAN, "nan"),
+    ],
+)
+def test_numbers_are_printed_as_every_table_prints_them(value, printed):
+    assert ledger.number(value) == printed
+
+
+@pytest.mark.parametrize(
+    ("values", "printed"),
+    [
+        ([], "none"),
+        ([1.25], "1.25"),
+        ([2.0, 2.0, 2.0], "2"),
+        ([1.4, 1.1, 1.2], "1.20 [1.10, 1.40]"),
+        ([1.0, 2.0], "1.50 [1, 2]"),
+        ([5.0, math.inf], "inf [5, inf]"),
+    ],
+)
+def test_the_spread_is_the_median_and_the_range(values, printed):
+    assert ledger.spread(values) == printed
+
+
+@pytest.mark.parametrize("values", [[2.0, NAN], [NAN, 2.0], [1.0, 3.0, NAN], [NAN, NAN]])
+def test_a_seed_that_gave_no_number_is_seen_in_the_spread(values):
+    assert "nan" in ledger.spread(values).lower()
+
+
+def test_claims_of_several_scales_each_say_their_own():
+    def measured(id: str, scale: str) -> Claim:
+        return Claim(id, "symscope", f"Claim {id}.", "x", "> 1").measure([2.0], scale=scale)
+
+    mixed = [measured("a", "quick"), measured("b", "paper")]
+    for text in (ledger.markdown(mixed), ledger.html(mixed)):
+        assert "2<br>at quick scale" in text and "2<br>at paper scale" in text
+    assert "at paper scale |" not in ledger.markdown(mixed[1:])
