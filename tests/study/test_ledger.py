@@ -6,10 +6,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 from jupyter_client.session import json_packer, json_unpacker
 
-from symscope.study import ledger
+from symscope.study import claims, ledger
 from symscope.study.ledger import Claim, Ledger
 
 NAN = float("nan")
@@ -43,14 +46,38 @@ def test_every_seed_must_meet_the_criterion(values, verdict):
 
 
 def test_the_four_verdicts_are_all_there_are():
-    names = {ledger.REPRODUCED, ledger.IN_PART, ledger.NOT_REPRODUCED, ledger.NOT_TESTABLE}
-    assert names == {
+    assert claims.VERDICTS == (
         "reproduced",
         "reproduced in part",
         "not reproduced",
         "not testable here",
-    }
+    )
     assert claim().verdict == "not testable here"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {"verdict": "reproduced"},
+        {"values": [4.0]},
+        {"controls": {"untrained": [1.0]}},
+        {"scale": "paper"},
+    ],
+)
+def test_what_is_measured_cannot_be_typed(typed):
+    (name,) = typed
+    with pytest.raises(TypeError, match=name):
+        claim(**typed)
+    for one in (claim(), claim().measure([1.0], scale="quick")):
+        with pytest.raises(AttributeError):
+            setattr(one, name, typed[name])
+        assert one.verdict != "reproduced"
+
+
+def test_a_criterion_cannot_be_changed_afterwards():
+    measured = claim().measure([1.0], scale="quick")
+    with pytest.raises(AttributeError, match="criterion"):
+        measured.criterion = "> 0"
 
 
 @pytest.mark.parametrize(
@@ -88,10 +115,8 @@ def test_every_control_must_meet_its_own_criterion(values, controls, verdict):
 
 
 def test_values_may_be_any_numbers():
-    import torch
-
     measured = claim().measure(torch.tensor([4.0, 5.0]), scale="quick")
-    assert measured.values == [4.0, 5.0]
+    assert measured.values == (4.0, 5.0)
     assert all(type(value) is float for value in measured.values)
 
 
@@ -102,7 +127,7 @@ def test_a_claim_is_measured_once():
     measured = claim("o5-gap").measure([1.0], scale="quick")
     with pytest.raises(ValueError, match="claim 'o5-gap' has been measured already"):
         measured.measure([9.0], scale="quick")
-    assert measured.values == [1.0] and measured.verdict == "not reproduced"
+    assert measured.values == (1.0,) and measured.verdict == "not reproduced"
 
 
 def test_a_measurement_says_at_which_scale():
@@ -160,6 +185,59 @@ def test_claims_are_found_by_id():
     assert book["angle"].id == "angle"
     with pytest.raises(KeyError, match="bias"):
         book["bias"]
+
+
+def test_a_ledger_gives_its_claims_a_scale():
+    book = Ledger(claim("gap"), claim("angle"), scale="paper")
+    assert book["gap"].measure([4.0]).scale == "paper"
+    assert book["angle"].measure([4.0], scale="quick").scale == "quick"
+    assert [stored["scale"] for stored in shown(book)[ledger.MIME]] == ["paper", "quick"]
+    assert claim().measure([4.0], scale="paper") == book["gap"]
+    with pytest.raises(ValueError, match="claim 'gap' must be measured at a scale"):
+        Ledger(claim())["gap"].measure([4.0])
+
+
+RUNS = [{"learned": "aaaa", "untrained": "a"}, {"learned": "aaaaa", "untrained": "aa"}]
+
+
+def test_reports_are_measured_a_number_each():
+    book = Ledger(claim(control_criterion="<= 2"), claim("few", "< 3"), scale="quick")
+    measured = book.measure_reports("gap", iter(RUNS), len, ["untrained"])
+    assert measured is book["gap"] and measured.verdict == "reproduced"
+    assert measured.values == (4.0, 5.0) and measured.controls == {"untrained": (1.0, 2.0)}
+    assert book.measure_reports("few", RUNS, len, learned="untrained").values == (1.0, 2.0)
+
+
+def test_reports_without_a_control_that_was_announced_are_refused():
+    book = Ledger(claim(control_criterion="<= 2"), claim("few"), scale="quick")
+    with pytest.raises(ValueError, match="control_criterion"):
+        book.measure_reports("gap", RUNS, len)
+    with pytest.raises(ValueError, match="control_criterion"):
+        book.measure_reports("few", RUNS, len, ["untrained"])
+    with pytest.raises(KeyError, match="shuffled"):
+        book.measure_reports("gap", RUNS, len, ["shuffled"])
+
+
+def test_a_ledger_requires_verdicts(capsys):
+    book = Ledger(
+        claim("gap"), claim("angle", control_criterion="< 1"), claim("open"), scale="quick"
+    )
+    book["gap"].measure([4.0])
+    book["angle"].measure([4.0, 5.0], controls={"untrained": [2.0]})
+    book.require("gap")
+    assert capsys.readouterr().out == "gap: reproduced\n"
+    with pytest.raises(AssertionError) as caught:
+        book.require("gap", "angle", "open")
+    assert str(caught.value).splitlines() == [
+        "angle: reproduced in part: values [4.0, 5.0] must be > 3, "
+        "controls {'untrained': (2.0,)} < 1",
+        "open: not testable here: values [] must be > 3",
+    ]
+    assert capsys.readouterr().out == ""
+    with pytest.raises(KeyError, match="bias"):
+        book.require("bias")
+    with pytest.raises(ValueError, match="name the claims"):
+        book.require()
 
 
 # What Jupyter shows and keeps
@@ -226,7 +304,7 @@ def test_values_that_are_not_finite_survive_the_notebook(tmp_path):
     book = Ledger(claim(control_criterion="< 2"))
     book["gap"].measure([4.0, math.inf, NAN], scale="quick", controls={"a": [-math.inf, NAN]})
     (back,) = ledger.read(executed(tmp_path / "run.ipynb", book))
-    assert back.values[:2] == [4.0, math.inf] and math.isnan(back.values[2])
+    assert back.values[:2] == (4.0, math.inf) and math.isnan(back.values[2])
     assert back.controls["a"][0] == -math.inf and math.isnan(back.controls["a"][1])
     assert ledger.markdown([back]) == ledger.markdown(list(book.claims.values()))
 
@@ -251,6 +329,33 @@ def test_a_stored_claim_with_a_bad_criterion_is_refused(tmp_path):
     path.write_text(path.read_text(encoding="utf-8").replace('"> 3"', '"around 3"'), "utf-8")
     with pytest.raises(ValueError, match="a criterion is one of .* got 'around 3'"):
         ledger.read(path)
+
+
+@pytest.mark.parametrize("typed", ["reproduced in part", "not reproduced", "marvellous"])
+def test_a_stored_verdict_is_not_believed(tmp_path, typed):
+    book = Ledger(claim(), scale="quick")
+    book["gap"].measure([4.0])
+    path = executed(tmp_path / "run.ipynb", book)
+    text = path.read_text(encoding="utf-8")
+    assert text.count('"verdict": "reproduced"') == 1
+    path.write_text(text.replace('"verdict": "reproduced"', f'"verdict": "{typed}"'), "utf-8")
+    says = f"claim 'gap' is stored as '{typed}', but its values say 'reproduced'"
+    with pytest.raises(ValueError, match=says):
+        ledger.read(path)
+
+
+def test_a_record_without_a_verdict_is_judged_anew():
+    stored = claim().measure([4.0], scale="quick").stored()
+    del stored["verdict"]
+    assert claims.restored(stored).verdict == "reproduced"
+
+
+def test_a_claim_that_was_not_measured_is_stored_beside_those_that_were(tmp_path):
+    book = Ledger(claim(), claim("later", control_criterion="< 2"), scale="quick")
+    book["gap"].measure([4.0])
+    back = ledger.read(executed(tmp_path / "run.ipynb", book))
+    assert back == list(book.claims.values())
+    assert back[1].verdict == "not testable here" and back[1].scale == ""
 
 
 def test_the_stored_form_is_plain_json():
@@ -420,9 +525,27 @@ def test_the_spread_is_the_median_and_the_range(values, printed):
     assert ledger.spread(values) == printed
 
 
-@pytest.mark.parametrize("values", [[2.0, NAN], [NAN, 2.0], [1.0, 3.0, NAN], [NAN, NAN]])
-def test_a_seed_that_gave_no_number_is_seen_in_the_spread(values):
-    assert "nan" in ledger.spread(values).lower()
+@pytest.mark.parametrize(
+    ("values", "printed"),
+    [
+        ([2.0, NAN], "2, 1 of 2 seeds"),
+        ([1.0, NAN, 3.0], "2 [1, 3], 2 of 3 seeds"),
+        ([NAN, math.inf, 5.0], "inf [5, inf], 2 of 3 seeds"),
+        ([NAN, NAN], "none of 2 seeds"),
+    ],
+)
+def test_a_seed_that_gave_no_number_is_seen_in_the_spread(values, printed):
+    assert ledger.spread(values) == printed
+    assert ledger.spread(values, of="runs") == printed.replace("seeds", "runs")
+
+
+def test_the_spread_of_anything_that_holds_numbers():
+    numbers = [1.0, NAN, 3.0]
+    for values in (iter(numbers), np.array(numbers), torch.tensor(numbers), pd.Series(numbers)):
+        assert ledger.spread(values) == "2 [1, 3], 2 of 3 seeds"
+    table = pd.DataFrame({"kind": ["a", "a", "b"], "error": [1.0, NAN, 3.0], "loss": [1, 3, 5]})
+    told = table.groupby("kind")[["error", "loss"]].agg(ledger.spread)
+    assert told.to_dict("list") == {"error": ["1, 1 of 2 seeds", "3"], "loss": ["2 [1, 3]", "5"]}
 
 
 def test_claims_of_several_scales_each_say_their_own():

@@ -1,128 +1,26 @@
-"""Claims and verdicts: what a paper says, what was measured, and whether it holds.
+"""The ledger: a notebook's claims, shown before and after the run, kept in its output.
 
-A claim is written down with its criterion before the run. Measuring it computes the verdict;
-nobody types one. A notebook shows its claims as it ends, and they are stored in its output as
-JSON under a MIME type of their own, from where the book's ledger page and the README's table
-are made.
+A notebook shows its claims as it ends, and they are stored in its output as JSON under a MIME
+type of their own, from where the book's ledger page and the README's table are made.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import operator
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from .claims import REPRODUCED, VERDICTS, Claim, restored
+
+__all__ = [
+    "COLUMNS", "MIME", "Claim", "Ledger", "html", "legend", "markdown", "number", "read", "spread",
+    "stated", "tally",
+]  # fmt: skip
 MIME = "application/vnd.symscope.claims+json"
-COMPARISONS = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-}
-REPRODUCED = "reproduced"
-IN_PART = "reproduced in part"
-NOT_REPRODUCED = "not reproduced"
-NOT_TESTABLE = "not testable here"
-
-
-@dataclass
-class Claim:
-    """One claim: stated first, measured once.
-
-    Args:
-        id: short and unique in the book, "o5-gap".
-        source: BibTeX key of the paper the claim comes from, or "symscope" for our own.
-        says: the claim, one sentence in our words.
-        measured: what number stands for it.
-        criterion: a comparison and a threshold, "> 100": what each seed's value must meet.
-        unit: of the values, "degrees" say; default none.
-        control_criterion: what each control's value must meet, "<= 100" say, if the claim is
-            to hold for its stated reason. None (default) where the claim has no control.
-        printed: the value that the paper's authors print, if there is one, to stand beside.
-        headline: whether the short ledger, of the front page and the README, shows it.
-
-    Raises:
-        ValueError: if a criterion cannot be read.
-    """
-
-    id: str
-    source: str
-    says: str
-    measured: str
-    criterion: str
-    unit: str = ""
-    control_criterion: str | None = None
-    printed: float | None = None
-    headline: bool = False
-    values: list[float] = field(default_factory=list)
-    controls: dict[str, list[float]] = field(default_factory=dict)
-    scale: str = ""
-    verdict: str = NOT_TESTABLE
-
-    def __post_init__(self) -> None:
-        _meets(self.criterion, 0.0)
-        if self.control_criterion is not None:
-            _meets(self.control_criterion, 0.0)
-
-    def measure(
-        self,
-        values: Iterable[float],
-        *,
-        scale: str,
-        controls: Mapping[str, Iterable[float]] | None = None,
-    ) -> Claim:
-        """Take in one value a seed, and the controls' values by name; compute the verdict.
-
-        Reproduced: every seed meets the criterion and every control meets its own. Not
-        reproduced: no seed meets it. Otherwise reproduced in part. With no values, not
-        testable. NaN meets nothing.
-
-        Raises:
-            ValueError: if the claim was measured before, the scale is empty, or a control was
-                announced and is missing, or was not announced.
-        """
-        if self.scale:
-            raise ValueError(f"claim {self.id!r} has been measured already")
-        if not scale:
-            raise ValueError(f"claim {self.id!r} must be measured at a scale; got {scale!r}")
-        given = {name: [float(v) for v in control] for name, control in (controls or {}).items()}
-        announced = self.control_criterion is not None
-        if bool(given) != announced or not all(given.values()):
-            raise ValueError(
-                f"claim {self.id!r} was stated with control_criterion={self.control_criterion!r} "
-                f"and measured with controls {given}"
-            )
-        self.values, self.controls, self.scale = [float(v) for v in values], given, scale
-        met = [_meets(self.criterion, v) for v in self.values]
-        controlled = [_meets(self.control_criterion, v) for c in self.controls.values() for v in c]
-        if not met:
-            self.verdict = NOT_TESTABLE
-        elif not any(met):
-            self.verdict = NOT_REPRODUCED
-        else:
-            self.verdict = REPRODUCED if all(met) and all(controlled) else IN_PART
-        return self
-
-
-def _meets(criterion: str, value: float) -> bool:
-    try:
-        comparison, threshold = criterion.split(" ")
-        limit = float(threshold)
-        if math.isnan(limit):
-            raise ValueError
-        return COMPARISONS[comparison](value, limit)
-    except (AttributeError, KeyError, ValueError):
-        raise ValueError(
-            f"a criterion is one of {', '.join(COMPARISONS)}, a space and a number; "
-            f"got {criterion!r}"
-        ) from None
 
 
 def number(value: float) -> str:
@@ -136,36 +34,108 @@ def number(value: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def spread(values: Sequence[float]) -> str:
-    """The median and the range over seeds: "1.2 [1.1, 1.4]"; one number if all are equal."""
-    if not values:
-        return "none"
-    numbers = [value for value in values if not math.isnan(value)]
-    if len(numbers) < len(values):
-        missing = f"{len(values) - len(numbers)} nan"
-        return f"{spread(numbers)} and {missing}" if numbers else missing
-    low, middle, high = min(values), statistics.median(values), max(values)
-    if low == high:
-        return number(middle)
-    return f"{number(middle)} [{number(low)}, {number(high)}]"
+def spread(values: Iterable[float], of: str = "seeds") -> str:
+    """The median and the range: "1.20 [1.10, 1.40]"; one number if all are equal.
+
+    NaN is left out, and what was left out is said: "1.20 [1.10, 1.30], 2 of 3 seeds".
+
+    Args:
+        values: any numbers: a list, a column of a table, a tensor.
+        of: what each value belongs to; default "seeds".
+
+    >>> spread([1.4, 1.1, 1.2])
+    '1.20 [1.10, 1.40]'
+    >>> spread([2.0, float("nan")])
+    '2, 1 of 2 seeds'
+    """
+    given = [float(value) for value in values]
+    known = [value for value in given if not math.isnan(value)]
+    if not known:
+        return f"none of {len(given)} {of}" if given else "none"
+    low, middle, high = min(known), statistics.median(known), max(known)
+    extent = "" if low == high else f" [{number(low)}, {number(high)}]"
+    left_out = f", {len(known)} of {len(given)} {of}" if len(known) < len(given) else ""
+    return number(middle) + extent + left_out
 
 
 class Ledger:
-    """A notebook's claims in the order they were stated; shows itself in Jupyter."""
+    """A notebook's claims in the order they were stated; shows itself in Jupyter.
 
-    def __init__(self, *claims: Claim):
+    Args:
+        claims: with ids of their own.
+        scale: "quick" or "paper", for every :meth:`Claim.measure` that names none. Default
+            "": each must name its own.
+
+    Raises:
+        ValueError: if two claims have the same id.
+    """
+
+    def __init__(self, *claims: Claim, scale: str = ""):
         self.claims = {claim.id: claim for claim in claims}
         _refuse_twins(claims, "the ledger")
+        for claim in claims:
+            claim.belongs_to(scale)
 
     def __getitem__(self, id: str) -> Claim:
         return self.claims[id]
+
+    def measure_reports(
+        self,
+        id: str,
+        runs: Iterable[Mapping[str, Any]],
+        measure: Callable[[Any], Any],
+        controls: Sequence[str] = (),
+        *,
+        learned: str = "learned",
+    ) -> Claim:
+        """Measure a claim by one number a report, a run at a time.
+
+        Args:
+            id: of the claim.
+            runs: a run a seed: its reports by name.
+            measure: from a report to a number, ``lambda found: found.gaps[0]`` say.
+            controls: names of the reports that are controls; default none.
+            learned: name of the report that the claim is about.
+
+        Raises:
+            ValueError: as :meth:`Claim.measure`.
+            KeyError: if a run has no report of a name.
+        """
+        runs = list(runs)
+
+        def of(name: str) -> list[float]:
+            return [float(measure(run[name])) for run in runs]
+
+        return self[id].measure(of(learned), controls={name: of(name) for name in controls})
+
+    def require(self, *ids: str) -> None:
+        """Print the verdicts of claims that must come out as reproduced.
+
+        Raises:
+            AssertionError: if one did not; the message shows its values and controls.
+            KeyError: if there is no claim of an id.
+            ValueError: if no id is given, for that would require nothing.
+        """
+        if not ids:
+            raise ValueError("name the claims that must be reproduced")
+        missed = [self[id] for id in ids if self[id].verdict != REPRODUCED]
+        if missed:
+            lines = [
+                f"{claim.id}: {claim.verdict}: values {list(claim.values)} must be "
+                f"{claim.criterion}"
+                + (f", controls {claim.controls} {claim.control_criterion}" * bool(claim.controls))
+                for claim in missed
+            ]
+            raise AssertionError("\n".join(lines))
+        for id in ids:
+            print(f"{id}: {self[id].verdict}")
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         claims = list(self.claims.values())
         measured = any(claim.scale for claim in claims)
         plain = "\n".join(f"{c.id}: {c.criterion}" + f": {c.verdict}" * measured for c in claims)
         bundle = {"text/plain": plain, "text/html": html(claims) if measured else stated(claims)}
-        return bundle | ({MIME: [_stored(claim) for claim in claims]} if measured else {})
+        return bundle | ({MIME: [claim.stored() for claim in claims]} if measured else {})
 
 
 def stated(claims: Sequence[Claim]) -> str:
@@ -228,11 +198,7 @@ def legend(claims: Sequence[Claim]) -> str:
 def tally(claims: Sequence[Claim]) -> str:
     """How many claims got which verdict, as a sentence."""
     verdicts = [claim.verdict for claim in claims]
-    counts = [
-        f"{verdicts.count(verdict)} {verdict}"
-        for verdict in (REPRODUCED, IN_PART, NOT_REPRODUCED, NOT_TESTABLE)
-        if verdict in verdicts
-    ]
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
     return f"Of {len(claims)} claims: {', '.join(counts)}."
 
 
@@ -240,11 +206,12 @@ def read(notebook: str | Path) -> list[Claim]:
     """The measured claims stored in an executed notebook, in order.
 
     Raises:
-        ValueError: if two claims in it have the same id.
+        ValueError: if two claims in it have the same id, or a stored verdict does not follow
+            from the values stored beside it.
     """
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     found = [
-        _restored(claim)
+        restored(claim)
         for cell in cells
         for output in cell.get("outputs", ())
         for claim in output.get("data", {}).get(MIME, ())
@@ -259,22 +226,6 @@ def _refuse_twins(claims: Sequence[Claim], where: str) -> None:
     if twins:
         named = ", ".join(map(repr, twins))
         raise ValueError(f"{where} stores two claims with the same id: {named}")
-
-
-def _stored(claim: Claim) -> dict[str, Any]:
-    """A claim for JSON, which knows no NaN and no infinity: those go as text, "nan" or "inf"."""
-
-    def plain(values: Sequence[float]) -> list[float | str]:
-        return [value if math.isfinite(value) else str(value) for value in values]
-
-    controls = {name: plain(values) for name, values in claim.controls.items()}
-    return asdict(claim) | {"values": plain(claim.values), "controls": controls}
-
-
-def _restored(stored: Mapping[str, Any]) -> Claim:
-    controls = {name: [float(v) for v in values] for name, values in stored["controls"].items()}
-    values = [float(value) for value in stored["values"]]
-    return Claim(**{**stored, "values": values, "controls": controls})
 
 
 def _shown(criterion: str, unit: str = "") -> str:
