@@ -51,6 +51,10 @@ def tables(groups: int) -> dict[str, pd.DataFrame]:
     return {f"group {k}": table + k for k in range(groups)}
 
 
+def walks(*seeds: int) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+    return {name: [(np.arange(9.0), y) for y in each] for name, each in curves(*seeds).items()}
+
+
 def names(count: int) -> list[str]:
     return [f"no. {k}" for k in range(count)]
 
@@ -72,6 +76,10 @@ CASES: dict[str, dict[str, Callable]] = {
         "a strip": lambda reports: figures.pictures(images(4), names(4)),
         "two rows": lambda reports: figures.pictures(images(11), names(11)),
     },
+    "lines": {
+        "joined": lambda reports: figures.lines(walks(3, 1), xlabel="x", ylabel="y"),
+        "points": lambda reports: figures.lines(walks(2), joined=False, first=4),
+    },
     "band": {
         "angles": lambda reports: figures.band(curves(3, 1), ANGLES, xlabel="x", ylabel="y"),
         "short": lambda reports: figures.band(curves(2), np.arange(9), xlabel="x", ylabel="y"),
@@ -80,6 +88,9 @@ CASES: dict[str, dict[str, Callable]] = {
         "two groups": lambda reports: figures.intervals(tables(2), xlabel="slope"),
         "no reference": lambda reports: figures.intervals(
             tables(1), xlabel="slope", reference=None
+        ),
+        "logarithmic": lambda reports: figures.intervals(
+            {"group": np.exp(tables(1)["group 0"])}, log=True
         ),
     },
     "report": {
@@ -409,6 +420,104 @@ def test_more_groups_than_markers_are_not_dropped(reports):
     many = {f"group {k}": reports["untrained"] for k in range(9)}
     assert len(curves_in(figures.spectrum(many))) == 9
     assert len(curves_in(figures.band(curves(*[2] * 9), ANGLES, xlabel="x", ylabel="y"))) == 9
+
+
+# On axes that are there
+
+ON_AXES: dict[str, Callable] = {
+    "spectrum": lambda reports, ax: figures.spectrum(reports, mark=1, ax=ax),
+    "lines": lambda reports, ax: figures.lines(walks(2, 1), ax=ax),
+    "band": lambda reports, ax: figures.band(curves(2, 1), ANGLES, ax=ax),
+    "intervals": lambda reports, ax: figures.intervals(tables(2), ax=ax),
+}
+
+
+def test_every_plot_that_takes_axes_is_tried_here():
+    takes = {name for name in CASES if "ax" in inspect.signature(getattr(figures, name)).parameters}
+    assert takes == set(ON_AXES)
+
+
+@pytest.mark.parametrize("name", ON_AXES)
+def test_a_plot_is_drawn_on_the_axes_given(name, reports):
+    figure, (left, right) = figures.new(1, 2)
+    assert ON_AXES[name](reports, right) is figure
+    assert right.get_lines() and not left.get_lines()
+    assert not figure.legends  # of all axes together: that is for the caller
+    figures.legend_above(figure)
+    assert len(legend_of(figure)) == 2
+
+
+def test_one_legend_names_what_several_axes_share_once():
+    figure, both = figures.new(1, 2)
+    figures.lines(walks(1, 1), ax=both[0])
+    figures.lines({"group 1": [], "other": [([0, 1], [1, 2])]} | walks(1), ax=both[1])
+    figures.legend_above(figure)
+    assert legend_of(figure) == ["group 0", "group 1", "other"]
+    empty, _ = figures.new()
+    figures.legend_above(empty)
+    assert not empty.legends
+
+
+def test_the_first_look_may_be_a_later_one():
+    figure, (left, right) = figures.new(1, 2)
+    figures.lines(walks(1, 1, 1), ax=left)
+    figures.lines(walks(1), first=2, ax=right)
+    third, again = left.get_lines()[2], right.get_lines()[0]
+    assert third.get_color() == again.get_color() == figures.COLORS[2]
+    assert third.get_marker() == again.get_marker() == figures.MARKERS[2]
+
+
+def test_a_name_may_be_missing_in_a_group():
+    both = tables(2)
+    both["group 1"] = both["group 1"].iloc[[2]]
+    axes = figures.intervals(both, reference=None).axes[0]
+    first, second = (line.get_ydata() for line in axes.get_lines())
+    assert list(first[:2]) == [0, 1] and first[2] < 2 < second[0] < 2.5
+    apart = {"a": tables(1)["group 0"].iloc[:2], "b": tables(1)["group 0"].iloc[2:]}
+    axes = figures.intervals(apart, reference=None).axes[0]
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[0, 1], [2]]
+
+
+def test_logarithmic_ticks_are_plain_numbers():
+    figure, axes = figures.new()
+    axes.plot([0.4, 30], [2, 300])
+    figures.log_ticks(axes, "xy")
+    figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    seen = [t.get_text() for t in axes.get_xticklabels() if low <= t.get_position()[0] <= high]
+    assert seen == ["0.5", "1", "2", "5", "10", "20"]
+    assert axes.get_yscale() == "log"
+
+
+# The house's style
+
+
+def test_what_is_drawn_later_is_in_the_house_style_too():
+    before = settings_now()
+    loud = {"legend.frameon": True, "text.color": "red", "font.family": "DejaVu Serif",
+            "lines.solid_capstyle": "butt", "savefig.facecolor": "red"}  # fmt: skip
+    with matplotlib.rc_context(loud):
+        figure, axes = figures.new()
+        (line,) = axes.plot([0, 1], label="one")
+        inside, above = axes.legend(), figure.legend(loc="outside upper left")
+        note = axes.text(0, 0, "note")
+        seaborn.stripplot(x=[1, 2, 1], y=["a", "b", "c"], hue=[1, 1, 2], ax=axes)
+        title = axes.set_title("title")
+    assert not inside.get_frame_on() and not above.get_frame_on()
+    assert not axes.get_legend().get_frame_on()
+    assert note.get_color() == figures.INK
+    assert note.get_fontfamily() == title.get_fontfamily() == ["DejaVu Sans"]
+    assert line.get_solid_capstyle() == "round"
+    assert settings_now() == before
+
+
+def test_an_album_says_the_scale_once():
+    album = figures.Album("paper")
+    texts = {name: TEXTS[name] for name in ("caption", "alt")}
+    figure = figures.new()[0]
+    assert album.show(figure, **texts).caption == "What is seen (paper scale)."
+    moving = album.animate(np.zeros((2, 4, 4)), ["a", "b"], milliseconds=120, **texts)
+    assert moving.caption == "What is seen (paper scale)." and moving.kind == "gif"
 
 
 @pytest.mark.parametrize("draw", [figures.generators, figures.pictures])
