@@ -1,29 +1,38 @@
 # The commands of this repository. `make` alone lists them.
 
 PYTHON ?= python3
+VENV ?= .venv
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-python := .venv/bin/python
-ready := .venv/ready
+python := $(VENV)/bin/python
+ready := $(VENV)/ready
+log := $(VENV)/install.log
 # As in book/build.py, which says why.
 kernel_environment := GOMP_SPINCOUNT=10000 PYTHONHASHSEED=0 PYTHONWARNINGS=default TQDM_DISABLE=1
 
-.PHONY: help book test lint notebooks paper render bench lab clean
+# What `make smoke` runs: the algebra, kept results and their keys, the files that must agree.
+quick_tests := tests/lie/test_algebra.py tests/lie/test_exact.py tests/runs tests/test_packaging.py
+nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
+
+.PHONY: help book test smoke lint notebooks paper render bench lab constraints resolve clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target does; do \
-		printf '  make %-10s %s\n' "$$target" "$$does"; done
+		printf '  make %-12s %s\n' "$$target" "$$does"; done
 
 book: $(ready) ## run what changed at quick scale and render the book
 	@$(python) book/build.py run --scale quick
 	@$(python) book/build.py render --scale quick
 
 test: lint ## check everything: style, units, notebooks, the book in a browser
-	@$(kernel_environment) $(python) -m pytest --nbval-lax --nbval-current-env \
-		--nbval-cell-timeout 600 tests notebooks
+	@$(kernel_environment) $(python) -m pytest $(nbval) tests notebooks
+
+smoke: $(ready) ## check in a minute or two that a Python will do: quick tests, one notebook
+	@$(kernel_environment) $(python) -m pytest $(nbval) \
+		$(quick_tests) notebooks/01_quickstart.ipynb
 
 lint: $(ready) ## check the style of code and notebooks
 	@$(python) -m ruff check --quiet .
@@ -46,19 +55,69 @@ bench: $(ready) ## time extraction beside the network alone (minutes; the machin
 lab: $(ready) ## open JupyterLab in the environment
 	@$(python) -m jupyterlab notebooks
 
+# The old pins are where uv begins: it leaves each as it is that pyproject.toml still admits.
+constraints: ## write constraints.txt anew: what is new comes in, old versions stay
+	@$(python) -m uv --version >/dev/null 2>&1 || { \
+		echo "this takes uv from the environment: call 'make $(ready)' first" >&2; exit 1; }
+	@mkdir -p _build
+	@cp constraints.txt _build/pins.txt
+	@$(python) -m uv pip compile --quiet --universal --python-version 3.11.0 \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--extra book --extra test --output-file _build/pins.txt pyproject.toml >/dev/null
+	@{ grep '^#' constraints.txt; cat _build/pins.txt; } >_build/constraints.txt
+	@mv _build/constraints.txt constraints.txt
+
+resolve: $(ready) ## ask the package index: do the pins fit every Python, as wheels, with no gap
+	@mkdir -p _build
+	@for version in 3.11.0 3.11 3.12 3.13 3.14; do \
+		$(python) -m uv pip compile --quiet --only-binary :all: --no-header --no-annotate \
+			--python-version $$version --python-platform linux --constraints constraints.txt \
+			--extra book --extra test --output-file _build/resolved.txt --upgrade \
+			pyproject.toml >/dev/null; \
+		if grep -vxFf <(sed 's/ ;.*//' constraints.txt) _build/resolved.txt >&2; then \
+			echo "Python $$version needs the above, unpinned: call 'make constraints'" >&2; \
+			exit 1; \
+		fi; \
+		echo "Python $$version: the pins fit"; \
+	done
+
 clean: ## remove the environment and everything built
-	@rm -rf .venv _build src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv _build src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp is the last thing written, so an interrupted installation is begun again.
+# An environment that another Python made than the one named in the call is made anew.
+ifneq ($(origin PYTHON),file)
+ifneq ($(shell "$(PYTHON)" -VV 2>/dev/null || true),$(shell $(python) -VV 2>/dev/null || true))
+other := yes
+$(ready): again
+endif
+endif
+again:
+
+# The stamp is the last thing written: without it an installation was interrupted, and all begins
+# again. With it, only packages have changed.
 $(ready): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@command -v "$(PYTHON)" >/dev/null || { \
+		echo "there is no $(PYTHON) here: install Python 3.11 or newer," \
+		"or name the one you have, as in 'make PYTHON=python3.12'" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "symscope needs Python 3.11 or newer, and $(PYTHON) is not:" \
 		"name another one, as in 'make PYTHON=python3.12'" >&2; exit 1; }
-	@echo "setting up .venv; the first time this takes some minutes"
-	@rm -f $(ready)
-	@$(PYTHON) -m venv .venv
-	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(python) -m pip install -c constraints.txt -e '.[book,test]' \
-		| awk '/^(Collecting|Building|Installing)/ { print "  " substr($$0, 1, 77); fflush() }'
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make environments: on Debian and Ubuntu," \
+		"'apt-get install python3-venv' adds what it lacks" >&2; exit 1; }
+	@echo "setting up $(VENV); the first time this takes some minutes"
+	@if [[ -e $(ready) ]] && $(python) -c '' && [[ -z "$(other)" ]]; then \
+		rm $(ready); \
+	else \
+		rm -f $(ready); \
+		"$(PYTHON)" -m venv $$([[ ! -e $(VENV)/pyvenv.cfg ]] || echo --clear) $(VENV); \
+	fi
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(python) -m pip install -c constraints.txt \
+		-e '.[book,test]' 2>&1 | tee $(log) \
+		| awk '/^(Collecting|Building|Installing)/ { print "  " substr($$0, 1, 77); fflush() }' || { \
+		echo "pip could not install what is needed; from the end of $(log):" >&2; \
+		grep -Ev '^(INFO: pip is|WARNING: Loc| *(Collecting|Downloading|Using|Requirement|Processing) )' $(log) \
+			| tail -n 15 | cut -c 1-600 >&2; exit 1; }
 	@$(python) -c 'import matplotlib.font_manager' # builds its cache now, or it would warn later
 	@touch $(ready)
