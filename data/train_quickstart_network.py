@@ -8,7 +8,7 @@ from pathlib import Path
 
 import symscope as ss
 
-splits = ss.data.rotated_mnist(source="embedded", copies=16, seed=0)
+splits = ss.data.rotated_mnist(source="embedded", copies=16, blur=1.5, seed=0)
 model = ss.networks.seeded(ss.networks.mnist_mlp, seed=0)
 fit = ss.networks.fit(model, splits, epochs=40, schedule="cosine", seed=0, progress=True)
 path = Path(__file__).with_name("rotation_mnist_mlp.safetensors")

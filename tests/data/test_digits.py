@@ -26,7 +26,7 @@ needs_full = pytest.mark.skipif(
     not (FULL_FOLDER / "mnist").is_dir(),
     reason="full MNIST is not here: set SYMSCOPE_DATA to a folder that holds mnist/*.gz",
 )
-small = partial(mnist, train=30, validation=10, test=10)
+small = partial(mnist, train=30, validation=10, test=10, blur=1.5)
 
 
 def pixels(split: digits.Split) -> torch.Tensor:
@@ -47,7 +47,7 @@ def equal(a: digits.Split, b: digits.Split) -> bool:
 
 
 def test_embedded_digits_have_the_promised_sizes_types_and_no_shared_digit():
-    splits = mnist(blur=0)
+    splits = mnist()
     parts = splits.train, splits.validation, splits.test
     assert [len(part.inputs) for part in parts] == [3_500, 500, 1_000]
     for part in parts:
@@ -69,7 +69,7 @@ def test_labels_belong_to_their_images():
     label_of = {
         image.numpy().tobytes(): int(label) for image, label in zip(images, labels, strict=True)
     }
-    train = mnist(blur=0).train
+    train = mnist().train
     assert [label_of[image.numpy().tobytes()] for image in pixels(train)] == train.targets.tolist()
 
 
@@ -196,7 +196,7 @@ def test_angles_are_uniform_and_one_for_each_image(monkeypatch):
         return images
 
     monkeypatch.setattr(digits, "rotate", spy)
-    rotated_mnist(blur=0)
+    rotated_mnist()
     angles = torch.cat(seen)
     assert len(angles) == len(angles.unique()) == 1_000 + 500 + 4 * 3_500
     assert angles.min() >= 0 and angles.max() < 360

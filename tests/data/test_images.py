@@ -17,7 +17,7 @@ from symscope.data import images as pictures
 from symscope.data.images import image_patches, picture_patches
 from symscope.networks.training import fit_steps, seeded
 from symscope.weights import planted, tasks
-from symscope.weights.cyclic import defect, haar, small_rotations
+from symscope.weights.cyclic import defect, random_orthogonal, small_rotations
 from symscope.weights.orbits import CyclicOrbit
 from symscope.weights.planted import action_error, orbit_errors, planted_group
 from symscope.weights.unfolded import UnfoldedPatches
@@ -104,7 +104,7 @@ def test_patches_come_from_their_picture_and_the_splits_share_no_pixel():
     rows = torch.arange(90.0)[:, None].repeat(1, 200)
     plain = (columns**2 + rows**2) / 100
     both = {"plain": plain, "other": plain + columns * rows / 10}
-    data = picture_patches(both, size=4, train=3_000, validation=500, test=800, seed=1)
+    data = picture_patches(both, patch=4, train=3_000, validation=500, test=800, seed=1)
     ranges = {"train": (0, 140), "validation": (140, 160), "test": (160, 200)}
     for name, (left, right) in ranges.items():
         part = getattr(data, name)
@@ -121,7 +121,7 @@ def test_patches_come_from_their_picture_and_the_splits_share_no_pixel():
 
     marked = {"marked": torch.zeros(50, 200)}
     marked["marked"][:, 139] = 1  # the last training column
-    found = picture_patches(marked, size=4, train=3_000, validation=500, test=800)
+    found = picture_patches(marked, patch=4, train=3_000, validation=500, test=800)
     assert found.train.inputs.abs().max() > 0
     assert found.validation.inputs.abs().max() == 0 and found.test.inputs.abs().max() == 0
     assert found.train.inputs.reshape(-1, 4, 4)[:, 0, 3].max() > 0
@@ -152,7 +152,7 @@ def test_patches_of_digits_keep_the_labels_and_are_not_flat():
 def test_patches_of_colour_images_keep_their_channels():
     images = torch.arange(3.0)[:, None, None] * 100 + torch.arange(25.0).reshape(5, 5)
     part = Split(images.expand(4, 3, 5, 5), torch.zeros(4, dtype=torch.int64))
-    data = image_patches(Splits("x", part, part, part), size=2, train=20, validation=2, test=2)
+    data = image_patches(Splits("x", part, part, part), patch=2, train=20, validation=2, test=2)
     assert data.train.inputs.shape == (20, 12)
     raw = data.train.inputs * data.input_std
     torch.testing.assert_close(raw[:, 4] - raw[:, 0], torch.full((20,), 100.0), atol=1e-3, rtol=0)
@@ -162,9 +162,12 @@ def test_patches_of_colour_images_keep_their_channels():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0}, "size must be a whole number of at least 1, got 0"),
+        ({"patch": 0}, "patch must be a whole number of at least 1, got 0"),
         ({"train": 0}, "train must be a whole number of at least 1, got 0"),
-        ({"size": 52}, "size must be at most 51 for the validation patches of 'brick', 512 x 512"),
+        (
+            {"patch": 52},
+            "patch must be at most 51 for the validation patches of 'brick', 512 x 512",
+        ),
         ({"seed": -1}, "seed must be a whole number of at least 0"),
     ],
 )
@@ -177,8 +180,8 @@ def test_patches_of_images_that_cannot_be_cut():
     flat = Split(torch.ones(3, 8, 8), torch.zeros(3, dtype=torch.int64))
     with pytest.raises(ValueError, match="the train images of x are all but flat"):
         image_patches(Splits("x", flat, flat, flat), train=5, validation=5, test=5)
-    with pytest.raises(ValueError, match="size must be at most 8 for x, got 9"):
-        image_patches(Splits("x", flat, flat, flat), size=9)
+    with pytest.raises(ValueError, match="patch must be at most 8 for x, got 9"):
+        image_patches(Splits("x", flat, flat, flat), patch=9)
 
 
 # Fashion-MNIST and CIFAR-10
@@ -390,7 +393,7 @@ def test_planted_data_repeat_by_seed_and_leave_torchs_stream_alone():
 def test_the_action_error_knows_the_freedom_there_is(kind):
     data = plant(kind)
     a, n = data.generator, data.order
-    random = haar(1, 36, torch.Generator().manual_seed(9))[0]
+    random = random_orthogonal(1, 36, torch.Generator().manual_seed(9))[0]
     assert action_error(a, data) < 1e-9
     assert action_error(a.T.float(), data) < 1e-5  # the inverse is a coprime power
     assert action_error(-a, data) > 0.1 and action_error(-a, data._replace(two_sided=True)) < 1e-9
@@ -442,7 +445,7 @@ def test_a_planted_plane_rotation_is_recovered_from_far_away():
         ({"order": 0}, "order must be a whole number of at least 1, got 0"),
         ({"filters": 0}, "filters must be a whole number of at least 1, got 0"),
         ({"samples": 0}, "samples must be a whole number of at least 1, got 0"),
-        ({"size": 1}, "size must be a whole number of at least 2, got 1"),
+        ({"patch": 1}, "patch must be a whole number of at least 2, got 1"),
         ({"active": 11}, "active must be at most 10 codes a sample, got 11"),
         ({"noise": -0.1}, "noise must be a number of at least 0, got -0.1"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import symscope as ss
-from symscope.weights.automorphisms import atom_symmetries, rotation_between
+from symscope.weights.automorphisms import atom_symmetries, procrustes
 from symscope.weights.dictionaries import pruned_dictionary
 from symscope.weights.planted import action_error, orbit_errors, planted_group
 
@@ -61,13 +61,13 @@ def test_a_rotation_is_the_identity_where_the_rows_say_nothing():
     rows = torch.eye(6).double()[:2]
     quarter = torch.tensor([[0.0, 1], [-1, 0]])
     turned = rows @ torch.block_diag(quarter, torch.eye(4)).double()
-    found = rotation_between(rows, turned)
+    found = procrustes(rows, turned)
     torch.testing.assert_close(rows @ found.mT, turned)
     torch.testing.assert_close(found[2:, 2:], torch.eye(4).double())
 
 
 def test_a_planted_group_is_found_from_a_random_start():
-    planted = planted_group("quarter turn", size=4, filters=3, samples=4000, noise=0.02)
+    planted = planted_group("quarter turn", patch=4, filters=3, samples=4000, noise=0.02)
     network = pruned_dictionary(planted.samples, 12, steps=300)
     best = atom_symmetries(network.filters(), 4)[0]
     assert network.filters().shape == (12, 16)

@@ -77,7 +77,7 @@ def test_normal_form_gives_the_matrix_back(dim, order, seed):
 
 
 def test_haar_matrices_are_orthogonal_and_uniform():
-    matrices = cyclic.haar(4_000, 3, seeded(0))
+    matrices = cyclic.random_orthogonal(4_000, 3, seeded(0))
     eye = torch.eye(3, dtype=torch.float64).expand_as(matrices)
     torch.testing.assert_close(matrices.mT @ matrices, eye, atol=1e-12, rtol=0)
     # Without its signs the QR factor would have diagonal entries of one sign.

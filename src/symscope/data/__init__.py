@@ -1,7 +1,15 @@
 """What is learned from: splits, sources, digits, vectors, images."""
 
 from .digits import mnist, rotate, rotated_mnist
-from .images import cifar10, fashion_mnist, image_patches, photographs, picture_patches, textures
+from .images import (
+    cifar10,
+    fashion_mnist,
+    image_patches,
+    photographs,
+    picture_patches,
+    textures,
+    tiles,
+)
 from .sources import DatasetError
 from .splits import Split, Splits
 from .vectors import o5_regression
@@ -20,4 +28,5 @@ __all__ = [
     "rotate",
     "rotated_mnist",
     "textures",
+    "tiles",
 ]

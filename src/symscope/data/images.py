@@ -49,55 +49,66 @@ def grey(pixels: UInt8[Tensor, "h w *channels"]) -> Float[Tensor, "h w"]:
     return pixels.float() / 255
 
 
+def tiles(pictures: dict[str, Float[Tensor, "h w"]], patch: int = 6) -> Float[Tensor, "n d"]:
+    """Every patch of pictures side by side, (N, patch * patch), with its mean, in [0, 1].
+
+    Raises:
+        ValueError: for a patch below 1.
+    """
+    whole("patch", patch)
+    cut = [picture.unfold(0, patch, patch).unfold(1, patch, patch) for picture in pictures.values()]
+    return torch.cat([windows.reshape(-1, patch * patch) for windows in cut])
+
+
 def picture_patches(
     pictures: dict[str, Float[Tensor, "h w"]],
     *,
-    size: int = 6,
+    patch: int = 6,
     train: int = 20_000,
     validation: int = 2_000,
     test: int = 5_000,
     seed: int = 0,
 ) -> Splits:
-    """Square patches of pictures, (N, size * size), each with its mean removed; targets, whose.
+    """Square patches of pictures, (N, patch * patch), each with its mean removed; targets, whose.
 
     Each patch comes from a picture chosen at random and a place chosen at random in it. The
     splits share no pixel: training patches come from the left 70 % of each picture's columns,
     validation patches from the next 10 %, test patches from the rest. All are then
     divided by one number, the standard deviation of the training patches' pixels, so that a
-    patch's squared norm is size * size in the mean. The targets are the picture's place in
+    patch's squared norm is patch * patch in the mean. The targets are the picture's place in
     ``pictures``, int64.
 
     Args:
         pictures: by name, as :func:`photographs` gives them.
-        size: pixels a side; default 6.
+        patch: pixels a side; default 6.
         train, validation, test: patches in each split.
         seed: whole number, at least 0; default 0.
 
     Raises:
-        ValueError: for a size or number below 1, or a picture too narrow or low for three splits.
+        ValueError: for a patch or number below 1, or a picture too narrow or low for three splits.
     """
-    whole("size", size)
+    whole("patch", patch)
 
     def cut(name: str, count: int) -> tuple[Tensor, Tensor]:
         whole(name, count)
         draw = stream(seed, f"{name} patches")
         chosen = torch.randint(len(pictures), (count,), generator=draw)
         rows, columns = torch.rand(2, count, generator=draw, dtype=torch.float64)
-        patches = torch.empty(count, size * size)
+        patches = torch.empty(count, patch * patch)
         for index, (title, picture) in enumerate(pictures.items()):
             height, width = picture.shape
             edges = 0, int(_TRAIN * width), int(_VALIDATION * width), width
             part = ("train", "validation", "test").index(name)
             left, right = edges[part], edges[part + 1]
-            if min(height, right - left) < size:
+            if min(height, right - left) < patch:
                 raise ValueError(
-                    f"size must be at most {min(height, right - left)} for the {name} patches of "
-                    f"{title!r}, {height} x {width} pixels; got {size}"
+                    f"patch must be at most {min(height, right - left)} for the {name} patches of "
+                    f"{title!r}, {height} x {width} pixels; got {patch}"
                 )
             mine = (chosen == index).nonzero()[:, 0]
-            windows = picture.unfold(0, size, 1).unfold(1, size, 1)
-            y = (rows[mine] * (height - size + 1)).long()
-            x = (columns[mine] * (right - left - size + 1)).long() + left
+            windows = picture.unfold(0, patch, 1).unfold(1, patch, 1)
+            y = (rows[mine] * (height - patch + 1)).long()
+            x = (columns[mine] * (right - left - patch + 1)).long() + left
             patches[mine] = windows[y, x].flatten(1)
         return patches, chosen
 
@@ -107,7 +118,7 @@ def picture_patches(
 def image_patches(
     images: Splits,
     *,
-    size: int = 6,
+    patch: int = 6,
     train: int = 20_000,
     validation: int = 2_000,
     test: int = 5_000,
@@ -117,25 +128,25 @@ def image_patches(
 
     Each patch comes from an image of the same split chosen at random, at a place chosen at random
     among those where the patch is not flat: a digit's margin has nothing to learn from. Colours
-    are kept, (N, channels * size * size). The target is the image's label.
+    are kept, (N, channels * patch * patch). The target is the image's label.
 
     Args:
         images: as :func:`symscope.data.digits.mnist` or :func:`fashion_mnist` give them.
-        size, train, validation, test, seed: as for :func:`picture_patches`.
+        patch, train, validation, test, seed: as for :func:`picture_patches`.
 
     Raises:
-        ValueError: for a size or number below 1, or a size above the images'.
+        ValueError: for a patch or number below 1, or a patch above the images'.
     """
-    whole("size", size)
+    whole("patch", patch)
     smallest = min(images.train.inputs.shape[-2:])
-    if size > smallest:
-        raise ValueError(f"size must be at most {smallest} for {images.name}, got {size}")
+    if patch > smallest:
+        raise ValueError(f"patch must be at most {smallest} for {images.name}, got {patch}")
 
     def cut(name: str, count: int) -> tuple[Tensor, Tensor]:
         whole(name, count)
         draw = stream(seed, f"{name} patches")
         inputs, labels = getattr(images, name)
-        windows = inputs.unfold(-2, size, 1).unfold(-2, size, 1)
+        windows = inputs.unfold(-2, patch, 1).unfold(-2, patch, 1)
         if windows.ndim == 6:  # channels last but one, as pixels of a patch
             windows = windows.permute(0, 2, 3, 1, 4, 5)
         patches, targets = [], []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ROUNDS = 20  # of matching and fitting in turn; they settle in about five
 
 
-class Symmetry(NamedTuple):
+class Automorphism(NamedTuple):
     """One orthogonal matrix that nearly permutes the atoms.
 
     generator: (d, d) float64, the identity off the span of the atoms. permutation: (m,) int64,
@@ -54,7 +54,7 @@ def atom_symmetries(
     cycles_only: bool = True,
     starts: int = 2,
     candidates: int | None = None,
-) -> list[Symmetry]:
+) -> list[Automorphism]:
     """Orthogonal matrices under which the atoms fall into cycles of ``order``, best first.
 
     Every hypothesis is a chain of three atoms, i to j to k. If A takes i to j and j to k, rows i
@@ -95,7 +95,7 @@ def atom_symmetries(
     def matched(cost: Float[Tensor, "m m"]) -> Int[Tensor, " m"]:
         return torch.from_numpy(linear_sum_assignment(cost.numpy())[1])
 
-    found: dict[tuple[int, ...], Symmetry] = {}
+    found: dict[tuple[int, ...], Automorphism] = {}
     for i in range(0, m, -(-m // starts)):
         width = candidates or 3 * order + 1
         near = unlike[i].argsort()[:width].tolist()
@@ -109,20 +109,18 @@ def atom_symmetries(
             cost = unlike / m + (gram[i][:, None] - gram[j]).square()
             permutation = matched(cost + (gram[j][:, None] - gram[k]).square())
             for _ in range(_ROUNDS):
-                generator = rotation_between(atoms, atoms[permutation])
+                generator = procrustes(atoms, atoms[permutation])
                 last, permutation = permutation, matched(-atoms @ generator.mT @ atoms.mT)
                 if torch.equal(last, permutation):
                     break
             distance = (atoms @ generator.mT - atoms[permutation]).square().sum(1)
-            symmetry = Symmetry(generator, permutation, float(distance.mean().sqrt()))
+            symmetry = Automorphism(generator, permutation, float(distance.mean().sqrt()))
             if not cycles_only or all(len(orbit) == order for orbit in symmetry.orbits):
                 found[tuple(permutation.tolist())] = symmetry
     return sorted(found.values(), key=lambda symmetry: symmetry.residual)
 
 
-def rotation_between(
-    here: Float[Tensor, "m d"], there: Float[Tensor, "m d"]
-) -> Float[Tensor, "d d"]:
+def procrustes(here: Float[Tensor, "m d"], there: Float[Tensor, "m d"]) -> Float[Tensor, "d d"]:
     """The orthogonal matrix that best takes each row of one to that of the other.
 
     It is the solution of the Procrustes problem on the rows' span, and the identity off it where

@@ -79,7 +79,9 @@ def blocks(chosen: Sequence[int], order: int) -> Float[Tensor, "d d"]:
     return torch.block_diag(*made)
 
 
-def haar(count: int, dim: int, generator: torch.Generator | None = None) -> Float[Tensor, "b d d"]:
+def random_orthogonal(
+    count: int, dim: int, generator: torch.Generator | None = None
+) -> Float[Tensor, "b d d"]:
     """Random orthogonal matrices, uniform over the group, in float64."""
     normal = torch.randn(count, dim, dim, dtype=torch.float64, generator=generator)
     basis, triangle = torch.linalg.qr(normal)
@@ -91,7 +93,7 @@ def random_cyclic(
 ) -> Float[Tensor, "b d d"]:
     """Random orthogonal matrices of one order, with evenly spread frequencies, in float64."""
     form = blocks(frequencies(dim, order), order)
-    basis = haar(count, dim, generator)
+    basis = random_orthogonal(count, dim, generator)
     return basis @ form @ basis.mT
 
 

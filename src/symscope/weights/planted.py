@@ -12,7 +12,7 @@ from .._checks import choice, whole
 from ..data.splits import stream
 from ..kernels import ops
 from . import operations
-from .cyclic import haar, random_cyclic
+from .cyclic import random_cyclic, random_orthogonal
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -43,7 +43,7 @@ class Planted(NamedTuple):
 def planted_group(
     kind: str,
     *,
-    size: int = 6,
+    patch: int = 6,
     order: int = 4,
     filters: int = 1,
     samples: int = 20_000,
@@ -60,12 +60,12 @@ def planted_group(
     of 2 the action can be identified, the filters cannot.
 
     Args:
-        kind: what A is, on R^d with d = size * size. "quarter turn": the rotation of patches by
-            90 degrees, n = 4; "circular shift": by one pixel to the right, n = size; "plane
+        kind: what A is, on R^d with d = patch * patch. "quarter turn": the rotation of patches by
+            90 degrees, n = 4; "circular shift": by one pixel to the right, n = patch; "plane
             rotation": by 2 pi / n in a random plane that holds the filters, the identity off it;
             "orthogonal": a random orthogonal matrix of order n
             (:func:`symscope.weights.cyclic.random_cyclic`).
-        size: pixels a side; default 6.
+        patch: pixels a side; default 6.
         order: n, for the last two kinds; default 4. The first two have their own.
         filters: K, random directions; default 1.
         samples: N; default 20,000.
@@ -81,23 +81,23 @@ def planted_group(
     choice("kind", kind, KINDS)
     for name, value in (("order", order), ("filters", filters), ("samples", samples)):
         whole(name, value)
-    whole("size", size, 2)
+    whole("patch", patch, 2)
     if not 0 <= noise < math.inf:
         raise ValueError(f"noise must be a number of at least 0, got {noise!r}")
     draw = stream(seed, f"planted {kind}")
-    d = size * size
-    order = {"quarter turn": 4, "circular shift": size}.get(kind, order)
+    d = patch * patch
+    order = {"quarter turn": 4, "circular shift": patch}.get(kind, order)
     if not 1 <= whole("active", active) <= filters * order:
         raise ValueError(f"active must be at most {filters * order} codes a sample, got {active}")
     plane = torch.eye(d, dtype=torch.float64)
     if kind == "quarter turn":
-        generator = operations.rotation(size, 90)
+        generator = operations.rotation(patch, 90)
     elif kind == "circular shift":
-        generator = operations.shift(size, 0, 1)
+        generator = operations.shift(patch, 0, 1)
     elif kind == "orthogonal":
         generator = random_cyclic(1, d, order, draw)[0]
     else:
-        basis = haar(1, d, draw)[0][:, :2]
+        basis = random_orthogonal(1, d, draw)[0][:, :2]
         turn = _plane_turn(order)
         plane = basis @ basis.T
         generator = torch.eye(d, dtype=torch.float64) - plane + basis @ turn @ basis.T

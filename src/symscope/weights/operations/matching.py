@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..._checks import whole
+from ...data import images
 from ...kernels import ops
-from ..cyclic import haar
+from ..cyclic import random_orthogonal
 from .matrices import known_operations
 from .structure import scores
 
@@ -63,7 +65,8 @@ def match_operations(
         order: n, the elements of an orbit.
         atoms: (J, K, n, d), what the whole orbit module returns.
         untrained: (B, d, d).
-        known: name to matrix; default :func:`known_operations`. Built once, it saves time.
+        known: name to matrix; default :func:`known_operations`, its median fitted on the patches
+            of the five photographs of :mod:`symscope.data.images`.
         draws: random matrices in a null; default 200.
         seed: of the nulls; default 0. The global random state is left alone.
 
@@ -98,9 +101,9 @@ def match_operations(
         if given is not None and given.shape[-1] != d:
             raise ValueError(f"{name} must be of (..., {d}), got {tuple(given.shape)}")
     generator = generator.detach().double().cpu()[None]
-    known = known_operations(patch) if known is None else known
+    known = of_photographs(patch) if known is None else known
     draw = torch.Generator().manual_seed(seed)
-    left, right = haar(draws, d, draw), haar(draws, d, draw)
+    left, right = random_orthogonal(draws, d, draw), random_orthogonal(draws, d, draw)
     nulls = {
         "conjugated": left @ generator @ left.mT,
         "singular": left @ generator @ right.mT,
@@ -147,6 +150,12 @@ def match_operations(
                 row[f"p_{name}"] = float("nan") if drawn is None else _p(quantity, value, drawn)
             rows.append(row)
     return pandas.DataFrame(rows)
+
+
+@functools.cache
+def of_photographs(patch: int) -> dict[str, Float[Tensor, "d d"]]:
+    """The known operations, with the median as it is on photographs; kept, so not to be changed."""
+    return known_operations(patch, images.tiles(images.photographs(), patch))
 
 
 def seen_part(

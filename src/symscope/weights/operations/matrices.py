@@ -1,6 +1,6 @@
-"""Known image operations as matrices on patches of size x size pixels, rows first.
+"""Known image operations as matrices on patches of patch x patch pixels, rows first.
 
-Each function returns a float64 matrix (d, d), d = size * size, that takes a flattened patch to
+Each function returns a float64 matrix (d, d), d = patch * patch, that takes a flattened patch to
 the flattened result; pixels from outside the patch are zero. Turns are anticlockwise as seen on
 a screen, as in :func:`symscope.data.digits.rotate`. Which operations matter: Theodosis, Helwani and
 Ba 2023 (`theodosis2023linear`) report rotations, median filtering and compositions of the two.
@@ -15,39 +15,38 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..._checks import choice, whole
-from ...data import sources
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
 
-def identity(size: int) -> Float[Tensor, "d d"]:
+def identity(patch: int) -> Float[Tensor, "d d"]:
     """The patch as it is."""
-    whole("size", size, 1)
-    return torch.eye(size * size, dtype=torch.float64)
+    whole("patch", patch, 1)
+    return torch.eye(patch * patch, dtype=torch.float64)
 
 
-def shift(size: int, down: int, right: int, *, circular: bool = True) -> Float[Tensor, "d d"]:
+def shift(patch: int, down: int, right: int, *, circular: bool = True) -> Float[Tensor, "d d"]:
     """Moved by whole pixels; what leaves at one side enters at the other, or is lost.
 
     Args:
-        size: pixels a side.
+        patch: pixels a side.
         down, right: pixels; negative for up and left.
         circular: default True, ``torch.roll``; False, zeros enter.
     """
-    whole("size", size, 1)
+    whole("patch", patch, 1)
 
     def along(by: int) -> Float[Tensor, "s s"]:
         if circular:
-            return torch.eye(size, dtype=torch.float64).roll(by, 0)
-        ones = torch.ones(max(0, size - abs(by)), dtype=torch.float64)
-        return torch.diag(ones, -by) if len(ones) else torch.zeros(size, size).double()
+            return torch.eye(patch, dtype=torch.float64).roll(by, 0)
+        ones = torch.ones(max(0, patch - abs(by)), dtype=torch.float64)
+        return torch.diag(ones, -by) if len(ones) else torch.zeros(patch, patch).double()
 
     return torch.kron(along(down), along(right))
 
 
-def rotation(size: int, degrees: float) -> Float[Tensor, "d d"]:
+def rotation(patch: int, degrees: float) -> Float[Tensor, "d d"]:
     """Turned about the patch's centre, by bilinear interpolation; exact at quarter turns."""
     quarter, rest = divmod(degrees, 90)
     # The cosines of quarter turns are not exact in floating point.
@@ -55,10 +54,10 @@ def rotation(size: int, degrees: float) -> Float[Tensor, "d d"]:
     if rest:
         cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     # Where an output pixel comes from: its place (row, column) from the centre, turned back.
-    return _warp(size, ((cos, sin), (-sin, cos)))
+    return _warp(patch, ((cos, sin), (-sin, cos)))
 
 
-def flip(size: int, axis: str) -> Float[Tensor, "d d"]:
+def flip(patch: int, axis: str) -> Float[Tensor, "d d"]:
     """Mirrored: "horizontal" (left and right change places), "vertical", "diagonal" (transposed).
 
     Raises:
@@ -70,10 +69,10 @@ def flip(size: int, axis: str) -> Float[Tensor, "d d"]:
         "diagonal": ((0, 1), (1, 0)),
     }
     choice("axis", axis, inverses)
-    return _warp(size, inverses[axis])
+    return _warp(patch, inverses[axis])
 
 
-def scaling(size: int, factor: float) -> Float[Tensor, "d d"]:
+def scaling(patch: int, factor: float) -> Float[Tensor, "d d"]:
     """Enlarged about the centre by a factor above 0, by bilinear interpolation.
 
     Raises:
@@ -81,10 +80,10 @@ def scaling(size: int, factor: float) -> Float[Tensor, "d d"]:
     """
     if not 0 < factor < float("inf"):
         raise ValueError(f"factor must be a positive number, got {factor!r}")
-    return _warp(size, ((1 / factor, 0), (0, 1 / factor)))
+    return _warp(patch, ((1 / factor, 0), (0, 1 / factor)))
 
 
-def blur(size: int, *, box: int | None = None, sigma: float | None = None) -> Float[Tensor, "d d"]:
+def blur(patch: int, *, box: int | None = None, sigma: float | None = None) -> Float[Tensor, "d d"]:
     """Averaged over a box of box x box pixels (odd), or by a Gaussian of sigma pixels.
 
     The Gaussian is sampled at whole pixels, cut at 4 sigma and scaled to sum to 1.
@@ -106,11 +105,11 @@ def blur(size: int, *, box: int | None = None, sigma: float | None = None) -> Fl
         places = torch.arange(-radius, radius + 1, dtype=torch.float64)
         kernel = torch.exp(-(places**2) / (2 * sigma**2))
         kernel = kernel / kernel.sum()
-    along = _convolution(size, kernel)
+    along = _convolution(patch, kernel)
     return torch.kron(along, along)
 
 
-def difference(size: int, axis: str) -> Float[Tensor, "d d"]:
+def difference(patch: int, axis: str) -> Float[Tensor, "d d"]:
     """Central differences, half of next minus last: along "x" (right), "y" (down).
 
     "laplacian" is the sum of the second differences along both.
@@ -118,11 +117,11 @@ def difference(size: int, axis: str) -> Float[Tensor, "d d"]:
     Raises:
         ValueError: for another axis.
     """
-    whole("size", size, 1)
-    eye = torch.eye(size, dtype=torch.float64)
+    whole("patch", patch, 1)
+    eye = torch.eye(patch, dtype=torch.float64)
     # Correlation with these, so the order is last, here, next.
-    first = _convolution(size, torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64))
-    second = _convolution(size, torch.tensor([1.0, -2.0, 1.0], dtype=torch.float64))
+    first = _convolution(patch, torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64))
+    second = _convolution(patch, torch.tensor([1.0, -2.0, 1.0], dtype=torch.float64))
     made = {
         "x": torch.kron(eye, first),
         "y": torch.kron(first, eye),
@@ -132,54 +131,37 @@ def difference(size: int, axis: str) -> Float[Tensor, "d d"]:
     return made[axis]
 
 
-def median(
-    size: int, width: int = 3, patches: Float[Tensor, "n d"] | None = None
-) -> Float[Tensor, "d d"]:
-    """The linear part of median filtering: the matrix that predicts it best on real patches.
+def median(patch: int, patches: Float[Tensor, "n d"], width: int = 3) -> Float[Tensor, "d d"]:
+    """The linear part of median filtering: the matrix that predicts it best on given patches.
 
     Least squares of the filtered patch on the patch. The median commutes with adding a constant,
     so patches should keep their means, or the fit does not see that direction.
 
     Args:
-        size: pixels a side.
-        width: of the median's window, odd; at the border the last pixel is repeated.
-        patches: (N, d), N well above d; default every patch of the photographs of
-            :mod:`symscope.data.sources` on a grid of ``size`` pixels.
+        patch: pixels a side.
+        patches: (N, d), N well above d; :func:`symscope.data.images.tiles` cuts some from pictures.
+        width: of the median's window, odd; at the border the last pixel is repeated. Default 3.
 
     Raises:
         ValueError: for an even width, patches that are not (N, d), or too few of them.
-        DatasetError: if the photographs are wanted and scikit-image is not installed.
     """
-    whole("size", size, 1)
+    whole("patch", patch, 1)
     whole("width", width, 1)
     if width % 2 == 0:
         raise ValueError(f"width must be odd, got {width}")
-    if patches is None:
-        return _photograph_median(size, width).clone()
-    d = size * size
+    d = patch * patch
     if patches.ndim != 2 or patches.shape[1] != d:
-        raise ValueError(f"patches must be (N, {d}) for size {size}, got {tuple(patches.shape)}")
+        raise ValueError(f"patches must be (N, {d}) for patch {patch}, got {tuple(patches.shape)}")
     if len(patches) < 2 * d:
         raise ValueError(f"patches must be at least {2 * d} to fit {d} x {d}, got {len(patches)}")
     from scipy.ndimage import median_filter
 
     before = patches.detach().double().cpu()
-    squares = before.reshape(-1, size, size).numpy()
+    squares = before.reshape(-1, patch, patch).numpy()
     after = median_filter(squares, size=(1, width, width), mode="nearest")
     after = torch.from_numpy(after).flatten(1)
     # Driver "gelsd" takes patches that do not span the space, such as those of mean zero.
     return torch.linalg.lstsq(before, after, driver="gelsd").solution.T.contiguous()
-
-
-@functools.cache
-def _photograph_median(size: int, width: int) -> Float[Tensor, "d d"]:
-    """As :func:`median`, on the photographs' patches side by side."""
-    cut = []
-    for name in sources.PHOTOGRAPHS:
-        pixels = sources.picture(name).double() / 255
-        grey = pixels.mean(2) if pixels.ndim == 3 else pixels
-        cut.append(grey.unfold(0, size, size).unfold(1, size, size).reshape(-1, size * size))
-    return median(size, width, torch.cat(cut))
 
 
 def compose(*operations: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
@@ -187,9 +169,7 @@ def compose(*operations: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
     return functools.reduce(torch.matmul, operations)
 
 
-def known_operations(
-    size: int, patches: Float[Tensor, "n d"] | None = None
-) -> dict[str, Float[Tensor, "d d"]]:
+def known_operations(patch: int, patches: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "d d"]]:
     """The dictionary that learned generators are matched with: name to matrix.
 
     The identity; shifts by one pixel in the four directions, circular and not; turns by every 15
@@ -198,52 +178,52 @@ def known_operations(
     Gaussian blur.
 
     Args:
-        size: pixels a side.
-        patches: for the median, see :func:`median`.
+        patch: pixels a side.
+        patches: (N, d), what the median's linear part is fitted on: see :func:`median`.
     """
     names = {(1, 0): "down", (-1, 0): "up", (0, 1): "right", (0, -1): "left"}
     smooth = {
-        "median 3": median(size, 3, patches),
-        "box 3": blur(size, box=3),
-        "Gaussian 1": blur(size, sigma=1.0),
+        "median 3": median(patch, patches),
+        "box 3": blur(patch, box=3),
+        "Gaussian 1": blur(patch, sigma=1.0),
     }
-    known = {"identity": identity(size)}
+    known = {"identity": identity(patch)}
     for by, name in names.items():
-        known[f"circular shift {name}"] = shift(size, *by)
-        known[f"shift {name}"] = shift(size, *by, circular=False)
-    known |= {f"rotation {a}": rotation(size, a) for a in range(15, 360, 15)}
-    known |= {f"flip {axis}": flip(size, axis) for axis in ("horizontal", "vertical", "diagonal")}
-    known |= {f"scaling {f}": scaling(size, f) for f in (0.5, 0.8, 1.25, 2)}
+        known[f"circular shift {name}"] = shift(patch, *by)
+        known[f"shift {name}"] = shift(patch, *by, circular=False)
+    known |= {f"rotation {a}": rotation(patch, a) for a in range(15, 360, 15)}
+    known |= {f"flip {axis}": flip(patch, axis) for axis in ("horizontal", "vertical", "diagonal")}
+    known |= {f"scaling {f}": scaling(patch, f) for f in (0.5, 0.8, 1.25, 2)}
     known |= smooth
-    known |= {f"Gaussian {s}": blur(size, sigma=s) for s in (0.5, 2)}
-    known |= {f"difference {a}": difference(size, a) for a in ("x", "y", "laplacian")}
+    known |= {f"Gaussian {s}": blur(patch, sigma=s) for s in (0.5, 2)}
+    known |= {f"difference {a}": difference(patch, a) for a in ("x", "y", "laplacian")}
     for name, matrix in smooth.items():
         for angle in range(45, 360, 45):
-            known[f"rotation {angle} after {name}"] = compose(rotation(size, angle), matrix)
+            known[f"rotation {angle} after {name}"] = compose(rotation(patch, angle), matrix)
     return known
 
 
 def _warp(
-    size: int, inverse: tuple[tuple[float, float], tuple[float, float]]
+    patch: int, inverse: tuple[tuple[float, float], tuple[float, float]]
 ) -> Float[Tensor, "d d"]:
     """Bilinear resampling about the centre; ``inverse`` takes a place (row, column) to its source.
 
     The weight of an input pixel is the product of two hats, 1 - |distance| along each axis.
     """
-    whole("size", size, 1)
-    places = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    whole("patch", patch, 1)
+    places = torch.arange(patch, dtype=torch.float64) - (patch - 1) / 2
     grid = torch.cartesian_prod(places, places).reshape(-1, 2)  # (row, column) of every pixel
     source = grid @ torch.tensor(inverse, dtype=torch.float64).T
     distance = (source[:, None] - grid[None]).abs()
     return (1 - distance).clamp(min=0).prod(-1)
 
 
-def _convolution(size: int, kernel: Float[Tensor, " k"]) -> Float[Tensor, "size size"]:
+def _convolution(patch: int, kernel: Float[Tensor, " k"]) -> Float[Tensor, "s s"]:
     """Correlation with an odd kernel along one axis, zeros outside."""
-    whole("size", size, 1)
+    whole("patch", patch, 1)
     radius = len(kernel) // 2
-    matrix = torch.zeros(size, size, dtype=torch.float64)
+    matrix = torch.zeros(patch, patch, dtype=torch.float64)
     for offset in range(-radius, radius + 1):
-        if abs(offset) < size:
+        if abs(offset) < patch:
             matrix.diagonal(offset).fill_(kernel[offset + radius])
     return matrix
