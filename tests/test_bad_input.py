@@ -586,10 +586,11 @@ def test_an_algebra_whose_matrices_are_not_of_the_generators_shape(found, method
 
 
 def test_controls_of_an_iterator_that_is_used_up():
-    report = ss.learned_symmetries(network(), iter(DATA.split(10)), action=VECTORS)
+    model = network()
+    report = ss.learned_symmetries(model, iter(DATA.split(10)), action=VECTORS)
     with pytest.raises(RuntimeError, match=r"data was an iterator.*used up.*re-iterable"):
         report.controls()
-    again = ss.learned_symmetries(network(), DATA.split(10), action=VECTORS)
+    again = ss.learned_symmetries(model, DATA.split(10), action=VECTORS)
     assert set(again.controls()) == {"shuffled", "untrained"}
 
 
@@ -612,7 +613,8 @@ class OwnWeights(nn.Module):
 
 
 def test_controls_of_a_layer_that_cannot_be_reset_name_it_and_the_way_out():
-    report = ss.learned_symmetries(nn.Sequential(nn.SiLU(), OwnWeights()), DATA, action=VECTORS)
+    model = nn.Sequential(nn.SiLU(), OwnWeights())
+    report = ss.learned_symmetries(model, DATA, action=VECTORS)
     says = r"the layer 1 \(OwnWeights\) has weights and no reset_parameters.*controls\(untrained="
     with pytest.raises(TypeError, match=says):
         report.controls()
@@ -623,7 +625,7 @@ def test_controls_of_a_layer_that_cannot_be_reset_name_it_and_the_way_out():
 
 def test_controls_refuse_another_bad_network(found):
     with pytest.raises(ValueError, match="does not depend on its input"):
-        found.controls(broken=lambda x: torch.ones(len(x), 2))
+        found.controls(model=network(), broken=lambda x: torch.ones(len(x), 2))
 
 
 # Stored networks

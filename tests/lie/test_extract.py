@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import symscope as ss
-from symscope.lie.extract import polarize
+from symscope.lie.extract import Extraction, Search, extract
 from symscope.lie.factor import Factor
-from symscope.lie.rows import CHUNK_BYTES, Outputs
+from symscope.lie.rows import Outputs, output_cotangents
 from symscope.lie.stream import Stream, derangement
 
 ACTION = ss.LinearAction(4, copies=2)
@@ -25,6 +25,11 @@ def network(outputs: int = 3) -> nn.Module:
 
 def vectors(n: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(n, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def asked(model, data, action=ACTION, **settings) -> Extraction:
+    """The extraction of a model on data."""
+    return extract(model, Search(data, action, **settings))
 
 
 def published(model, data, action, outputs=None) -> torch.Tensor:
@@ -43,7 +48,7 @@ def assert_same_gram(factor: Factor, rows: torch.Tensor, tolerance: float) -> No
 @pytest.mark.parametrize(("n", "outputs"), [(16, 1), (6, 3), (97, 1), (97, 3), (512, 3)])
 def test_stream_equals_the_published_matrix(n, outputs):
     model, data = network(outputs), vectors(n)
-    found = polarize(model, data, ACTION, batch_size=50)
+    found = asked(model, data, ACTION, batch_size=50)
     rows = published(model, data, ACTION)
     assert found.factor.samples == n and found.factor.rows == len(rows)
     assert_same_gram(found.factor, rows, 1e-13)
@@ -69,16 +74,17 @@ def test_outputs_modes_are_what_they_say():
         "vector": (Outputs(lambda y: y[:, 1]), lambda y: y[:, 1:2]),
     }
     for name, (outputs, definition) in modes.items():
-        found = polarize(model, data, ACTION, outputs=outputs)
+        found = asked(model, data, ACTION, outputs=outputs)
         assert_same_gram(found.factor, published(model, data, ACTION, definition), 1e-12), name
 
 
 def test_outputs_in_chunks_change_nothing(monkeypatch):
     model, data = network(7), vectors(60)
-    whole = polarize(model, data, ACTION).factor.spectrum()[0]
+    whole = asked(model, data, ACTION).factor.spectrum()[0]
     monkeypatch.setattr("symscope.lie.rows.CHUNK_BYTES", 60 * 8 * 8 * 2)
-    torch.testing.assert_close(polarize(model, data, ACTION).factor.spectrum()[0], whole)
-    assert CHUNK_BYTES > 0
+    chunks = list(output_cotangents(model, data, Outputs()))
+    assert [chunk.shape[1] for chunk in chunks] == [2, 2, 2, 1]
+    torch.testing.assert_close(asked(model, data, ACTION).factor.spectrum()[0], whole)
 
 
 @settings(max_examples=25, deadline=None)
@@ -136,7 +142,7 @@ def test_batches_loaders_and_order_change_nothing():
 
 def test_merged_factors_make_a_report():
     model, data = network(), vectors(400)
-    parts = [polarize(model, half, ACTION).factor for half in data.split(200)]
+    parts = [asked(model, half, ACTION).factor for half in data.split(200)]
     merged = ss.Symmetries(parts[0].merge(parts[1]), ACTION)
     whole = ss.learned_symmetries(model, data, action=ACTION)
     torch.testing.assert_close(merged.variance, whole.variance)
@@ -144,7 +150,7 @@ def test_merged_factors_make_a_report():
 
 def test_shuffled_control_pairs_no_sample_with_itself_and_is_seeded():
     model, data = network(), vectors(300)
-    first, again, other = (polarize(model, data, ACTION, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (asked(model, data, ACTION, seed=seed) for seed in (0, 0, 1))
     assert first.shuffled.samples == 300
     torch.testing.assert_close(first.shuffled.triangle, again.shuffled.triangle, rtol=0, atol=0)
     difference = first.shuffled.spectrum()[0] - other.shuffled.spectrum()[0]
@@ -273,7 +279,7 @@ def test_many_outputs_are_differentiated_forwards_with_the_same_rows():
         model = Recorder(network(count))
         for outputs in (Outputs(), Outputs("all", unit_norm=True)):
             model.forwards = 0
-            found = polarize(model, data, ACTION, outputs=outputs, batch_size=50)
+            found = asked(model, data, ACTION, outputs=outputs, batch_size=50)
             assert bool(model.forwards) == forwards
             unit = (lambda y: y / y.norm(dim=1, keepdim=True)) if outputs.unit_norm else None
             assert_same_gram(found.factor, published(model, data, ACTION, unit), 1e-12)
@@ -283,27 +289,68 @@ def test_many_outputs_are_differentiated_forwards_with_the_same_rows():
 
 def test_the_shuffled_control_is_the_same_forwards_and_in_reverse():
     data = vectors(90)
-
-    class Reverse(ss.LinearAction):
-        fields = property()  # hasattr() is false
-
     forwards, reverse = (
-        polarize(network(20), data, action, batch_size=40)
-        for action in (ACTION, Reverse(4, copies=2))
+        asked(network(20), data, mode=mode, batch_size=40) for mode in ("forward", "reverse")
     )
-    assert not hasattr(Reverse(4), "fields")
     rows = reverse.shuffled.triangle
     assert_same_gram(forwards.shuffled, rows, 1e-12)
     assert_same_gram(forwards.factor, reverse.factor.triangle, 1e-12)
 
 
-@pytest.mark.parametrize("function", [NoForwardMode, WrongForwardMode])
-def test_a_layer_without_a_right_forward_mode_is_differentiated_in_reverse(function):
-    model = nn.Sequential(network(20), Applied(function))
-    data = vectors(60)
-    found = polarize(model, data, ACTION)
+def test_a_layer_without_forward_mode_is_differentiated_in_reverse_and_the_report_says_so():
+    model, data = nn.Sequential(network(20), Applied(NoForwardMode)), vectors(60)
+    found = ss.learned_symmetries(model, data, action=ACTION)
     truth = nn.Sequential(network(20), Sine())
     assert_same_gram(found.factor, published(truth, data, ACTION), 1e-12)
+    assert found.mode.name == "reverse"
+    assert "forward mode cannot run: " in found.mode.reason and found.mode.reason in repr(found)
+    with pytest.raises(RuntimeError, match="forward mode cannot run"):
+        ss.learned_symmetries(model, data, action=ACTION, mode="forward")
+
+
+class NegativeFields(ss.LinearAction):
+    def fields(self, data, backend="auto"):
+        return -super().fields(data, backend)
+
+
+@pytest.mark.parametrize(
+    ("model", "action"),
+    [
+        (nn.Sequential(network(20), Applied(WrongForwardMode)), ACTION),
+        (network(20), NegativeFields(4, copies=2)),
+    ],
+)
+def test_modes_that_disagree_are_an_error_that_names_the_action(model, action):
+    with pytest.raises(ValueError, match=r"along LinearAction\(4, .* differ between forward"):
+        ss.learned_symmetries(model, vectors(60), action=action)
+    assert ss.learned_symmetries(model, vectors(60), action=action, mode="reverse").mode.name == (
+        "reverse"
+    )
+
+
+def test_fields_of_another_shape_are_refused():
+    class Few(ss.LinearAction):
+        def fields(self, data, backend="auto"):
+            return super().fields(data, backend)[:-1]
+
+    with pytest.raises(ValueError, match=r"fields of LinearAction.* must be of shape \(16, 2, 8\)"):
+        ss.learned_symmetries(network(20), vectors(60), action=Few(4, copies=2))
+
+
+@pytest.mark.parametrize("outputs", [1, 20])
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_a_mode_that_is_asked_for_is_taken(mode, outputs):
+    model, data = network(outputs), vectors(60)
+    found = ss.learned_symmetries(model, data, action=ACTION, mode=mode)
+    assert found.mode == (mode, "asked for")
+    assert_same_gram(found.factor, published(model, data, ACTION), 1e-12)
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="mode must be one of auto, forward, reverse; got 'back'"):
+        ss.learned_symmetries(network(), vectors(60), action=ACTION, mode="back")
+    with pytest.raises(ValueError, match=r"needs an action with fields\(\)"):
+        ss.learned_symmetries(network(), vectors(60), action=Plain(ACTION), mode="forward")
 
 
 class Sine(nn.Module):
@@ -336,7 +383,7 @@ def test_the_control_of_a_large_tensor_takes_whole_batches_and_enough_samples(mo
     monkeypatch.setattr("symscope.lie.stream.CONTROL_SAMPLES", 100)
     monkeypatch.setattr("symscope.lie.stream.CONTROL_SAMPLES_A_DIRECTION", 10)
     for total, least in ((90, 90), (1000, 160), (4000, 160)):
-        found = polarize(network(1), vectors(total), ACTION, batch_size=50)
+        found = asked(network(1), vectors(total), ACTION, batch_size=50)
         assert found.factor.samples == total
         assert least <= found.shuffled.samples < least + 50
 
@@ -372,6 +419,28 @@ def test_a_float32_factor_knows_what_it_cannot_see(dtype):
     assert found.count == 6 and float(found.relative_variance[5]) < floor
 
 
+@pytest.mark.parametrize("mode", ["auto", "forward", "reverse"])
+def test_the_reference_is_the_definition_everywhere(mode, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("an arrangement was used")
+
+    for name in ("plane_rows", "plane_gram", "plane_fields", "linear_gram", "_differences"):
+        monkeypatch.setattr(f"symscope.kernels.cpu.{name}", refuse)
+    for action, shape in ((ss.PlaneAction("affine"), (40, 6, 7)), (ACTION, (40, 8))):
+        data = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+        model = ss.networks.seeded(lambda n=data[0].numel(): ss.networks.MLP((n, 8, 30)), 0)
+        found = ss.learned_symmetries(model, data, action=action, backend="reference", mode=mode)
+        rows = published(model, data, reference_rows(action))
+        assert_same_gram(found.factor, rows.double(), 1e-5)
+
+
+def reference_rows(action):
+    """The same action, whose rows are the definition's whatever is asked for."""
+    plain = Plain(action)
+    plain.rows = lambda data, cotangents: action.rows(data, cotangents, "reference")
+    return plain
+
+
 @pytest.mark.parametrize(
     ("action", "shape", "dtype"),
     [
@@ -390,3 +459,10 @@ def test_the_kernels_serve_the_public_call(action, shape, dtype):
     scale = float(definition.variance.max())
     torch.testing.assert_close(kernels.variance, definition.variance, rtol=1e-4, atol=1e-6 * scale)
     assert float(kernels.angles_to(definition.generators[:1])[0]) < 0.1
+
+
+def test_factors_that_do_not_fit_are_not_merged():
+    with pytest.raises(ValueError, match="must agree: dimension 4 and 5"):
+        Factor(4).merge(Factor(5))
+    with pytest.raises(ValueError, match="must agree: dtype torch.float64 and torch.float32"):
+        Factor(4).merge(Factor(4, torch.float32))

@@ -103,7 +103,7 @@ def test_batches_of_an_iterable_and_small_chunks_change_nothing(monkeypatch):
         name: ss.learned_symmetries(cut, batches, action=LINEAR)
         for name, cut in (("layers.1", model.layers[:2]), ("layers.2", model))
     }
-    monkeypatch.setattr("symscope.lie.layers.CHUNK_BYTES", 5000)
+    monkeypatch.setattr("symscope.lie.rows.CHUNK_BYTES", 5000)
     found = layer_symmetries(model, batches, action=LINEAR)
     for name, report in found.items():
         assert_same(report, expected[name])
@@ -128,6 +128,31 @@ def test_an_action_without_fields_is_differentiated_in_reverse():
     found = layer_symmetries(model, data, action=WithoutFields())
     for name, expected in layer_symmetries(model, data, action=LINEAR).items():
         assert_same(found[name], expected)
+
+
+def test_a_dead_layer_is_refused_by_name():
+    model = ss.networks.MLP((6, 9, 2)).double()
+    with torch.no_grad():
+        model.layers[0].weight.zero_()
+    with pytest.raises(ValueError, match=r"every feature of layer 'layers.1' .* exactly zero"):
+        layer_symmetries(model, random(80, 6), action=LINEAR)
+
+
+def test_what_is_no_action_is_refused():
+    with pytest.raises(TypeError, match="action must be an object like"):
+        layer_symmetries(mlp(6, 9, 2), random(80, 6), action=torch.eye(3))
+
+
+def test_whitened_layers_are_the_same_forwards_and_in_reverse():
+    model, data = mlp(6, 9, 8, 2), random(80, 6)
+    forwards, reverse, reference = (
+        layer_symmetries(model, data, action=LINEAR, whiten=1e-3, **how)
+        for how in ({"mode": "forward"}, {"mode": "reverse"}, {"backend": "reference"})
+    )
+    for name, expected in forwards.items():
+        assert expected.mode.name == "forward" and reverse[name].mode.name == "reverse"
+        assert_same(reverse[name], expected)
+        assert_same(reference[name], expected)
 
 
 def test_one_pass_over_the_data_pushes_all_layers():

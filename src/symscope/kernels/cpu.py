@@ -6,8 +6,6 @@ the definition.
 
 from __future__ import annotations
 
-import threading
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,28 +21,6 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 2**22
 
 
-class _Scratch(threading.local):
-    """One buffer a thread, kept from batch to batch.
-
-    A fresh one would be handed back to the system and fetched again, page by page, for every
-    batch, which takes longer than all arithmetic on it.
-    """
-
-    held: Tensor | None = None
-
-    def like(self, images: Tensor) -> Tensor:
-        """A tensor of this shape with whatever it last held."""
-        kind = (images.dtype, images.device)
-        if self.held is None or (self.held.dtype, self.held.device) != kind:
-            self.held = None
-        if self.held is None or self.held.numel() < images.numel():
-            self.held = images.new_empty(images.numel())
-        return self.held[: images.numel()].view(images.shape)
-
-
-_scratch = _Scratch()
-
-
 def plane_fields(
     images: Float[Tensor, "n *channels h w"], plane: Plane
 ) -> Float[Tensor, "k n *channels h w"]:
@@ -57,7 +33,7 @@ def plane_fields(
     derivative = torch.empty_like(images)
     for first, axis in ((0, -1), (2, -2)):
         _differences(images, derivative, axis, plane.differences)
-        weights = _weights(plane, images.shape[1:], axis, images.dtype, images.device)
+        weights = _weights(plane, images[0], axis)
         for k, weight in zip((first, first + 1, 4 + first // 2), weights, strict=False):
             torch.mul(derivative.view(len(images), -1), weight, out=flat[k])
     return fields
@@ -78,12 +54,12 @@ def plane_rows(
         return torch.einsum("ncu,knu->nck", cotangents.flatten(2), fields)
     n, pixels = len(images), images[0].numel()
     images, cotangents = images.contiguous(), cotangents.reshape(-1)
-    density = _scratch.like(images)
+    density = torch.empty_like(images)
     moments = []
     for axis in (-1, -2):
         _differences(images, density, axis, plane.differences)
         density.view(-1).mul_(cotangents)
-        weights = _weights(plane, images.shape[1:], axis, images.dtype, images.device)
+        weights = _weights(plane, images[0], axis)
         moments.append(density.view(n, pixels) @ weights.T)
     linear = torch.cat([moment[:, :2] for moment in moments], 1)
     if plane.translations:
@@ -91,12 +67,11 @@ def plane_rows(
     return linear[:, None]
 
 
-@lru_cache(maxsize=16)
 def _weights(
-    plane: Plane, shape: torch.Size, axis: int, dtype: torch.dtype, device: torch.device
+    plane: Plane, image: Float[Tensor, "*channels h w"], axis: int
 ) -> Float[Tensor, "moments pixels"]:
     """Minus x, y and 1 at every pixel, with the scale that turns differences into derivatives."""
-    like = torch.ones(shape, dtype=dtype, device=device)
+    like = torch.ones_like(image)
     x, y = plane.coordinates(like)
     weights = torch.stack([like * x, like * y[:, None], like])[: 3 if plane.translations else 2]
     weights = weights / (-plane.spacing if axis == -1 else plane.spacing)

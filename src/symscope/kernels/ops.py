@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BACKENDS",
+    "check_backend",
     "Plane",
     "linear_gram",
     "linear_rows",
@@ -43,8 +44,22 @@ PRECISIONS = ("float64", "float32", "tf32x3", "tf32")
 linear_rows = reference.linear_rows
 
 
+def check_backend(backend: str) -> None:
+    """Refuse a backend that is unknown, or "triton" where no kernel can ever run.
+
+    Raises:
+        ValueError: if ``backend`` is not one of BACKENDS.
+        RuntimeError: if "triton" was asked for and is not installed or has no device.
+    """
+    choice("backend", backend, BACKENDS)
+    if backend == "triton":  # else Triton is not even looked for
+        resolve(backend)
+
+
 def resolve(backend: str, *tensors: Tensor, limit: str | None = None) -> str:
-    """The implementation that serves these tensors: "reference" or "triton".
+    """The implementation that serves these tensors: "reference", "cpu" or "triton".
+
+    "cpu" is the arrangement for a processor's caches, where a kernel has one.
 
     Args:
         backend: one of BACKENDS.
@@ -56,8 +71,10 @@ def resolve(backend: str, *tensors: Tensor, limit: str | None = None) -> str:
         RuntimeError: if "triton" was asked for and cannot run; it is never replaced.
     """
     choice("backend", backend, BACKENDS)
-    if backend == "reference" or (backend == "auto" and not all(t.is_cuda for t in tensors)):
+    if backend == "reference":
         return "reference"
+    if backend == "auto" and not any(t.is_cuda for t in tensors):
+        return "cpu" if all(t.device.type == "cpu" for t in tensors) else "reference"
     obstacle = _obstacle(tensors) or limit
     if obstacle is None:
         return "triton"
@@ -112,7 +129,7 @@ def _kernel(name: str) -> type[torch.autograd.Function]:
 
 
 @cache
-def _host(name: str) -> type[torch.autograd.Function]:
+def _arranged(name: str) -> type[torch.autograd.Function]:
     """The arrangement for a CPU of that name, differentiable."""
     return differentiable(getattr(cpu, name), getattr(reference, name))
 
@@ -136,18 +153,25 @@ _ADJOINTS = {"orbits": _pull_orbits, "proximal_step": _pull_proximal_step}
 
 def _serve(name: str, backend: str, tensors: tuple[Tensor, ...], *others: object) -> Tensor:
     """Call the implementation that ``backend`` and the tensors ask for."""
-    if resolve(backend, *tensors) == "triton":
+    where = resolve(backend, *tensors)
+    if where == "triton":
         return _kernel(name).apply(*tensors, *others)
-    if backend == "auto":
-        return _host(name).apply(*tensors, *others)
+    if where == "cpu":
+        return _arranged(name).apply(*tensors, *others)
     return getattr(reference, name)(*tensors, *others)
 
 
 def plane_fields(
-    images: Float[Tensor, "n *channels h w"], plane: Plane
+    images: Float[Tensor, "n *channels h w"], plane: Plane, backend: str = "auto"
 ) -> Float[Tensor, "k n *channels h w"]:
-    """Tangent fields on the image plane; see :func:`.reference.plane_fields`."""
-    return _host("plane_fields").apply(images, plane)
+    """Tangent fields on the image plane; see :func:`.reference.plane_fields`.
+
+    There is no Triton kernel of them: "auto" and "triton" take the definition on a GPU.
+    """
+    choice("backend", backend, BACKENDS)
+    if backend != "reference" and images.device.type == "cpu":
+        return _arranged("plane_fields").apply(images, plane)
+    return reference.plane_fields(images, plane)
 
 
 def plane_rows(
@@ -193,14 +217,15 @@ def linear_gram(
     limit = None
     if precision == "float64":
         limit = "the kernel multiplies in float32 and float64 was asked for"
-    if resolve(backend, vectors, cotangents, limit=limit) == "triton":
+    where = resolve(backend, vectors, cotangents, limit=limit)
+    if where == "triton":
         mode = "ieee" if precision == "float32" else precision
         return _kernel("linear_gram").apply(vectors, cotangents, mode)
     if precision.startswith("tf32"):
         raise ValueError(f"precision {precision!r} is the GPU kernel's, which is not in use here")
     dtype = getattr(torch, precision)
-    if backend == "auto":
-        return _host("linear_gram").apply(vectors, cotangents, dtype)
+    if where == "cpu":
+        return _arranged("linear_gram").apply(vectors, cotangents, dtype)
     return reference.linear_gram(vectors, cotangents, dtype)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-import torch.nn.functional as functional
 
 from .._checks import choice, whole
 from ..kernels import ops
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 DIFFERENCES = ("central", "forward")
 ORIGINS = ("center", "paper")
+FRAME = 2  # pixels beyond the border that resampling looks at
 
 
 class Action(Protocol):
@@ -50,8 +50,10 @@ class Action(Protocol):
 
     # Two more members make an action faster and may be left out:
     # fields(data) -> (K, N, ...), the derivative of the data along every element of the basis,
-    # by which networks with more outputs than K are differentiated forwards; and
+    # by which networks with more outputs than K are differentiated forwards (a second argument,
+    # the backend, is given only where it is not "auto"); and
     # gram(data, cotangents, backend, dtype) -> (K, K), the Gram matrix of the rows in float64.
+    # symscope.testing.check_action tells whether an action's members agree.
 
 
 class LinearAction:
@@ -105,8 +107,9 @@ class LinearAction:
         precision = str(dtype).removeprefix("torch.")
         return ops.linear_gram(*self._vectors(data, cotangents), precision, backend)
 
-    def fields(self, data: Tensor) -> Tensor:
-        """E_ij x_l for every sample and vector: (n^2, N, ...)."""
+    def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
+        """E_ij x_l for every sample and vector: (n^2, N, ...). No kernel writes them."""
+        ops.check_backend(backend)
         vectors = data.reshape(len(data), self.copies, self.n)
         moved = torch.einsum("kij,nmj->knmi", self.basis.to(data), vectors)
         return moved.reshape(len(self.basis), *data.shape)
@@ -205,29 +208,67 @@ class PlaneAction:
         """The rows' Gram matrix (K, K), summed in float64 whatever ``dtype``."""
         return ops.plane_gram(data, cotangents, self._plane(data), backend)
 
-    def fields(self, data: Tensor) -> Tensor:
+    def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
         """Minus dI/du_i u_j for every image, and the translations' for "affine": (K, N, ...)."""
-        return ops.plane_fields(data, self._plane(data))
+        return ops.plane_fields(data, self._plane(data), backend)
 
     def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
-        """Images resampled at exp(-t h) u, bicubic; beyond the border the border repeats."""
+        """Images resampled at exp(-t h) u; a pixel beyond the border, the border repeats.
+
+        The kernel is the cubic convolution of Keys (1981) with a = -1/2, and his border. Its
+        slope at a pixel is the central difference, at the border the one-sided one, so that flow
+        and rows agree for small t; that of torch's bicubic kernel (a = -3/4) is half as much
+        again.
+        """
         inverse = torch.matrix_exp(-t * generator).to(data)
         x, y = self.coordinates(data)
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
         source = grid @ inverse[:2, :2].T
         if self.group == "affine":
             source = source + inverse[:2, 2]
-        # From this class's coordinates to grid_sample's, where the corner pixels are +-1.
-        scale_x, scale_y = (2 / (x[-1] - x[0])), (2 / (y[0] - y[-1]))
-        source = torch.stack(
-            [(source[..., 0] - x[0]) * scale_x - 1, (y[0] - source[..., 1]) * scale_y - 1], -1
-        )
-        images = data[:, None] if data.ndim == 3 else data
-        moved = functional.grid_sample(
-            images,
-            source.expand(len(data), -1, -1, -1),
-            mode="bicubic",
-            padding_mode="border",
-            align_corners=True,
-        )
-        return moved.reshape(data.shape)
+        plane = self._plane(data)
+        columns = source[..., 0] / plane.spacing + plane.origin_column
+        rows = plane.origin_row - source[..., 1] / plane.spacing
+        return _resampled(data, rows, columns)
+
+
+def _resampled(
+    images: Float[Tensor, "n *channels h w"],
+    rows: Float[Tensor, "h w"],
+    columns: Float[Tensor, "h w"],
+) -> Float[Tensor, "n *channels h w"]:
+    """Images at places between pixels, the same for all: a sum over 4 x 4 neighbours."""
+    framed = _framed(_framed(images, -1), -2)
+    height, width = framed.shape[-2:]
+    flat, moved = framed.flatten(-2), torch.zeros_like(images).flatten(-2)
+    by_row, by_column = _cubic(rows - rows.floor()), _cubic(columns - columns.floor())
+    for i, along in enumerate(by_row):
+        row = (rows.floor().long() + i - 1 + FRAME).clamp(0, height - 1)
+        for j, across in enumerate(by_column):
+            column = (columns.floor().long() + j - 1 + FRAME).clamp(0, width - 1)
+            place = (row * width + column).flatten()
+            moved += flat[..., place] * (along * across).flatten()
+    return moved.view(images.shape)
+
+
+def _framed(images: Float[Tensor, "*batch h w"], axis: int) -> Float[Tensor, "*batch h2 w2"]:
+    """Two pixels more at both ends of an axis: Keys' continuation, then the border again."""
+    ends = []
+    for outer, middle, inner in ((0, 1, 2), (-1, -2, -3)):
+        border = images.select(axis, outer)
+        beyond = 3 * (border - images.select(axis, middle)) + images.select(axis, inner)
+        ends.append((border, beyond))
+    (first, before), (last, after) = ends
+    parts = [first, before], [after, last]
+    left, right = (torch.stack(part, axis) for part in parts)
+    return torch.cat([left, images, right], axis)
+
+
+def _cubic(s: Float[Tensor, "h w"]) -> tuple[Float[Tensor, "h w"], ...]:
+    """The weights of the pixels at -1, 0, 1 and 2 for a place s in [0, 1)."""
+    return (
+        s * (-1 + s * (2 - s)) / 2,
+        1 + s * s * (3 * s - 5) / 2,
+        s * (1 + s * (4 - 3 * s)) / 2,
+        s * s * (s - 1) / 2,
+    )

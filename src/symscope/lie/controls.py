@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from ..networks.modes import device_of, evaluation_mode
 from .actions import Action
-from .rows import device_of, evaluation_mode
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -51,13 +52,39 @@ def accuracy_along(
     The generator is scaled to the Frobenius norm of a plane rotation, sqrt(2), and t runs in
     degrees, so that "90" along a rotation is a quarter turn and along any other direction a
     path of the same length.
+
+    Args:
+        model: from a batch (N, ...) to logits (N, C); run in eval mode and put back.
+        inputs: what is moved.
+        labels: the true classes.
+        action: how the generator moves the inputs.
+        generator: of the action's shape, of any length but zero.
+        degrees: t, in the order of the result.
+        batch_size: samples at a time; default 1,000.
+
+    Returns:
+        The share of right answers at each t, in [0, 1], float64.
+
+    Raises:
+        ValueError: for labels of another number than the inputs, inputs that are empty or do not
+            fit the action, or a generator of another shape or without length.
     """
+    action.check(inputs)
+    if labels.shape != inputs.shape[:1] or not len(inputs):
+        raise ValueError(
+            f"labels must be one for each of the inputs, and at least one: got labels "
+            f"{tuple(labels.shape)} for inputs {tuple(inputs.shape)}"
+        )
+    if tuple(generator.shape) != tuple(action.shape) or not generator.norm() > 0:
+        raise ValueError(
+            f"generator must be of the action's shape {tuple(action.shape)} and not zero; got "
+            f"{tuple(generator.shape)} of norm {float(generator.norm()):g}"
+        )
     generator = generator * (2**0.5 / generator.norm())
     found = []
     with evaluation_mode(model), torch.no_grad():
         for angle in degrees:
-            t = float(torch.deg2rad(torch.tensor(float(angle), dtype=torch.float64)))
-            hits = 0
+            t, hits = math.radians(angle), 0
             for batch, truth in zip(
                 inputs.split(batch_size), labels.split(batch_size), strict=True
             ):

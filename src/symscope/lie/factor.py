@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .._checks import whole
+
 if TYPE_CHECKING:
     from jaxtyping import Float
 
@@ -36,7 +38,7 @@ class Factor:
     def __init__(self, dimension: int, dtype: torch.dtype = torch.float64):
         if dtype not in FACTOR_DTYPES:
             raise ValueError(f"dtype must be torch.float64 or torch.float32, got {dtype!r}")
-        self.dtype = dtype
+        self.dimension, self.dtype = whole("dimension", dimension), dtype
         self.samples = 0
         self.rows = 0
         self.rounding = 0.0  # the relative variance that rounding alone can leave of a direction
@@ -93,8 +95,16 @@ class Factor:
         self.rounding = max(self.rounding, noise)
 
     def merge(self, other: Factor) -> Factor:
-        """The factor of both streams together: the QR of the two triangles stacked."""
-        merged = Factor(len(self._triangle), self.dtype)
+        """The factor of both streams together: the QR of the two triangles stacked.
+
+        Raises:
+            ValueError: if the two are of other dimensions or precisions.
+        """
+        for name in ("dimension", "dtype"):
+            own, theirs = getattr(self, name), getattr(other, name)
+            if own != theirs:
+                raise ValueError(f"factors to be merged must agree: {name} {own} and {theirs}")
+        merged = Factor(self.dimension, self.dtype)
         stacked = torch.cat([self._triangle, other._triangle.to(self._triangle)])
         merged._triangle = torch.linalg.qr(stacked, mode="r").R
         for part in (self, other):

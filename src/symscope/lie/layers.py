@@ -15,26 +15,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ..networks.modes import device_of, evaluation_mode
 from .actions import Action
-from .extract import _check_rows, _enough_rows
+from .extract import Extraction, Search, blocks, check_rows
 from .factor import Factor
-from .report import Symmetries
-from .rows import (
-    CHUNK_BYTES,
-    Outputs,
-    device_of,
-    evaluation_mode,
-    output_cotangents,
-    probe,
-    pushed_rows,
-)
-from .stream import Stream
+from .report import Symmetries, report_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
-NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.modules.dropout._DropoutNd)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+WEIGHTED = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+FOLLOWING = (*BATCH_NORMS, *INSTANCE_NORMS, *DROPOUTS, nn.LayerNorm, nn.GroupNorm)
 # A covariance of as many features as this takes 128 MiB.
 MOST_WHITENED = 4096
 
@@ -46,6 +42,8 @@ def layer_symmetries(
     action: Action,
     layers: Sequence[str] | None = None,
     whiten: float | None = None,
+    backend: str = "auto",
+    mode: str = "auto",
     batch_size: int = 512,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
@@ -59,8 +57,8 @@ def layer_symmetries(
 
     Args:
         model: a torch module, run in eval mode and put back as it was.
-        data: as there. Whitening reads them twice.
-        action: as there.
+        data: as for :func:`symscope.learned_symmetries`. Whitening reads them twice.
+        action: how the algebra moves the data.
         layers: names of submodules, as in ``model.named_modules()``, whose outputs are the
             features. Default None: every linear layer and convolution, after the activations,
             normalisations and dropout that directly follow it in an ``nn.Sequential``. In
@@ -70,7 +68,7 @@ def layer_symmetries(
             first by ``(S + r s)^(-1/2)``, S their covariance over the data and s its mean
             diagonal. With r = 0 the variances do not change under an invertible linear map of
             the features. 1e-3 keeps directions in which features hardly vary from taking over.
-        batch_size, dtype, seed: as there.
+        backend, mode, batch_size, dtype, seed: as for :func:`symscope.learned_symmetries`.
 
     Returns:
         A report a layer, by its name, in the order of the network. Variances are sums over the
@@ -78,10 +76,26 @@ def layer_symmetries(
 
     Raises:
         ValueError: for an unknown layer, one that does not run or runs twice, or whose output is
-            no batch of features; a network without layers to choose; a negative ridge, features
-            that are constant, too many or (with r = 0) of singular covariance; and as there.
+            no batch of features; a network without layers to choose; a layer whose derivatives
+            are all zero; a negative ridge, features that are constant, too many or (with r = 0)
+            of singular covariance; and as :func:`symscope.learned_symmetries`.
         TypeError: if the model is no torch module, or data to be whitened are an iterator.
     """
+    names = _named(model, layers)
+    _check_whitening(whiten, data)
+    search = Search(
+        data, action, backend=backend, mode=mode, batch_size=batch_size, dtype=dtype, seed=seed
+    )
+    with evaluation_mode(model), _tapped(model, names) as (features, sizes):
+        whitening = None if whiten is None else _whitening(features, sizes, search, model, whiten)
+        found = _extract(model, features, sizes, whitening, search)
+    for name, extraction in found.items():
+        check_rows(extraction.factor, f"every feature of layer {name!r}")
+    return {name: report_of(extraction, action) for name, extraction in found.items()}
+
+
+def _named(model: nn.Module, layers: Sequence[str] | None) -> list[str]:
+    """The names of the layers asked about, each once."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch module, got {type(model).__name__}")
     if isinstance(layers, str):
@@ -94,40 +108,45 @@ def layer_symmetries(
             raise ValueError(f"there is no layer {name!r}; there are {there}")
     if not names:
         raise ValueError("layers is empty: name at least one")
-    if whiten is not None and not whiten >= 0:
+    return names
+
+
+def _check_whitening(whiten: float | None, data: Tensor | Iterable) -> None:
+    if whiten is None:
+        return
+    if not whiten >= 0:
         raise ValueError(f"whiten must be a ridge of at least 0, or None; got {whiten!r}")
-    if whiten is not None and isinstance(data, Iterator):
+    if isinstance(data, Iterator):
         raise TypeError(
             "data is an iterator, which whitening would use up before the derivatives are taken: "
             "hand in a tensor or a re-iterable loader"
         )
-    dimension = len(action.basis)
-    stream = Stream(data, action, batch_size, seed)
-    forwards = None
-    with evaluation_mode(model), _tapped(model, names) as (features, sizes):
-        whitening = None if whiten is None else _whitening(features, sizes, stream, model, whiten)
-        pairs = {}
-        for batch in stream:
-            device = device_of(model, batch.inputs.device)
-            inputs, others = batch.inputs.detach().to(device), batch.others.detach().to(device)
-            if forwards is None:
-                _, forwards = probe(features, action, Outputs(), inputs, "auto")
-                pairs = {
-                    name: (Factor(dimension, dtype), Factor(dimension, dtype)) for name in sizes
-                }
-            for which, moved in enumerate((inputs, others)):
-                if len(moved):
-                    into = {name: pair[which] for name, pair in pairs.items()}
-                    rows = _rows(features, action, inputs, moved, forwards, sum(sizes.values()))
-                    _take_in(into, sizes, rows, whitening, batch.start)
-    if forwards is None:
-        raise ValueError("data is empty: the iterable yielded no samples")
-    for factor, _ in pairs.values():
-        _enough_rows(factor.rows, dimension)
-    return {
-        name: Symmetries(factor, action, Symmetries(shuffled, action) if shuffled.samples else None)
-        for name, (factor, shuffled) in pairs.items()
-    }
+
+
+def _extract(
+    model: nn.Module,
+    features: Callable[[Tensor], Tensor],
+    sizes: dict[str, int],
+    whitening: dict[str, Float[Tensor, "c c"]] | None,
+    search: Search,
+) -> dict[str, Extraction]:
+    """One pass over the data; the rows of all features are shared out to their layers."""
+    found: dict[str, Extraction] = {}
+    held: dict[bool, list[Tensor]] = {False: [], True: []}
+    for mode, control, block in blocks(model, features, search):
+        if not found:
+            found = {name: Extraction(search.factor(), search.factor(), mode) for name in sizes}
+        held[control].append(block.rows())
+        if sum(rows.shape[1] for rows in held[control]) < sum(sizes.values()):
+            continue  # in reverse, a few features at a time
+        rows = torch.cat(held[control], 1)
+        held[control].clear()
+        for name, own in zip(sizes, rows.split(list(sizes.values()), 1), strict=True):
+            if whitening is not None:
+                own = torch.einsum("wc,nck->nwk", whitening[name].to(own), own)
+            into: Factor = found[name].shuffled if control else found[name].factor
+            into.update(own)
+    return found
 
 
 def feature_layers(model: nn.Module) -> list[str]:
@@ -158,7 +177,7 @@ def feature_layers(model: nn.Module) -> list[str]:
 def _follows(module: nn.Module) -> bool:
     """Whether a module acts on the features of the layer before it and makes no new ones."""
     activation = type(module).__module__ == "torch.nn.modules.activation"
-    return isinstance(module, NORMS) or (activation and not any(module.children()))
+    return isinstance(module, FOLLOWING) or (activation and not any(module.children()))
 
 
 @contextmanager
@@ -207,53 +226,17 @@ def _tapped(
             handle.remove()
 
 
-def _rows(
-    features: Callable[[Tensor], Tensor],
-    action: Action,
-    inputs: Float[Tensor, "n ..."],
-    moved: Float[Tensor, "n ..."],
-    forwards: bool,
-    count: int,
-) -> Iterator[Float[Tensor, "_ features k"]]:
-    """Derivatives of all features at the inputs along the fields of ``moved``, in chunks."""
-    held = len(action.basis) * (inputs[0].numel() + count) * inputs.element_size()
-    chunk = max(1, CHUNK_BYTES // held)
-    for x, u in zip(inputs.split(chunk), moved.split(chunk), strict=True):
-        if forwards:
-            yield pushed_rows(features, x, action.fields(u), Outputs())
-        else:
-            pulled = output_cotangents(features, x, Outputs())
-            yield torch.cat([action.rows(u, cotangents) for cotangents in pulled], 1)
-
-
-def _take_in(
-    into: dict[str, Factor],
-    sizes: dict[str, int],
-    chunks: Iterable[Float[Tensor, "_ features k"]],
-    whitening: dict[str, Float[Tensor, "c c"]] | None,
-    start: int,
-) -> None:
-    """Share the rows of all features out to their layers' factors."""
-    for rows in chunks:
-        _check_rows(rows, start)
-        start += len(rows)
-        for name, own in zip(sizes, rows.split(list(sizes.values()), 1), strict=True):
-            if whitening is not None:
-                own = torch.einsum("wc,nck->nwk", whitening[name].to(own), own)
-            into[name].update(own)
-
-
 def _whitening(
     features: Callable[[Tensor], Tensor],
     sizes: dict[str, int],
-    stream: Stream,
+    search: Search,
     model: nn.Module,
     ridge: float,
 ) -> dict[str, Float[Tensor, "c c"]]:
     """A matrix a layer whose product with the features has (but for the ridge) covariance 1."""
     count, shift, sums, squares = 0, None, {}, {}
     with torch.no_grad():
-        for batch in stream:
+        for batch in search.stream():
             inputs = batch.inputs.detach().to(device_of(model, batch.inputs.device))
             values = features(inputs).double()
             if shift is None:  # near the mean, so that no digits are lost to it

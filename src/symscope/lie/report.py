@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from ..kernels import ops
 from . import algebra
 from .actions import Action
 from .controls import untrained_copy
-from .extract import polarize
+from .extract import Extraction, Search, extract
 from .factor import Factor
-from .rows import Outputs
+from .rows import Mode, Outputs
 
 if TYPE_CHECKING:
     import pandas
@@ -26,40 +26,12 @@ if TYPE_CHECKING:
 LEAST_GAP = 3.0
 
 
-@dataclass(frozen=True)
-class Search:
-    """The question that a report answers, kept so that controls are asked the same."""
-
-    data: Tensor | Iterable
-    action: Action
-    outputs: Outputs
-    backend: str
-    batch_size: int
-    dtype: torch.dtype
-    seed: int
-
-    def ask(self, model: Callable[[Tensor], Tensor]) -> Symmetries:
-        """Extract the symmetries of ``model`` on the same data in the same way."""
-        result = polarize(
-            model,
-            self.data,
-            self.action,
-            outputs=self.outputs,
-            backend=self.backend,
-            batch_size=self.batch_size,
-            dtype=self.dtype,
-            seed=self.seed,
-        )
-        shuffled = Symmetries(result.shuffled, self.action) if result.shuffled.samples else None
-        return Symmetries(result.factor, self.action, shuffled, self, model)
-
-
 class Symmetries:
     """What a network's derivatives say about its symmetries under one action.
 
     Directions are ordered by variance, most symmetric first. All tensors are float64 on the
     CPU. Built by :func:`learned_symmetries`, or from a merged
-    :class:`~symscope.lie.extract.Factor` and its action.
+    :class:`~symscope.lie.factor.Factor` and its action.
 
     Attributes:
         variance: (K,), ascending, the mean squared derivative along each direction, summed over
@@ -69,6 +41,8 @@ class Symmetries:
         shuffled: the same report with every gradient paired with another sample's input, or None.
         action: the action that was searched.
         factor: the factor of the polarization matrix, to be merged with others.
+        mode: how derivatives were taken, ``mode.name`` "forward" or "reverse", and
+            ``mode.reason`` why; None for a report built from a factor.
     """
 
     def __init__(
@@ -76,11 +50,10 @@ class Symmetries:
         factor: Factor,
         action: Action,
         shuffled: Symmetries | None = None,
-        search: Search | None = None,
-        model: Callable[[Tensor], Tensor] | None = None,
+        mode: Mode | None = None,
     ):
-        self.factor, self.action = factor, action
-        self.shuffled, self._search, self._model = shuffled, search, model
+        self.factor, self.action, self.shuffled, self.mode = factor, action, shuffled, mode
+        self._asked: _Asked | None = None
         self.variance: Float[Tensor, " k"]
         self.variance, directions = factor.spectrum()
         self.generators: Float[Tensor, "k n n"] = torch.einsum(
@@ -91,8 +64,12 @@ class Symmetries:
         smallest = ", ".join(f"{v:.2g}" for v in self.relative_variance[: max(self.count, 1) + 1])
         return (
             f"<Symmetries: {self.count} of {len(self.variance)} directions of {self.action!r}; "
-            f"{self.factor.samples} samples; relative variances {smallest}, ...>"
+            f"{self.factor.samples} samples; relative variances {smallest}, ..."
+            f"{f'; {self.mode.name} mode: {self.mode.reason}' if self.mode else ''}>"
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_asked": None}  # a copy has no data of its own to ask again
 
     @cached_property
     def relative_variance(self) -> Float[Tensor, " k"]:
@@ -211,11 +188,23 @@ class Symmetries:
             return float("inf") if own else float("nan")
         return own / control
 
-    def controls(self, seed: int = 0, **networks: Callable[[Tensor], Tensor]) -> dict:
+    def controls(
+        self,
+        seed: int = 0,
+        *,
+        data: Tensor | Iterable | None = None,
+        model: nn.Module | None = None,
+        **networks: Callable[[Tensor], Tensor],
+    ) -> dict[str, Symmetries | None]:
         """The same report for what should have no symmetry.
+
+        A report does not keep the data and the network alive. Where nobody else does, hand
+        them in again.
 
         Args:
             seed: for the untrained copy's weights.
+            data: what the report was made from; default, those data if they still exist.
+            model: the network, likewise.
             networks: any further networks, by the name their reports get, asked about the
                 same data in the same way; ``untrained=...`` stands in for the fresh copy.
 
@@ -225,19 +214,18 @@ class Symmetries:
             where the model is a plain function), and one a network handed in.
 
         Raises:
-            RuntimeError: if the data were an iterator that is used up, or the report was built
-                from a factor alone.
+            RuntimeError: if the data were an iterator that is used up, or the data or the
+                network exist no more, or the report was built from a factor alone.
             TypeError: if a layer of the network has weights and no ``reset_parameters``.
         """
-        if self._search is None:
+        if self._asked is None:
             raise RuntimeError("this report was built from a factor: it has no data to ask again")
-        if isinstance(self._search.data, Iterator):
-            raise RuntimeError(
-                "data was an iterator, which is used up: hand in a tensor or a re-iterable loader"
-            )
-        if isinstance(self._model, nn.Module) and "untrained" not in networks:
-            networks = {"untrained": untrained_copy(self._model, seed), **networks}
-        reports = {name: self._search.ask(network) for name, network in networks.items()}
+        search = self._asked.search(data)
+        if "untrained" not in networks:
+            trained = self._asked.model() if model is None else model
+            if isinstance(trained, nn.Module):
+                networks = {"untrained": untrained_copy(trained, seed), **networks}
+        reports = {name: report(network, search) for name, network in networks.items()}
         return {"shuffled": self.shuffled, **reports}
 
     def plot(self) -> Figure:
@@ -245,6 +233,57 @@ class Symmetries:
         from ..study import figures
 
         return figures.report(self)
+
+
+class _Asked:
+    """The network and the question of a report, whose data and network it does not keep alive."""
+
+    def __init__(self, model: object, search: Search):
+        self._data, self._model = _weakly(search.data), _weakly(model)
+        self._search = replace(search, data=())
+        self._is_module = isinstance(model, nn.Module)
+
+    def search(self, data: Tensor | Iterable | None) -> Search:
+        """The question, about the data handed in or else those of the report."""
+        data = self._data() if data is None else data
+        if data is None:
+            raise RuntimeError("the data of this report exist no more: hand in controls(data=...)")
+        if isinstance(data, Iterator):
+            raise RuntimeError(
+                "data was an iterator, which is used up: hand in a tensor or a re-iterable loader"
+            )
+        return replace(self._search, data=data)
+
+    def model(self) -> object:
+        """The network, None if it was a plain function."""
+        model = self._model()
+        if model is None and self._is_module:
+            raise RuntimeError(
+                "the network of this report exists no more: hand in controls(model=...)"
+            )
+        return model if self._is_module else None
+
+
+def _weakly(value: object) -> Callable[[], Any]:
+    """A reference that keeps nothing alive; but for lists and the like, which allow no other."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value
+
+
+def report(model: Callable[[Tensor], Tensor], search: Search) -> Symmetries:
+    """Ask a network a question; see :func:`learned_symmetries`."""
+    found = report_of(extract(model, search), search.action)
+    found._asked = _Asked(model, search)
+    return found
+
+
+def report_of(extraction: Extraction, action: Action) -> Symmetries:
+    """What an extraction says, beside its shuffled control if there is one."""
+    factor, shuffled, mode = extraction
+    control = Symmetries(shuffled, action, mode=mode) if shuffled.samples else None
+    return Symmetries(factor, action, control, mode)
 
 
 def learned_symmetries(
@@ -255,6 +294,7 @@ def learned_symmetries(
     outputs: str | Callable[[Tensor], Tensor] = "all",
     unit_norm: bool = False,
     backend: str = "auto",
+    mode: str = "auto",
     batch_size: int = 512,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
@@ -283,6 +323,9 @@ def learned_symmetries(
         backend: "auto" (default), Triton kernels on a CUDA device and torch elsewhere;
             "reference", the plain definition; "triton", the kernels or an error. The kernels
             take reverse mode, float32, and for ``LinearAction`` ``dtype=torch.float32``.
+        mode: "auto" (default), "forward" or "reverse". "auto" goes forwards where the network
+            has more outputs than the action has directions, the backend is "auto" and every
+            layer can; the report's ``mode`` says which it was, and why.
         batch_size: samples at a time where the data are one tensor; default 512.
         dtype: precision of the factor, torch.float64 (default) or torch.float32, which is faster
             and loses variances below 1e-5 of the largest. Rows are computed in the precision of
@@ -294,22 +337,17 @@ def learned_symmetries(
 
     Raises:
         ValueError: for data that are empty, not finite or do not fit the action; for unknown
-            outputs, backend or dtype; for outputs of another shape, or that do not depend on
-            the input; for gradients that are not finite; for fewer rows than directions.
+            outputs, backend, mode or dtype; for outputs of another shape, or that do not depend
+            on the input; for gradients that are not finite; for fewer rows than directions; for
+            derivatives that differ between forward and reverse mode.
         TypeError: for data that are no tensors, or integers.
-        RuntimeError: for ``backend="triton"`` where the kernels cannot run.
+        RuntimeError: for ``backend="triton"`` where the kernels cannot run, and
+            ``mode="forward"`` where a layer cannot.
     """
-    ops.resolve(backend)
-    if not callable(model):
-        raise TypeError(f"model must be callable, got {type(model).__name__}")
-    missing = [name for name in ("basis", "check", "rows", "flow") if not hasattr(action, name)]
-    if missing:
-        raise TypeError(
-            f"action must be an object like LinearAction(5) or PlaneAction('gl2'); {action!r} has "
-            f"no {', '.join(missing)}"
-        )
-    asked = Outputs(outputs, unit_norm)
-    return Search(data, action, asked, backend, batch_size, dtype, seed).ask(model)
+    search = Search(
+        data, action, Outputs(outputs, unit_norm), backend, mode, batch_size, dtype, seed
+    )
+    return report(model, search)
 
 
 def compare(reports: Mapping[str, Symmetries], basis: Float[Tensor, "d n n"]) -> pandas.DataFrame:

@@ -34,11 +34,11 @@ def symmetries_of_shards(
     shard needs as many rows (samples x outputs) as the action has directions.
 
     Args:
-        model: as there; sent with every shard.
+        model: a torch module or callable; sent with every shard.
         shards: each a file of one tensor (".pt", ".npy" or ".safetensors") that the workers can
             read, a function that returns a tensor or an iterable of batches, or a tensor, which
             is sent.
-        action: as there.
+        action: how the algebra moves the data.
         scheduler: address of a running Dask scheduler, as "tcp://host:8786", whose workers have
             this symscope; default None, processes on this machine. A script must then call this
             under ``if __name__ == "__main__":``, since the processes import it.
