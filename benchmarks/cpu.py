@@ -8,11 +8,13 @@ benchmarks/results/cpu.json.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,13 +25,34 @@ import symscope as ss
 from symscope.kernels import reference
 from symscope.lie.factor import Factor
 
-BATCH = 512
-IMAGES, LARGER = 12_000, 60_000
-VECTORS, DIMENSION = 100_000, 32
 PLANE = ss.PlaneAction("gl2")
-LINEAR = ss.LinearAction(DIMENSION)
-BUDGET = 60  # seconds for the rounds of a case
-MEMORY_TOO = sys.platform.startswith("linux")  # whose /proc tells the peak
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured; the defaults are those of the recorded results.
+
+    Args:
+        images: of 28 x 28.
+        larger: images in the second measurement of memory.
+        vectors: of the linear action.
+        dimension: of the vectors; the linear action has its square as many directions.
+        batch: images a step.
+        budget: seconds for the rounds of a case.
+        memory: whether to measure it too; default where /proc tells the peak.
+        copied: numbers in the copy that shows the memory's bandwidth.
+        side: of the matrices whose product shows the speed of arithmetic.
+    """
+
+    images: int = 12_000
+    larger: int = 60_000
+    vectors: int = 100_000
+    dimension: int = 32
+    batch: int = 512
+    budget: float = 60
+    memory: bool = sys.platform.startswith("linux")
+    copied: int = 2**26
+    side: int = 2048
 
 
 class Reverse(ss.PlaneAction):
@@ -49,24 +72,24 @@ def images(count: int) -> torch.Tensor:
     return torch.randn(count, 28, 28, generator=torch.Generator().manual_seed(0))
 
 
-def forward(model: torch.nn.Module, data: torch.Tensor) -> None:
+def forward(model: torch.nn.Module, data: torch.Tensor, batch: int) -> None:
     """Plain forward passes, batch by batch."""
     with torch.no_grad():
-        for batch in data.split(BATCH):
-            model(batch)
+        for part in data.split(batch):
+            model(part)
 
 
-def forward_backward(model: torch.nn.Module, data: torch.Tensor) -> None:
+def forward_backward(model: torch.nn.Module, data: torch.Tensor, batch: int) -> None:
     """The gradient of the summed output by the input, batch by batch, and nothing else."""
-    for batch in data.split(BATCH):
-        batch = batch.detach().requires_grad_()
-        torch.autograd.grad(model(batch).sum(), batch)
+    for part in data.split(batch):
+        part = part.detach().requires_grad_()
+        torch.autograd.grad(model(part).sum(), part)
 
 
-def training_gradient(model: torch.nn.Module, data: torch.Tensor) -> None:
+def training_gradient(model: torch.nn.Module, data: torch.Tensor, batch: int) -> None:
     """The gradient by the weights, as every training step takes it."""
-    for batch in data.split(BATCH):
-        torch.autograd.grad(model(batch).sum(), list(model.parameters()))
+    for part in data.split(batch):
+        torch.autograd.grad(model(part).sum(), list(model.parameters()))
 
 
 def published(model: torch.nn.Module, data: torch.Tensor, outputs: int, full: bool = False) -> None:
@@ -90,17 +113,17 @@ def published(model: torch.nn.Module, data: torch.Tensor, outputs: int, full: bo
     torch.linalg.svd(torch.cat(rows), full_matrices=full)
 
 
-def rows_alone(data: torch.Tensor, cotangents: torch.Tensor) -> None:
+def rows_alone(data: torch.Tensor, cotangents: torch.Tensor, batch: int) -> None:
     """The rows and their Gram matrix, without the network."""
-    for batch, cotangent in zip(data.split(BATCH), cotangents.split(BATCH), strict=True):
-        PLANE.gram(batch, cotangent)
+    for part, cotangent in zip(data.split(batch), cotangents.split(batch), strict=True):
+        PLANE.gram(part, cotangent)
 
 
-def vectors() -> tuple[torch.Tensor, torch.Tensor]:
+def vectors(count: int, dimension: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Vectors and cotangents of one output."""
     generator = torch.Generator().manual_seed(0)
-    data = torch.randn(VECTORS, 1, DIMENSION, generator=generator)
-    return data, torch.randn(VECTORS, 1, 1, DIMENSION, generator=generator)
+    data = torch.randn(count, 1, dimension, generator=generator)
+    return data, torch.randn(count, 1, 1, dimension, generator=generator)
 
 
 def published_linear(data: torch.Tensor, cotangents: torch.Tensor) -> None:
@@ -111,7 +134,8 @@ def published_linear(data: torch.Tensor, cotangents: torch.Tensor) -> None:
 
 def streamed_qr(data: torch.Tensor, cotangents: torch.Tensor) -> None:
     """torch's own operations without our Gram matrix: a QR factorisation a batch."""
-    triangle = torch.zeros(DIMENSION**2, DIMENSION**2)
+    directions = data.shape[-1] ** 2
+    triangle = torch.zeros(directions, directions)
     for x, g in zip(data.split(4096), cotangents.split(4096), strict=True):
         rows = reference.linear_rows(x, g).flatten(0, 1)
         triangle = torch.linalg.qr(torch.cat([triangle, rows]), mode="r").R
@@ -120,43 +144,45 @@ def streamed_qr(data: torch.Tensor, cotangents: torch.Tensor) -> None:
 
 def factor_linear(data: torch.Tensor, cotangents: torch.Tensor) -> None:
     """Our path: the Gram matrix in float64, batch by batch, and the spectrum of its factor."""
-    factor = Factor(DIMENSION**2)
+    action = ss.LinearAction(data.shape[-1])
+    factor = Factor(len(action.basis))
     for x, g in zip(data.split(16_384), cotangents.split(16_384), strict=True):
-        factor.update_gram(LINEAR.gram(x, g), len(x), len(x), x.dtype)
+        factor.update_gram(action.gram(x, g), len(x), len(x), x.dtype)
     factor.spectrum()
 
 
 def ask(model: torch.nn.Module, data: torch.Tensor, **options: object) -> Callable[[], object]:
     """A call of the whole extraction, its shuffled control included."""
-    options = {"action": PLANE, "batch_size": BATCH} | options
-    return partial(ss.learned_symmetries, model, data, **options)
+    return partial(ss.learned_symmetries, model, data, **{"action": PLANE} | options)
 
 
-def summed(report: Report) -> None:
+def summed(report: Report, sizes: Sizes) -> None:
     """The paper's question, one output."""
-    data, model = images(IMAGES), network()
-    case = f"summed output, {IMAGES:,} images of 28 x 28, 5 x 128"
+    data, model, batch = images(sizes.images), network(), sizes.batch
+    case = f"summed output, {len(data):,} images of 28 x 28, 5 x 128"
     weights = sum(p.numel() for p in model.parameters())
     cotangents = torch.randn(len(data), 1, 28, 28, generator=torch.Generator().manual_seed(1))
     compare(
         report,
         case,
         {
-            "network, forward": partial(forward, model, data),
-            "network, forward and backward": partial(forward_backward, model, data),
-            "network, gradient by the weights": partial(training_gradient, model, data),
-            "symscope": ask(model, data, outputs="sum"),
-            "symscope, reference": ask(model, data, outputs="sum", backend="reference"),
-            "symscope, its rows alone": partial(rows_alone, data, cotangents),
+            "network, forward": partial(forward, model, data, batch),
+            "network, forward and backward": partial(forward_backward, model, data, batch),
+            "network, gradient by the weights": partial(training_gradient, model, data, batch),
+            "symscope": ask(model, data, outputs="sum", batch_size=batch),
+            "symscope, reference": ask(
+                model, data, outputs="sum", backend="reference", batch_size=batch
+            ),
+            "symscope, its rows alone": partial(rows_alone, data, cotangents, batch),
             "published procedure": partial(published, model, data, 1),
             "published procedure, full SVD": partial(published, model, data, 1, True),
         },
-        budget=BUDGET,
+        budget=sizes.budget,
         least_operations={
-            "network, forward": 2 * weights * IMAGES,
-            "network, forward and backward": 4 * weights * IMAGES,
+            "network, forward": 2 * weights * len(data),
+            "network, forward and backward": 4 * weights * len(data),
             # Differences, product and two moments along either axis: 14 a pixel.
-            "symscope": 4 * weights * IMAGES + 14 * data.numel(),
+            "symscope": 4 * weights * len(data) + 14 * data.numel(),
             "symscope, its rows alone": 14 * data.numel(),
         },
         least_bytes={
@@ -172,29 +198,33 @@ def summed(report: Report) -> None:
     report.target("sum: published procedure / extraction", ">= 4", ratio, ratio >= 4)
     ratio = report.ratio(case, "published procedure, full SVD", "symscope")
     report.target("sum: the same with a full SVD / extraction", ">= 4", ratio, ratio >= 4)
-    if MEMORY_TOO:
-        report.row(case, "symscope").peak_bytes = ours = peak("sum")
-        report.row(case, "published procedure").peak_bytes = peak("published sum")
-        ratio = peak(f"sum:{LARGER}") / ours
-        report.target("sum: memory for 60,000 / for 12,000 images", "<= 1.1", ratio, ratio <= 1.1)
+    if sizes.memory:
+        report.row(case, "symscope").peak_bytes = ours = peak("sum", sizes)
+        report.row(case, "published procedure").peak_bytes = peak("published sum", sizes)
+        ratio = peak("sum", replace(sizes, images=sizes.larger)) / ours
+        more = f"memory for {sizes.larger:,} / for {sizes.images:,} images"
+        report.target(f"sum: {more}", "<= 1.1", ratio, ratio <= 1.1)
 
 
-def all_outputs(report: Report) -> None:
+def all_outputs(report: Report, sizes: Sizes) -> None:
     """Every output: ten, and a thousand."""
-    data, ten, thousand = images(IMAGES), network(), network(1000)
-    case = f"all outputs, {IMAGES:,} images of 28 x 28, 5 x 128"
+    data, ten, thousand = images(sizes.images), network(), network(1000)
+    batch = sizes.batch
+    case = f"all outputs, {len(data):,} images of 28 x 28, 5 x 128"
     compare(
         report,
         case,
         {
-            "10 outputs: network, forward": partial(forward, ten, data),
-            "10 outputs: symscope": ask(ten, data),
-            "10 outputs: symscope, in reverse": ask(ten, data, action=Reverse("gl2")),
+            "10 outputs: network, forward": partial(forward, ten, data, batch),
+            "10 outputs: symscope": ask(ten, data, batch_size=batch),
+            "10 outputs: symscope, in reverse": ask(
+                ten, data, action=Reverse("gl2"), batch_size=batch
+            ),
             "10 outputs: published procedure": partial(published, ten, data, 10),
-            "1,000 outputs: network, forward": partial(forward, thousand, data),
-            "1,000 outputs: symscope": ask(thousand, data),
+            "1,000 outputs: network, forward": partial(forward, thousand, data, batch),
+            "1,000 outputs: symscope": ask(thousand, data, batch_size=batch),
         },
-        budget=BUDGET,
+        budget=sizes.budget,
     )
     for name in ("10 outputs", "1,000 outputs"):
         directions = 1 + len(PLANE.basis)
@@ -206,18 +236,21 @@ def all_outputs(report: Report) -> None:
         "1,000 / 10 outputs: extraction, against the forward pass's", "<= 1.5",
         ratio / plain, ratio / plain <= 1.5,
     )  # fmt: skip
-    if MEMORY_TOO:
-        report.row(case, "10 outputs: symscope").peak_bytes = ours = peak("all")
-        report.row(case, "10 outputs: published procedure").peak_bytes = peak("published all")
-        ratio = peak(f"all:{LARGER}") / ours
-        report.target("all: memory for 60,000 / for 12,000 images", "<= 1.1", ratio, ratio <= 1.1)
+    if sizes.memory:
+        report.row(case, "10 outputs: symscope").peak_bytes = ours = peak("all", sizes)
+        theirs = report.row(case, "10 outputs: published procedure")
+        theirs.peak_bytes = peak("published all", sizes)
+        ratio = peak("all", replace(sizes, images=sizes.larger)) / ours
+        more = f"memory for {sizes.larger:,} / for {sizes.images:,} images"
+        report.target(f"all: {more}", "<= 1.1", ratio, ratio <= 1.1)
 
 
-def linear(report: Report) -> None:
+def linear(report: Report, sizes: Sizes) -> None:
     """Many directions: a linear action on vectors."""
-    data, cotangents = vectors()
-    k = DIMENSION**2
-    case = f"linear action, n = {DIMENSION} (K = {k:,}), N = {VECTORS:,}"
+    count, n = sizes.vectors, sizes.dimension
+    data, cotangents = vectors(count, n)
+    k = n**2
+    case = f"linear action, n = {n} (K = {k:,}), N = {count:,}"
     compare(
         report,
         case,
@@ -226,56 +259,55 @@ def linear(report: Report) -> None:
             "QR a batch": partial(streamed_qr, data, cotangents),
             "matrix and its SVD": partial(published_linear, data, cotangents),
         },
-        budget=BUDGET,
-        least_operations={"symscope": 2 * VECTORS * (DIMENSION * (DIMENSION + 1) // 2) ** 2},
-        least_bytes={"symscope": 2 * data.nbytes, "matrix and its SVD": 4 * VECTORS * k},
+        budget=sizes.budget,
+        least_operations={"symscope": 2 * count * (n * (n + 1) // 2) ** 2},
+        least_bytes={"symscope": 2 * data.nbytes, "matrix and its SVD": 4 * count * k},
     )
     ratio = report.ratio(case, "matrix and its SVD", "symscope")
     report.target("linear: matrix and SVD / extraction", ">= 3", ratio, ratio >= 3)
-    if MEMORY_TOO:
-        report.row(case, "symscope").peak_bytes = ours = peak("linear")
-        report.row(case, "matrix and its SVD").peak_bytes = theirs = peak("published linear")
+    if sizes.memory:
+        report.row(case, "symscope").peak_bytes = ours = peak("linear", sizes)
+        report.row(case, "matrix and its SVD").peak_bytes = theirs = peak("published linear", sizes)
         ratio = ours / theirs
         report.target("linear: memory / that of matrix and SVD", "< 0.1", ratio, ratio < 0.1)
 
 
-def limits(report: Report) -> None:
+def limits(report: Report, sizes: Sizes) -> None:
     """What the machine itself reaches: a large copy, a large matrix product."""
-    source, square = torch.randn(2**26), torch.randn(2048, 2048)
+    source, square = torch.randn(sizes.copied), torch.randn(sizes.side, sizes.side)
     target = torch.empty_like(source)
     copy = min(seconds_on_cpu(partial(target.copy_, source)) for _ in range(10))
     product = min(seconds_on_cpu(partial(torch.mm, square, square)) for _ in range(10))
     report.limits["copy, GB/s"] = 2 * source.nbytes / copy / 1e9
-    report.limits["float32 matrix product, Gflop/s"] = 2 * 2048**3 / product / 1e9
+    report.limits["float32 matrix product, Gflop/s"] = 2 * sizes.side**3 / product / 1e9
 
 
 # Memory: each in a process of its own
 
-MEMORY: dict[str, Callable[[int], Callable[[], object]]] = {
-    "sum": lambda n: ask(network(), images(n), outputs="sum"),
-    "all": lambda n: ask(network(), images(n)),
-    "published sum": lambda n: partial(published, network(), images(n), 1),
-    "published all": lambda n: partial(published, network(), images(n), 10),
-    "linear": lambda n: partial(factor_linear, *vectors()),
-    "published linear": lambda n: partial(published_linear, *vectors()),
+MEMORY: dict[str, Callable[[Sizes], Callable[[], object]]] = {
+    "sum": lambda s: ask(network(), images(s.images), outputs="sum", batch_size=s.batch),
+    "all": lambda s: ask(network(), images(s.images), batch_size=s.batch),
+    "published sum": lambda s: partial(published, network(), images(s.images), 1),
+    "published all": lambda s: partial(published, network(), images(s.images), 10),
+    "linear": lambda s: partial(factor_linear, *vectors(s.vectors, s.dimension)),
+    "published linear": lambda s: partial(published_linear, *vectors(s.vectors, s.dimension)),
 }
 
 
-def peak(name: str) -> int:
-    """Bytes beyond the data that one of MEMORY needs, "NAME" or "NAME:COUNT"."""
+def peak(name: str, sizes: Sizes) -> int:
+    """Bytes beyond the data that one of MEMORY needs, measured in a process of its own."""
     # The allocator hands every freed block back, so that the peak counts what is held.
     environment = os.environ | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
-    command = [sys.executable, __file__, name]
+    command = [sys.executable, __file__, name, json.dumps(asdict(sizes))]
     run = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     return int(run.stdout)
 
 
-def measure_memory(name: str) -> None:
+def measure_memory(name: str, sizes: Sizes) -> None:
     """Print the peak of one of MEMORY."""
-    name, _, count = name.partition(":")
     if name in ("sum", "all"):
-        MEMORY[name](2 * BATCH)()  # what the first use allocates for good
-    call = MEMORY[name](int(count or IMAGES))
+        MEMORY[name](replace(sizes, images=2 * sizes.batch))()  # what the first use keeps for good
+    call = MEMORY[name](sizes)
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = status("VmRSS")
     call()
@@ -297,17 +329,17 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def main() -> None:
-    """Measure everything, print it and write it."""
+def main(sizes: Sizes, folder: Path = RESULTS) -> None:
+    """Measure everything, print it and write it into the folder."""
     report = Report(f"{processor()}, {torch.get_num_threads()} threads")
     for measure in (limits, summed, all_outputs, linear):
-        measure(report)
+        measure(report, sizes)
     report.print()
-    report.write(RESULTS / "cpu.json")
+    report.write(folder / "cpu.json")
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        measure_memory(sys.argv[1])
+        measure_memory(sys.argv[1], Sizes(**json.loads(sys.argv[2])))
     else:
-        main()
+        main(Sizes())

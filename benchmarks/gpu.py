@@ -10,28 +10,55 @@ benchmarks/results/gpu.json.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
-from measure import RESULTS, Report, compare, seconds_on_gpu
+from measure import RESULTS, Report, compare, seconds_on_cpu, seconds_on_gpu
 
 import symscope as ss
 from symscope.kernels import ops, reference
 
-DEVICE = "cuda"
-IMAGES, OUTPUTS = 60_000, 10
-VECTORS, DIMENSION = 100_000, 32
-SETS, FILTERS, ORDER, PATCH = 64, 6, 6, 36
-CODES = 2**26
-CHECKED = 50  # images, and ten times as many vectors, compared with float64
 PLANE = reference.Plane(13.5, 13.5, 2 / 27, "central", False)
-BUDGET = 8  # seconds a case
 
 
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    """Normal numbers on the device."""
-    return torch.randn(shape, generator=torch.Generator(DEVICE).manual_seed(seed), device=DEVICE)
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured; the defaults fill a GPU, and are those of the recorded results.
+
+    Args:
+        images, outputs: of 28 x 28, and cotangents of each.
+        vectors, dimension: of the linear action.
+        sets, filters, order, patch: of the orbits.
+        codes: of the proximal step.
+        checked: images, and ten times as many vectors, compared with float64.
+        budget: seconds for the rounds of a case.
+        copied: numbers in the copy that shows the memory's bandwidth.
+        side: of the matrices whose product shows the speed of arithmetic.
+        device: "cuda"; on "cpu" Triton's interpreter is timed, which says nothing.
+    """
+
+    images: int = 60_000
+    outputs: int = 10
+    vectors: int = 100_000
+    dimension: int = 32
+    sets: int = 64
+    filters: int = 6
+    order: int = 6
+    patch: int = 36
+    codes: int = 2**26
+    checked: int = 50
+    budget: float = 8
+    copied: int = 2**28
+    side: int = 8192
+    device: str = "cuda"
+
+    def random(self, *shape: int, seed: int = 0) -> torch.Tensor:
+        """Normal numbers on the device."""
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return torch.randn(shape, generator=generator, device=self.device)
 
 
 def peak(function: Callable[[], object]) -> int:
@@ -44,16 +71,21 @@ def peak(function: Callable[[], object]) -> int:
     return torch.cuda.max_memory_allocated() - before
 
 
-def timed(report: Report, case: str, functions: dict[str, Callable], **limits: dict) -> None:
+def timed(
+    report: Report, sizes: Sizes, case: str, functions: dict[str, Callable], **limits: dict
+) -> None:
     """Time on the GPU, and the memory of each."""
-    compare(report, case, functions, budget=BUDGET, seconds=seconds_on_gpu, **limits)
-    for name, function in functions.items():
+    on_gpu = sizes.device == "cuda"
+    seconds = seconds_on_gpu if on_gpu else seconds_on_cpu
+    compare(report, case, functions, budget=sizes.budget, seconds=seconds, **limits)
+    for name, function in functions.items() if on_gpu else ():
         report.row(case, name).peak_bytes = peak(function)
 
 
-def limits(report: Report) -> None:
+def limits(report: Report, sizes: Sizes) -> None:
     """A large copy, and a large matrix product in every precision."""
-    source, square = random(2**28), random(8192, 8192)
+    side, half = sizes.side, sizes.side // 2
+    source, square = sizes.random(sizes.copied), sizes.random(side, side)
     target = torch.empty_like(source)
     products = {}
     for name, mode in (("float32", "highest"), ("tf32", "high")):
@@ -66,21 +98,22 @@ def limits(report: Report) -> None:
                 torch.set_float32_matmul_precision("highest")
 
         products[name] = product
-    double = square[:4096, :4096].double()
+    double = square[:half, :half].double()
     case = "limits of the device"
     timed(
         report,
+        sizes,
         case,
         {
-            "copy of 1 GiB": partial(target.copy_, source),
-            "float32 product of 8192": products["float32"],
-            "tf32 product of 8192": products["tf32"],
-            "float64 product of 4096": partial(torch.mm, double, double),
+            "copy": partial(target.copy_, source),
+            f"float32 product of {side}": products["float32"],
+            f"tf32 product of {side}": products["tf32"],
+            f"float64 product of {half}": partial(torch.mm, double, double),
         },
-        least_bytes={"copy of 1 GiB": 2 * source.nbytes},
+        least_bytes={"copy": 2 * source.nbytes},
     )
-    report.limits["copy, GB/s"] = 2 * source.nbytes / report.row(case, "copy of 1 GiB").median / 1e9
-    for name, size in (("float32", 8192), ("tf32", 8192), ("float64", 4096)):
+    report.limits["copy, GB/s"] = 2 * source.nbytes / report.row(case, "copy").median / 1e9
+    for name, size in (("float32", side), ("tf32", side), ("float64", half)):
         seconds = report.row(case, f"{name} product of {size}").median
         report.limits[f"{name} matrix product, Gflop/s"] = 2 * size**3 / seconds / 1e9
 
@@ -93,14 +126,17 @@ def bandwidth(report: Report, case: str, name: str) -> None:
                   reached >= 0.8)  # fmt: skip
 
 
-def plane(report: Report) -> None:
+def plane(report: Report, sizes: Sizes) -> None:
     """Rows and Gram matrix of the image plane."""
-    images, cotangents = random(IMAGES, 28, 28), random(IMAGES, OUTPUTS, 28, 28, seed=1)
-    case = f"plane rows, N = {IMAGES:,}, C = {OUTPUTS}"
+    count, outputs = sizes.images, sizes.outputs
+    images = sizes.random(count, 28, 28)
+    cotangents = sizes.random(count, outputs, 28, 28, seed=1)
+    case = f"plane rows, N = {count:,}, C = {outputs}"
     read = images.nbytes + cotangents.nbytes
-    rows = IMAGES * OUTPUTS * 4 * 4
+    rows = count * outputs * 4 * 4
     timed(
         report,
+        sizes,
         case,
         {
             "kernel, rows": partial(ops.plane_rows, images, cotangents, PLANE, "triton"),
@@ -113,13 +149,14 @@ def plane(report: Report) -> None:
     bandwidth(report, case, "kernel, Gram matrix")
 
 
-def linear(report: Report) -> None:
+def linear(report: Report, sizes: Sizes) -> None:
     """The Gram matrix of a linear action."""
-    vectors = random(VECTORS, 1, DIMENSION)
-    cotangents = random(VECTORS, 1, 1, DIMENSION, seed=1)
-    k = DIMENSION**2
-    case = f"linear Gram matrix, n = {DIMENSION}, N = {VECTORS:,}"
-    operations = VECTORS * k * (k + 1)  # of the rows' product, which is symmetric
+    count, n = sizes.vectors, sizes.dimension
+    vectors = sizes.random(count, 1, n)
+    cotangents = sizes.random(count, 1, 1, n, seed=1)
+    k = n**2
+    case = f"linear Gram matrix, n = {n}, N = {count:,}"
+    operations = count * k * (k + 1)  # of the rows' product, which is symmetric
     kernel = {
         f"kernel, {precision}": partial(ops.linear_gram, vectors, cotangents, precision, "triton")
         for precision in ("float32", "tf32x3", "tf32")
@@ -131,6 +168,7 @@ def linear(report: Report) -> None:
 
     timed(
         report,
+        sizes,
         case,
         {
             **kernel,
@@ -149,32 +187,35 @@ def linear(report: Report) -> None:
                       reached >= 0.6)  # fmt: skip
 
 
-def orbits(report: Report) -> None:
+def orbits(report: Report, sizes: Sizes) -> None:
     """Orbits forward and backward."""
-    filters = random(SETS, FILTERS, PATCH).requires_grad_()
-    generators = torch.linalg.qr(random(SETS, PATCH, PATCH, seed=1)).Q.requires_grad_()
-    weights = random(SETS, FILTERS, ORDER, PATCH, seed=2)
+    sets, each, order, patch = sizes.sets, sizes.filters, sizes.order, sizes.patch
+    filters = sizes.random(sets, each, patch).requires_grad_()
+    generators = torch.linalg.qr(sizes.random(sets, patch, patch, seed=1)).Q.requires_grad_()
+    weights = sizes.random(sets, each, order, patch, seed=2)
 
     def both(backend: str) -> None:
-        elements = ops.orbits(filters, generators, ORDER, backend)
+        elements = ops.orbits(filters, generators, order, backend)
         torch.autograd.grad(elements, (filters, generators), weights)
 
-    case = f"orbits forward and backward, J = {SETS}, K = {FILTERS}, n = {ORDER}, d = {PATCH}"
-    each = 4 * (2 * filters.numel() + 2 * generators.numel() + 3 * weights.numel())
+    case = f"orbits forward and backward, J = {sets}, K = {each}, n = {order}, d = {patch}"
+    moved = 4 * (2 * filters.numel() + 2 * generators.numel() + 3 * weights.numel())
     timed(
         report,
+        sizes,
         case,
         {"kernel": partial(both, "triton"), "loop of batched products": partial(both, "reference")},
-        least_bytes={"kernel": each},
+        least_bytes={"kernel": moved},
     )
     ratio = report.ratio(case, "loop of batched products", "kernel")
     report.target("orbits: loop of batched products / kernel", ">= 5", ratio, ratio >= 5)
 
 
-def proximal(report: Report) -> None:
+def proximal(report: Report, sizes: Sizes) -> None:
     """The elementwise part of an unfolded layer."""
-    codes = [random(CODES, seed=i).requires_grad_() for i in range(3)]
-    by = [random(CODES, seed=3), random(CODES, seed=4)]
+    count = sizes.codes
+    codes = [sizes.random(count, seed=i).requires_grad_() for i in range(3)]
+    by = [sizes.random(count, seed=3), sizes.random(count, seed=4)]
 
     def forward(backend: str) -> tuple[torch.Tensor, torch.Tensor]:
         return ops.proximal_step(*codes, 0.3, 0.2, 0.5, True, backend)
@@ -184,7 +225,7 @@ def proximal(report: Report) -> None:
     def backward(backend: str) -> None:
         torch.autograd.grad(results[backend], codes, by, retain_graph=True)
 
-    case = f"proximal step, {CODES:,} codes"
+    case = f"proximal step, {count:,} codes"
     functions = {
         f"{name}, {way}": partial(call, backend)
         for name, backend in (("kernel", "triton"), ("torch", "reference"))
@@ -192,19 +233,20 @@ def proximal(report: Report) -> None:
     }
     timed(
         report,
+        sizes,
         case,
         functions,
-        least_bytes={"kernel, forward": 5 * 4 * CODES, "kernel, backward": 6 * 4 * CODES},
+        least_bytes={"kernel, forward": 5 * 4 * count, "kernel, backward": 6 * 4 * count},
     )
     bandwidth(report, case, "kernel, forward")
     bandwidth(report, case, "kernel, backward")
 
 
-def extraction(report: Report) -> None:
+def extraction(report: Report, sizes: Sizes) -> None:
     """The whole call on a network of 5 x 128, beside the network alone."""
     torch.manual_seed(0)
-    model = ss.networks.mnist_mlp().eval().to(DEVICE)
-    data = random(IMAGES, 28, 28)
+    model = ss.networks.mnist_mlp().eval().to(sizes.device)
+    data = sizes.random(sizes.images, 28, 28)
 
     def network(backward: bool) -> None:
         for batch in data.split(4096):
@@ -225,7 +267,8 @@ def extraction(report: Report) -> None:
 
     timed(
         report,
-        f"extraction, {IMAGES:,} images of 28 x 28, 5 x 128, batches of 4,096",
+        sizes,
+        f"extraction, {len(data):,} images of 28 x 28, 5 x 128, batches of 4,096",
         {
             "network, forward": torch.no_grad()(partial(network, False)),
             "network, forward and backward": partial(network, True),
@@ -237,12 +280,13 @@ def extraction(report: Report) -> None:
     )
 
 
-def check() -> None:
+def check(sizes: Sizes) -> None:
     """Every kernel against its definition in float64, on small inputs."""
-    images, cotangents = random(CHECKED, 28, 28), random(CHECKED, OUTPUTS, 28, 28, seed=1)
-    vectors = random(10 * CHECKED, 1, DIMENSION)
-    by = random(10 * CHECKED, 1, 1, DIMENSION, seed=1)
-    filters, generators = random(4, 3, PATCH), random(4, PATCH, PATCH, seed=1) / PATCH**0.5
+    random, count, n, patch = sizes.random, sizes.checked, sizes.dimension, sizes.patch
+    images, cotangents = random(count, 28, 28), random(count, sizes.outputs, 28, 28, seed=1)
+    vectors = random(10 * count, 1, n)
+    by = random(10 * count, 1, 1, n, seed=1)
+    filters, generators = random(4, 3, patch), random(4, patch, patch, seed=1) / patch**0.5
     codes = [random(1000, seed=i) for i in range(3)]
     for name, arguments, most in (
         ("plane_rows", (images, cotangents, PLANE), 1e-6),
@@ -250,7 +294,7 @@ def check() -> None:
         ("linear_gram", (vectors, by, "float32"), 1e-6),
         ("linear_gram", (vectors, by, "tf32x3"), 1e-5),
         ("linear_gram", (vectors, by, "tf32"), 1e-2),
-        ("orbits", (filters, generators, ORDER), 1e-5),
+        ("orbits", (filters, generators, sizes.order), 1e-5),
         ("proximal_step", (*codes, 0.3, 0.2, 0.5, True), 1e-6),
     ):
         found = getattr(ops, name)(*arguments, backend="triton")
@@ -266,18 +310,26 @@ def check() -> None:
     print("every kernel agrees with its definition")
 
 
-def main() -> None:
-    """Check, measure, print and write."""
-    if not torch.cuda.is_available():
+MEASURES = (limits, plane, linear, orbits, proximal, extraction)
+
+
+def main(
+    sizes: Sizes,
+    folder: Path = RESULTS,
+    measures: Sequence[Callable[[Report, Sizes], None]] = MEASURES,
+) -> None:
+    """Check, measure, print and write into the folder."""
+    on_gpu = sizes.device == "cuda"
+    if on_gpu and not torch.cuda.is_available():
         sys.exit("no CUDA device: nothing was measured")
-    check()
-    report = Report(torch.cuda.get_device_name())
-    for measure in (limits, plane, linear, orbits, proximal, extraction):
-        measure(report)
+    check(sizes)
+    report = Report(torch.cuda.get_device_name() if on_gpu else "Triton's interpreter")
+    for measure in measures:
+        measure(report, sizes)
         torch.cuda.empty_cache()
     report.print()
-    report.write(RESULTS / "gpu.json")
+    report.write(folder / "gpu.json")
 
 
 if __name__ == "__main__":
-    main()
+    main(Sizes())

@@ -15,21 +15,19 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    """One of the two scripts as a module, with small sizes."""
+    """One of the two scripts as a module."""
 
-    def load(name: str, **sizes: object):
+    def load(name: str):
         monkeypatch.syspath_prepend(FOLDER)
-        for stale in ("measure", "cpu", "gpu"):
-            monkeypatch.delitem(sys.modules, stale, raising=False)
-        module = importlib.import_module(name)
-        for size, value in sizes.items():
-            assert hasattr(module, size)
-            monkeypatch.setattr(module, size, value)
-        return module
+        forget()
+        return importlib.import_module(name)
+
+    def forget():
+        for name in ("measure", "cpu", "gpu"):
+            sys.modules.pop(name, None)
 
     yield load
-    for stale in ("measure", "cpu", "gpu"):
-        sys.modules.pop(stale, None)
+    forget()
 
 
 def check_report(path: Path, cases: int) -> dict:
@@ -43,20 +41,16 @@ def check_report(path: Path, cases: int) -> dict:
     return written
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_cpu(benchmark, tmp_path, monkeypatch, capsys):
-    cpu = benchmark(
-        "cpu", IMAGES=200, LARGER=400, VECTORS=400, DIMENSION=4, RESULTS=tmp_path, BATCH=100
-    )
-    monkeypatch.setattr(cpu, "LINEAR", cpu.ss.LinearAction(4))
-    monkeypatch.setattr(cpu, "peak", lambda name: 1000)
-    monkeypatch.setattr(cpu, "compare", lambda *a, budget, **k: compare(*a, budget=0, **k))
-    monkeypatch.setattr(cpu, "limits", lambda report: report.limits.update(copy=1.0))
-    from measure import compare
+SMALL = {"vectors": 400, "dimension": 4, "budget": 0, "copied": 2**10, "side": 8}
 
+
+def test_cpu(benchmark, tmp_path, monkeypatch, capsys):
+    cpu = benchmark("cpu")
+    sizes = cpu.Sizes(images=200, larger=400, batch=100, memory=True, **SMALL)
+    monkeypatch.setattr(cpu, "peak", lambda name, sizes: 1000)  # a process each
     for call in cpu.MEMORY.values():
-        call(100)()
-    cpu.main()
+        call(sizes)()
+    cpu.main(sizes, tmp_path)
     printed = capsys.readouterr().out
     written = check_report(tmp_path / "cpu.json", cases=3)
     asked = {target["what"] for target in written["targets"]}
@@ -64,44 +58,50 @@ def test_cpu(benchmark, tmp_path, monkeypatch, capsys):
     assert all(what in printed for what in asked)
 
 
+def test_cpu_without_memory(benchmark, tmp_path):
+    cpu = benchmark("cpu")
+    report = importlib.import_module("measure").Report("here")
+    for measure in (cpu.limits, cpu.linear):
+        measure(report, cpu.Sizes(memory=False, **SMALL))
+    assert len(report.targets) == 1 and len(report.limits) == 2
+    assert all(row.peak_bytes is None for row in report.rows)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_is_measured_in_a_process_of_its_own(benchmark):
     cpu = benchmark("cpu")
-    assert 10**6 < cpu.peak("sum:1100") < 10**9
+    assert 10**6 < cpu.peak("sum", cpu.Sizes(images=1100)) < 10**9
 
 
-def test_gpu_in_the_interpreter(benchmark, tmp_path, monkeypatch, capsys):
-    gpu = benchmark(
-        "gpu",
-        DEVICE="cuda" if torch.cuda.is_available() else "cpu",
-        IMAGES=6,
-        VECTORS=40,
-        DIMENSION=5,
-        SETS=2,
-        FILTERS=2,
-        ORDER=3,
-        CODES=2**10,
-        CHECKED=3,
-        RESULTS=tmp_path,
+def test_quantiles_of_few_times_lie_within_them(benchmark):
+    benchmark("cpu")
+    measure = importlib.import_module("measure")
+    report, times = measure.Report("here"), iter([1.0, 9.0, 2.0])
+    measure.compare(report, "case", {"f": int}, budget=0, seconds=lambda _: next(times))
+    (row,) = report.rows
+    assert 1.0 <= row.q20 <= row.median == 2.0 <= row.q80 <= 9.0 and row.repeats == 3
+
+
+def test_gpu_in_the_interpreter(benchmark, tmp_path, capsys):
+    gpu = benchmark("gpu")
+    sizes = gpu.Sizes(
+        images=6,
+        vectors=40,
+        dimension=5,
+        sets=2,
+        filters=2,
+        order=3,
+        codes=2**10,
+        checked=3,
+        budget=0,
+        copied=2**10,
+        side=16,
+        device="cuda" if torch.cuda.is_available() else "cpu",
     )
-    from measure import compare, seconds_on_cpu
-
-    def timed(report, case, functions, **limits):
-        compare(report, case, functions, budget=0, seconds=seconds_on_cpu, **limits)
-
-    def fake_limits(report):
-        names = ["copy, GB/s"] + [f"{p} matrix product, Gflop/s" for p in ("float32", "tf32")]
-        report.limits |= dict.fromkeys(names, 1.0)
-
-    monkeypatch.setattr(gpu, "timed", timed)
-    monkeypatch.setattr(gpu, "limits", fake_limits)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "none")
     # Not the whole call: it would take the interpreter for a GPU.
-    monkeypatch.setattr(gpu, "extraction", lambda report: None)
-    gpu.main()
+    gpu.main(sizes, tmp_path, gpu.MEASURES[:-1])
     assert "every kernel agrees with its definition" in capsys.readouterr().out
-    written = check_report(tmp_path / "gpu.json", cases=4)
+    written = check_report(tmp_path / "gpu.json", cases=5)
     assert len(written["targets"]) == 7
 
 
