@@ -711,10 +711,10 @@ def first_two(inputs: Tensor) -> Tensor:
     [
         ({"schedule": "linear"}, "schedule must be one of constant, cosine; got 'linear'"),
         ({"schedule": None}, "schedule must be one of constant, cosine; got None"),
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"epochs": -2}, "epochs must be at least 1, got -2"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"batch_size": -1}, "batch_size must be at least 1, got -1"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
+        ({"epochs": -2}, "epochs must be a whole number of at least 1, got -2"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"batch_size": -1}, "batch_size must be a whole number of at least 1, got -1"),
     ],
 )
 def test_fit_refuses_bad_options_before_it_runs_the_network(options, expected):

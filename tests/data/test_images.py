@@ -15,7 +15,7 @@ import torch
 from symscope.data import DatasetError, Split, Splits, mnist, sources
 from symscope.data import images as pictures
 from symscope.data.images import image_patches, picture_patches
-from symscope.networks.training import fit_steps, seeded
+from symscope.networks import fit_steps, seeded
 from symscope.weights import planted, tasks
 from symscope.weights.cyclic import defect, random_orthogonal, small_rotations
 from symscope.weights.orbits import CyclicOrbit

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from symscope.networks.training import fit_steps, seeded
+from symscope.networks import fit_steps, seeded
 from symscope.weights import tasks, unfolded
 from symscope.weights.dictionaries import Dictionary
 from symscope.weights.orbits import CyclicOrbit
@@ -397,11 +397,11 @@ def test_a_classifier_needs_classes_and_regions():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 0}, "steps must be at least 1, got 0"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+        ({"batch_size": 1.5}, "batch_size must be a whole number of at least 1, got 1.5"),
         ({"batch_size": 601}, "inputs must be at least one batch of 601, got 600"),
-        ({"lr": 0.0}, "lr must be a positive number, got 0.0"),
-        ({"clip": -1.0}, "clip must be a positive number, got -1.0"),
+        ({"lr": 0.0}, "lr must be a finite number above 0, got 0.0"),
+        ({"clip": -1.0}, "clip must be a finite number above 0, got -1.0"),
     ],
 )
 def test_training_options_out_of_range(options, message):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import whole
-from ..networks.training import fit_steps, seeded
+from ..networks import fit_steps, seeded
 from .tasks import Reconstructor
 from .unfolded import UnfoldedPatches
 
@@ -70,7 +70,7 @@ def pruned_dictionary(
 
     Raises:
         ValueError: for atoms below 1, an excess below 1, no stage, or what
-            :func:`symscope.networks.training.fit_steps` refuses.
+            :func:`symscope.networks.steps.fit_steps` refuses.
     """
     whole("atoms", atoms, 1)
     if excess < 1 or not sparsity:

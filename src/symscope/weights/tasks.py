@@ -2,7 +2,7 @@
 
 Which group a network learns depends on its task, by Theodosis, Helwani and Ba 2023
 (`theodosis2023linear`). A head holds the network and has ``loss(inputs, targets)``, as
-:func:`symscope.networks.training.fit_steps` wants it.
+:func:`symscope.networks.steps.fit_steps` wants it.
 """
 
 from __future__ import annotations
