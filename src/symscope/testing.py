@@ -74,10 +74,11 @@ def check_action(
 
 def _check_basis(action: Action) -> None:
     flat = action.basis.flatten(1)
-    if flat.dtype != torch.float64 or tuple(action.basis.shape[1:]) != tuple(action.shape):
+    shape = (len(action.basis), *action.shape)
+    if flat.dtype != torch.float64 or tuple(action.basis.shape) != shape:
         raise AssertionError(
-            f"the basis of {action!r} must be float64 of shape (K, {', '.join(map(str, action.shape))}); "
-            f"got {flat.dtype} of shape {tuple(action.basis.shape)}"
+            f"the basis of {action!r} must be float64 of shape {shape}, (K, *action.shape); got "
+            f"{flat.dtype} of shape {tuple(action.basis.shape)}"
         )
     error = float((flat @ flat.T - torch.eye(len(flat)).to(flat)).abs().max())
     _demand(error, 1e-10, f"the basis of {action!r} is not orthonormal")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -428,7 +429,7 @@ def test_the_reference_is_the_definition_everywhere(mode, monkeypatch):
         monkeypatch.setattr(f"symscope.kernels.cpu.{name}", refuse)
     for action, shape in ((ss.PlaneAction("affine"), (40, 6, 7)), (ACTION, (40, 8))):
         data = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-        model = ss.networks.seeded(lambda n=data[0].numel(): ss.networks.MLP((n, 8, 30)), 0)
+        model = ss.networks.seeded(partial(ss.networks.MLP, (data[0].numel(), 8, 30)), 0)
         found = ss.learned_symmetries(model, data, action=action, backend="reference", mode=mode)
         rows = published(model, data, reference_rows(action))
         assert_same_gram(found.factor, rows.double(), 1e-5)

@@ -9,6 +9,8 @@ exp(t h) is ``rows @ a``. The public front end for actions is
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -230,6 +232,17 @@ class PlaneAction:
         columns = source[..., 0] / plane.spacing + plane.origin_column
         rows = plane.origin_row - source[..., 1] / plane.spacing
         return _resampled(data, rows, columns)
+
+    def turn(
+        self, images: Tensor, degrees: Iterable[float], generator: Float[Tensor, "n n"]
+    ) -> Tensor:
+        """Images (N, ...) at each angle along a generator, one angle after another: (T N, ...).
+
+        The generator is scaled to the Frobenius norm of a plane rotation, sqrt(2), so that along
+        a rotation t is an angle, and along any other direction a path of the same length.
+        """
+        scaled = generator * (2**0.5 / generator.norm())
+        return torch.cat([self.flow(images, scaled, math.radians(angle)) for angle in degrees])
 
 
 def _resampled(

@@ -104,6 +104,15 @@ def direct_sum(*bases: Float[Tensor, "_ n n"]) -> Float[Tensor, "k n n"]:
     return orthonormal(torch.cat(bases))
 
 
+def anticlockwise(generator: Float[Tensor, "*k n n"]) -> Float[Tensor, "*k n n"]:
+    """Generators of the plane, each with the sign under which its rotating part is anticlockwise.
+
+    A generator is found up to its sign. One without a rotating part stays as it is.
+    """
+    turns = generator[..., 1, 0] - generator[..., 0, 1]
+    return torch.where(turns[..., None, None] < 0, -generator, generator)
+
+
 def orthonormal(basis: Float[Tensor, "k ..."]) -> Float[Tensor, "r ..."]:
     """An orthonormal basis of the span of ``basis``; linearly dependent elements drop out."""
     flat = basis.to(torch.float64).flatten(1)

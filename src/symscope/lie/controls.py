@@ -1,17 +1,20 @@
-"""What a finding must stand beside: an untrained copy, and the finite test."""
+"""What a finding must stand beside: an untrained copy, the same question again, a finite test."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..networks.modes import device_of, evaluation_mode
 from .actions import Action
+from .extract import Search
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -36,6 +39,43 @@ def untrained_copy(model: nn.Module, seed: int) -> nn.Module:
                     "controls(untrained=...)"
                 )
     return fresh
+
+
+class Asked:
+    """The network and the question of a report, whose data and network it does not keep alive."""
+
+    def __init__(self, model: object, search: Search):
+        self._data, self._model = _weakly(search.data), _weakly(model)
+        self._search = replace(search, data=())
+        self._is_module = isinstance(model, nn.Module)
+
+    def search(self, data: Tensor | Iterable | None) -> Search:
+        """The question, about the data handed in or else those of the report."""
+        data = self._data() if data is None else data
+        if data is None:
+            raise RuntimeError("the data of this report exist no more: hand in controls(data=...)")
+        if isinstance(data, Iterator):
+            raise RuntimeError(
+                "data was an iterator, which is used up: hand in a tensor or a re-iterable loader"
+            )
+        return replace(self._search, data=data)
+
+    def model(self) -> object:
+        """The network, None if it was a plain function."""
+        model = self._model()
+        if model is None and self._is_module:
+            raise RuntimeError(
+                "the network of this report exists no more: hand in controls(model=...)"
+            )
+        return model if self._is_module else None
+
+
+def _weakly(value: object) -> Callable[[], Any]:
+    """A reference that keeps nothing alive; but for lists and the like, which allow no other."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value
 
 
 def accuracy_along(

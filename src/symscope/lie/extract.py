@@ -14,7 +14,8 @@ from ..kernels import ops
 from ..networks.modes import device_of, evaluation_mode
 from .actions import Action
 from .factor import FACTOR_DTYPES, Factor
-from .rows import MODES, Block, Mode, Outputs, probe
+from .probe import MODES, probe
+from .rows import Block, Mode, Outputs
 from .stream import Stream
 
 MEMBERS = ("basis", "check", "rows", "flow")  # that every action has
@@ -73,13 +74,13 @@ def extract(model: Callable[[Tensor], Tensor], search: Search) -> Extraction:
     """
     if not callable(model):
         raise TypeError(f"model must be callable, got {type(model).__name__}")
-    factor, shuffled, mode = search.factor(), search.factor(), None
+    factor, shuffled, modes = search.factor(), search.factor(), set()
     with evaluation_mode(model):
         for mode, control, block in blocks(model, model, search):
             block.into(shuffled if control else factor)
+            modes.add(mode)
     check_rows(factor)
-    assert mode is not None  # blocks() refuses empty data
-    return Extraction(factor, shuffled, mode)
+    return Extraction(factor, shuffled, modes.pop())
 
 
 def blocks(

@@ -62,7 +62,7 @@ def layer_symmetries(
         layers: names of submodules, as in ``model.named_modules()``, whose outputs are the
             features. Default None: every linear layer and convolution, after the activations,
             normalisations and dropout that directly follow it in an ``nn.Sequential``. In
-            :class:`symscope.networks.models.MLP` these are the hidden layers after their activation,
+            :class:`symscope.networks.MLP` these are the hidden layers after their activation,
             "layers.1", "layers.3" and so on, and the outputs last.
         whiten: None (default), the features as they are; or a ridge r >= 0, to multiply them
             first by ``(S + r s)^(-1/2)``, S their covariance over the data and s its mean

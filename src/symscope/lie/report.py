@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 
 from . import algebra
 from .actions import Action
-from .controls import untrained_copy
+from .controls import Asked, untrained_copy
 from .extract import Extraction, Search, extract
 from .factor import Factor
 from .rows import Mode, Outputs
@@ -53,7 +51,7 @@ class Symmetries:
         mode: Mode | None = None,
     ):
         self.factor, self.action, self.shuffled, self.mode = factor, action, shuffled, mode
-        self._asked: _Asked | None = None
+        self._asked: Asked | None = None
         self.variance: Float[Tensor, " k"]
         self.variance, directions = factor.spectrum()
         self.generators: Float[Tensor, "k n n"] = torch.einsum(
@@ -235,47 +233,10 @@ class Symmetries:
         return figures.report(self)
 
 
-class _Asked:
-    """The network and the question of a report, whose data and network it does not keep alive."""
-
-    def __init__(self, model: object, search: Search):
-        self._data, self._model = _weakly(search.data), _weakly(model)
-        self._search = replace(search, data=())
-        self._is_module = isinstance(model, nn.Module)
-
-    def search(self, data: Tensor | Iterable | None) -> Search:
-        """The question, about the data handed in or else those of the report."""
-        data = self._data() if data is None else data
-        if data is None:
-            raise RuntimeError("the data of this report exist no more: hand in controls(data=...)")
-        if isinstance(data, Iterator):
-            raise RuntimeError(
-                "data was an iterator, which is used up: hand in a tensor or a re-iterable loader"
-            )
-        return replace(self._search, data=data)
-
-    def model(self) -> object:
-        """The network, None if it was a plain function."""
-        model = self._model()
-        if model is None and self._is_module:
-            raise RuntimeError(
-                "the network of this report exists no more: hand in controls(model=...)"
-            )
-        return model if self._is_module else None
-
-
-def _weakly(value: object) -> Callable[[], Any]:
-    """A reference that keeps nothing alive; but for lists and the like, which allow no other."""
-    try:
-        return weakref.ref(value)
-    except TypeError:
-        return lambda: value
-
-
 def report(model: Callable[[Tensor], Tensor], search: Search) -> Symmetries:
     """Ask a network a question; see :func:`learned_symmetries`."""
     found = report_of(extract(model, search), search.action)
-    found._asked = _Asked(model, search)
+    found._asked = Asked(model, search)
     return found
 
 
