@@ -1,4 +1,4 @@
-"""Tests of symscope.data.digits: splits, rotation, the O(5) task, and every way a file can be bad."""
+"""Tests of symscope.data.digits: splits, rotation, the O(5) task, every way a file can be bad."""
 
 import gzip
 import hashlib
@@ -238,6 +238,18 @@ def test_rotated_mnist_is_mnist_rotated_with_its_own_copies():
     assert equal(rotated_mnist(**sizes).train, mnist(**sizes, rotate=True, copies=4).train)
     assert rotated_mnist(**sizes).name == "rotated MNIST (embedded)"
     assert mnist(**sizes).name == "MNIST (embedded)"
+
+
+def test_mislabelled_shuffles_the_training_labels_and_nothing_else():
+    splits = rotated_mnist(train=300, validation=10, test=10, seed=3)
+    shuffled = digits.mislabelled(splits, seed=3)
+    assert torch.equal(shuffled.train.inputs, splits.train.inputs)
+    assert equal(shuffled.validation, splits.validation) and equal(shuffled.test, splits.test)
+    assert torch.equal(shuffled.train.targets.sort()[0], splits.train.targets.sort()[0])
+    kept = (shuffled.train.targets == splits.train.targets).double().mean()
+    assert kept < 0.2, "a label in ten stays by chance"
+    assert equal(digits.mislabelled(splits, seed=3).train, shuffled.train)
+    assert not equal(digits.mislabelled(splits, seed=4).train, shuffled.train)
 
 
 # Bad arguments

@@ -114,6 +114,15 @@ def test_half_turn_is_exact_about_the_true_centre(size):
     torch.testing.assert_close(turned, images.flip(-1, -2), atol=1e-10, rtol=0)
 
 
+def test_turn_goes_an_angle_at_a_time_whatever_the_length_of_the_generator():
+    action = ss.PlaneAction("gl2")
+    images = torch.rand(3, 1, 9, 9, generator=torch.Generator().manual_seed(2), dtype=DOUBLE)
+    generator = 7.0 * ss.algebra.anticlockwise(ss.algebra.so(2)[0])
+    turned = action.turn(images, [0, 90, -90], generator)
+    expected = torch.cat([images, images.rot90(1, (-2, -1)), images.rot90(-1, (-2, -1))])
+    torch.testing.assert_close(turned, expected, atol=1e-10, rtol=0)
+
+
 def test_translation_moves_right_and_up():
     action = ss.PlaneAction("affine")
     image = torch.rand(1, 9, 9, generator=torch.Generator().manual_seed(5), dtype=DOUBLE)

@@ -49,6 +49,14 @@ def test_known_algebra_has_its_dimension_and_is_an_orthonormal_closed_basis(name
     assert algebra.closure_residual(basis) < 1e-12
 
 
+def test_anticlockwise_gives_each_generator_the_sign_of_its_rotating_part():
+    turn = torch.tensor([[0.1, -0.7], [0.7, 0.0]], dtype=torch.float64)
+    stretch = torch.tensor([[1.0, 0.5], [0.5, -1.0]], dtype=torch.float64)
+    found = algebra.anticlockwise(torch.stack([turn, -turn, stretch]))
+    assert torch.equal(found, torch.stack([turn, turn, stretch]))
+    assert torch.equal(algebra.anticlockwise(-turn), turn)
+
+
 @pytest.mark.parametrize(("p", "q"), [(2, 0), (3, 0), (5, 0), (1, 3), (2, 2), (0, 3)])
 def test_so_preserves_its_metric(p, q):
     g = metric(p, q)

@@ -1,6 +1,6 @@
 """What is learned from: splits, sources, digits, vectors, images."""
 
-from .digits import mnist, rotate, rotated_mnist
+from .digits import mislabelled, mnist, rotate, rotated_mnist
 from .images import (
     cifar10,
     fashion_mnist,
@@ -21,6 +21,7 @@ __all__ = [
     "cifar10",
     "fashion_mnist",
     "image_patches",
+    "mislabelled",
     "mnist",
     "o5_regression",
     "photographs",

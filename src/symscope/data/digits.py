@@ -8,6 +8,7 @@ hashes: `data/README.md`.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -128,6 +129,13 @@ def rotated_mnist(
         blur=blur,
         seed=seed,
     )
+
+
+def mislabelled(splits: Splits, seed: int) -> Splits:
+    """The same data with the training labels shuffled among the images: nothing to learn."""
+    images, labels = splits.train
+    order = torch.randperm(len(labels), generator=stream(seed, "labels"))
+    return replace(splits, train=Split(images, labels[order]))
 
 
 def rotate(
