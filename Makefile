@@ -6,6 +6,8 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# A folder's name may hold any letters, whatever the machine's language.
+export LC_ALL := C.UTF-8
 
 python := $(VENV)/bin/python
 ready := $(VENV)/ready
@@ -15,6 +17,8 @@ kernel_environment := GOMP_SPINCOUNT=10000 PYTHONHASHSEED=0 PYTHONWARNINGS=defau
 
 # What `make smoke` runs: the algebra, kept results and their keys, the files that must agree.
 quick_tests := tests/lie/test_algebra.py tests/lie/test_exact.py tests/runs tests/test_packaging.py
+# What pyproject.toml admits and a matrix of CI tries.
+pythons := 3.11 3.12 3.13 3.14
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
 
 .PHONY: help book test smoke lint notebooks paper render bench lab constraints resolve clean
@@ -69,7 +73,7 @@ constraints: ## write constraints.txt anew: what is new comes in, old versions s
 
 resolve: $(ready) ## ask the package index: do the pins fit every Python, as wheels, with no gap
 	@mkdir -p _build
-	@for version in 3.11.0 3.11 3.12 3.13 3.14; do \
+	@for version in 3.11.0 $(pythons); do \
 		$(python) -m uv pip compile --quiet --only-binary :all: --no-header --no-annotate \
 			--python-version $$version --python-platform linux --constraints constraints.txt \
 			--extra book --extra test --output-file _build/resolved.txt --upgrade \

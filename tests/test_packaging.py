@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -23,26 +27,59 @@ REQUIREMENTS = [
     for text in [*PROJECT["dependencies"], *(r for e in EXTRAS.values() for r in e)]
 ]
 # The same on every machine that has them.
-STANDARD_PATHS = {"/usr/bin/env", "/usr/share/datasets/fashion-mnist"}
+STANDARD_PATHS = {
+    "/usr/bin",
+    "/usr/bin/env",
+    "/usr/bin/python3",
+    "/usr/share/datasets/fashion-mnist",
+}
 REGISTRY_HOSTS = re.compile(
     r"\b(?:pypi\.org|pythonhosted\.org|anaconda\.(?:org|com)|download\.pytorch\.org)\b"
 )
+# What torch's own installation page names: the README says how to have its small CPU build.
+CPU_BUILDS = "https://download." + "pytorch.org/whl/cpu"
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+PYTHONS = re.search(r"^pythons := (.*)$", MAKEFILE, re.M)[1].split()
+# Debian 12's Python is 3.11.2: the oldest release of the oldest Python counts.
+EVERY_PYTHON = ["3.11.0", "3.11.2", *(f"{version}.9" for version in PYTHONS)]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
-def pins() -> dict[str, str]:
-    """Package to version, as constraints.txt has them."""
+def pins() -> list[Requirement]:
+    """The lines of constraints.txt: a package, one version, at times for some Pythons only."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    return dict(line.split("==") for line in lines if not line.startswith("#"))
+    return [Requirement(line) for line in lines if not line.startswith("#")]
+
+
+def version_of(pin: Requirement) -> str:
+    """The one version that a pin allows."""
+    (only,) = pin.specifier
+    assert only.operator == "=="
+    return only.version
+
+
+def applies(pin: Requirement, python: str) -> bool:
+    """Whether pip heeds a pin on Linux with that Python."""
+    environment = {
+        **default_environment(),
+        "python_full_version": python,
+        "python_version": ".".join(python.split(".")[:2]),
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+    }
+    return pin.marker is None or pin.marker.evaluate(environment)
 
 
 def committed_files() -> list[Path]:
     """Tracked files, and those that the next commit could add."""
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        pytest.skip("no git here, or a copy without its history: what is committed is not known")
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         check=True,
-        text=True,
+        encoding="utf-8",
     )
     files = [ROOT / name for name in listed.stdout.split("\0") if name]
     return [path for path in files if path.is_file()]
@@ -55,22 +92,41 @@ def forbidden_in(path: Path) -> list[str]:
     except UnicodeDecodeError:
         return []
     content = json.loads(text) if path.suffix in (".ipynb", ".json") else text
+    if path == ROOT / "README.md":
+        text = text.replace(CPU_BUILDS, "")
     paths = [path for path in build.machine_paths(content) if path not in STANDARD_PATHS]
     return paths + REGISTRY_HOSTS.findall(text)
 
 
-@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
-def test_every_dependency_is_pinned_within_its_range(requirement: Requirement) -> None:
-    pin = pins().get(canonicalize_name(requirement.name))
-    assert pin is not None, f"constraints.txt does not pin {requirement.name}"
-    assert requirement.specifier.contains(pin)
+@pytest.mark.parametrize("python", EVERY_PYTHON)
+def test_every_dependency_is_pinned_once_within_its_range(python: str) -> None:
+    for requirement in REQUIREMENTS:
+        found = [
+            version_of(pin)
+            for pin in pins()
+            if pin.name == canonicalize_name(requirement.name) and applies(pin, python)
+        ]
+        assert len(found) == 1, f"constraints.txt has {found} for {requirement.name}"
+        assert requirement.specifier.contains(found[0])
+
+
+@pytest.mark.parametrize("python", EVERY_PYTHON)
+def test_no_package_has_two_pins_on_one_python(python: str) -> None:
+    names = [pin.name for pin in pins() if applies(pin, python)]
+    assert len(names) == len(set(names))
 
 
 def test_constraints_are_exact_pins_of_plain_names() -> None:
-    names = list(pins())
-    assert len(names) == len(set(names))
-    assert names == [canonicalize_name(name) for name in names]
-    assert all(re.fullmatch(r"[\w.]+", version) for version in pins().values())
+    for pin in pins():
+        assert pin.name == canonicalize_name(pin.name)
+        assert pin.url is None and not pin.extras
+        assert re.fullmatch(r"[\w.]+", version_of(pin))
+
+
+def test_constraints_let_the_cpu_build_of_torch_in() -> None:
+    torch = [pin for pin in pins() if pin.name == "torch"]
+    assert torch
+    assert all(pin.specifier.contains(f"{version_of(pin)}+cpu") for pin in torch)
 
 
 def test_environment_follows_from_pyproject() -> None:
@@ -109,24 +165,89 @@ def test_one_repository_address() -> None:
 
 def test_one_oldest_python() -> None:
     oldest = PROJECT["requires-python"].removeprefix(">=")
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert f"sys.version_info < ({oldest.replace('.', ', ')})" in makefile
+    assert f"sys.version_info < ({oldest.replace('.', ', ')})" in MAKEFILE
+    assert f"--python-version {oldest}.0 " in MAKEFILE
+    assert PYTHONS[0] == oldest
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert config["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
 
 
 def test_nbval_runs_kernels_as_the_builder_does() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    set_there = re.search(r"^kernel_environment := (.*)$", makefile, re.M)[1].split()
+    set_there = re.search(r"^kernel_environment := (.*)$", MAKEFILE, re.M)[1].split()
     assert dict(pair.split("=") for pair in set_there) == build.KERNEL_ENVIRONMENT
 
 
 def test_make_lists_every_command() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    commands = re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split()
-    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    commands = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.M)[1].split()
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    listed = subprocess.run(
+        ["make", "help"], cwd=ROOT, capture_output=True, check=True, encoding="utf-8", env=plain
+    ).stdout
     assert re.findall(r"^  make (\w+) +\w+", listed, re.M) == commands
     assert {"book", "test", "paper", "render", "lab", "notebooks", "clean", "lint"} < set(commands)
+
+
+def test_a_missing_python_is_said_at_once(tmp_path: Path) -> None:
+    made = subprocess.run(
+        ["make", "PYTHON=python3.0", f"VENV={tmp_path / 'new'}", "book"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert made.returncode != 0
+    assert "there is no python3.0 here" in made.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_readme_says_how_to_have_small_wheels() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"PIP_EXTRA_INDEX_URL={CPU_BUILDS} make book" in text
+
+
+def test_smoke_names_files_that_exist() -> None:
+    named = re.search(r"^quick_tests := (.*)$", MAKEFILE, re.M)[1].split()
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def schema_errors(schema: str, *files: Path) -> str:
+    """What a schema that check-jsonschema brings along has against some files."""
+    checked = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *map(str, files)],
+        capture_output=True,
+        encoding="utf-8",
+    )
+    return checked.stdout + checked.stderr if checked.returncode else ""
+
+
+def test_workflows_are_what_github_reads() -> None:
+    assert {path.name for path in WORKFLOWS} == {"ci.yml", "pages.yml"}
+    assert schema_errors("vendor.github-workflows", *WORKFLOWS) == ""
+
+
+def test_workflows_hold_no_secret_and_ask_for_few_permissions() -> None:
+    for path in WORKFLOWS:
+        text = path.read_text(encoding="utf-8")
+        assert "secrets." not in text
+        assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
+        used = re.findall(r"uses: (\S+)", text)
+        assert [action for action in used if not re.fullmatch(r"actions/[\w-]+@v\d+", action)] == []
+
+
+def test_ci_tries_every_python_named() -> None:
+    ci = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    assert ci["jobs"]["tests"]["strategy"]["matrix"]["python"] == PYTHONS
+
+
+def test_the_citation_says_what_pyproject_says() -> None:
+    assert schema_errors("vendor.citation-file-format", ROOT / "CITATION.cff") == ""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["title"].startswith(PROJECT["name"])
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    assert citation["repository-code"] == PROJECT["urls"]["Repository"]
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## {PROJECT['version']}" in changes
 
 
 def test_no_machine_path_or_registry_host_is_committed() -> None:
