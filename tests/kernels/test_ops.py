@@ -5,14 +5,10 @@ On a GPU if there is one, else in Triton's interpreter.
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from kernel_cases import DEVICE, PLANES, loss, plane, random
 
-from symscope.kernels import cpu, ops, reference
-from symscope.kernels.autograd import differentiable
-from symscope.kernels.reference import Plane
+from symscope.kernels import ops, reference
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # A kernel may lose this many times what torch's float32 loses against float64, and a few
 # roundings where torch happens to lose none.
 TIMES, LEAST = 4, 1e-6
@@ -25,28 +21,6 @@ IMAGES = {
     "several blocks": (2, 19, 37),
     "none": (0, 5, 5),
 }
-PLANES = [
-    (differences, translations)
-    for differences in ("central", "forward")
-    for translations in (False, True)
-]
-
-
-def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64).to(DEVICE, dtype)
-
-
-def plane(shape, differences="central", translations=False) -> Plane:
-    # An origin off the centre, so that no symmetry hides a mistake.
-    return Plane(0.4 * shape[-2], 0.6 * shape[-1], 0.3, differences, translations)
-
-
-def loss(found, truth) -> float:
-    """The largest error, relative to the largest number."""
-    if not truth.numel():
-        return 0.0
-    return float((found.double() - truth).abs().max() / truth.abs().max().clamp(min=1e-30))
 
 
 def assert_as_exact(kernel, definition, *arguments):
@@ -211,158 +185,6 @@ def test_memory_that_is_not_contiguous():
 
 
 WHERE = plane((4, 5), translations=True)
-# Each op as a function of two tensors, with the definition and a pair of small arguments.
-TRANSFORMED = {
-    "plane_rows": (
-        lambda i, g, *b: ops.plane_rows(i, g, WHERE, *b),
-        lambda i, g: reference.plane_rows(i, g, WHERE),
-        ((2, 4, 5), (2, 2, 4, 5)),
-    ),
-    "plane_gram": (
-        lambda i, g, *b: ops.plane_gram(i, g, WHERE, *b).float(),
-        lambda i, g: reference.plane_gram(i, g, WHERE).float(),
-        ((2, 4, 5), (2, 2, 4, 5)),
-    ),
-    "linear_gram": (
-        lambda x, g, *b: ops.linear_gram(x, g, "float32", *b).float(),
-        lambda x, g: reference.linear_gram(x, g, torch.float32).float(),
-        ((3, 1, 2), (3, 2, 1, 2)),
-    ),
-    "orbits": (
-        lambda w, a, *b: ops.orbits(w, a, 3, *b),
-        lambda w, a: reference.orbits(w, a, 3),
-        ((2, 1, 3), (2, 3, 3)),
-    ),
-    "proximal_step": (
-        lambda y, g, *b: torch.stack(ops.proximal_step(y, g, y * g, 0.3, 0.2, 0.4, True, *b)),
-        lambda y, g: torch.stack(reference.proximal_step(y, g, y * g, 0.3, 0.2, 0.4, True)),
-        ((2, 3), (2, 3)),
-    ),
-}
-
-
-@pytest.mark.parametrize("backend", ["triton", "auto"])
-@pytest.mark.parametrize("name", TRANSFORMED)
-def test_transforms_agree_with_the_definition(name, backend):
-    function, definition, shapes = TRANSFORMED[name]
-    arguments = tuple(random(*shape, seed=i) for i, shape in enumerate(shapes))
-    tangents = tuple(random(*shape, seed=5 + i) for i, shape in enumerate(shapes))
-    batches = tuple(random(3, *shape, seed=7 + i) for i, shape in enumerate(shapes))
-
-    def kernel(*a):
-        return function(*a, backend)
-
-    def total(f):
-        return lambda *a: (f(*a) ** 2).sum()
-
-    def results(f):
-        yield torch.func.grad(total(f), (0, 1))(*arguments)
-        yield torch.func.jacrev(f, (0, 1))(*arguments)
-        yield torch.func.jacfwd(f, (0, 1))(*arguments)
-        yield torch.func.jvp(f, arguments, tangents)
-        with torch.autograd.forward_ad.dual_level():
-            dual = torch.autograd.forward_ad.make_dual(arguments[0], tangents[0])
-            tangent = torch.autograd.forward_ad.unpack_dual(f(dual, arguments[1])).tangent
-        yield (tangent,)
-        for dims in ((0, 0), (0, None), (None, 0)):
-            given = tuple(
-                b if d == 0 else a for a, b, d in zip(arguments, batches, dims, strict=True)
-            )
-            yield (torch.func.vmap(f, dims)(*given),)
-            yield torch.func.vmap(torch.func.grad(total(f), (0, 1)), dims)(*given)
-        yield torch.func.jvp(torch.func.grad(total(f), (0, 1)), arguments, tangents)[1]
-
-    for found, truth in zip(results(kernel), results(definition), strict=True):
-        for a, b in zip(found, truth, strict=True):
-            assert a.shape == b.shape and loss(a, b.double()) < 1e-5
-
-
-DOUBLES = {
-    "plane_rows": (lambda i, g: reference.plane_rows(i, g, WHERE), ((2, 4, 5), (2, 2, 4, 5))),
-    "plane_gram": (lambda i, g: reference.plane_gram(i, g, WHERE), ((2, 4, 5), (2, 1, 4, 5))),
-    "plane_fields": (lambda i: reference.plane_fields(i, WHERE), ((2, 4, 5),)),
-    "linear_rows": (reference.linear_rows, ((3, 2, 2), (3, 2, 2, 2))),
-    "linear_gram": (reference.linear_gram, ((3, 2, 2), (3, 2, 2, 2))),
-    "orbits": (lambda w, a: reference.orbits(w, a, 3), ((2, 2, 3), (2, 3, 3))),
-    "proximal_step": (
-        lambda y, g, z, a, t: reference.proximal_step(y, g, z, a, t, 0.4, True),
-        ((2, 3), (2, 3), (2, 3), (), ()),
-    ),
-    "host rows": (
-        lambda i, g: differentiable(cpu.plane_rows, reference.plane_rows).apply(i, g, WHERE),
-        ((2, 4, 5), (2, 1, 4, 5)),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", DOUBLES)
-def test_gradcheck_of_the_definitions(name):
-    function, shapes = DOUBLES[name]
-    arguments = [
-        random(*shape, seed=i, dtype=torch.float64).requires_grad_()
-        for i, shape in enumerate(shapes)
-    ]
-    assert torch.autograd.gradcheck(function, arguments, check_forward_ad=True)
-    assert torch.autograd.gradgradcheck(function, arguments)
-
-
-@pytest.mark.parametrize("name", ["orbits", "proximal_step"])
-def test_adjoints_are_the_gradients_they_say(name):
-    if name == "orbits":
-        filters, generators = random(2, 3, 4), random(2, 4, 4, seed=1)
-        elements, pull = torch.func.vjp(lambda w, a: reference.orbits(w, a, 5), filters, generators)
-        cotangents = random(*elements.shape, seed=2)
-        found = reference.orbits_adjoint(cotangents, generators, elements)
-        truth = pull(cotangents)
-    else:
-        codes = [random(4, 5, seed=i) for i in range(3)]
-        results, pull = torch.func.vjp(
-            lambda *a: reference.proximal_step(*a, 0.3, 0.2, 0.4, True), *codes
-        )
-        by = (random(4, 5, seed=3), random(4, 5, seed=4))
-        found = reference.proximal_adjoint(*by, results[0], 0.3, 0.4)
-        truth = pull(by)
-    for a, b in zip(found, truth, strict=True):
-        torch.testing.assert_close(a, b)
-
-
-@settings(max_examples=40)
-@given(
-    n=st.integers(0, 5),
-    channels=st.integers(0, 3),
-    height=st.integers(3, 8),
-    width=st.integers(3, 8),
-    outputs=st.integers(1, 3),
-    at=st.sampled_from(PLANES),
-)
-def test_the_arrangement_for_a_cpu_is_the_definition_on_the_plane(
-    n, channels, height, width, outputs, at
-):
-    shape = (n, *([channels] if channels else []), height, width)
-    images = random(*shape, dtype=torch.float64)
-    cotangents = random(n, outputs, *shape[1:], seed=1, dtype=torch.float64)
-    where = plane(shape, *at)
-    for name, arguments in (
-        ("plane_fields", (images, where)),
-        ("plane_rows", (images, cotangents, where)),
-        ("plane_gram", (images, cotangents, where)),
-    ):
-        found, truth = (getattr(room, name)(*arguments) for room in (cpu, reference))
-        torch.testing.assert_close(found, truth, rtol=1e-10, atol=1e-10)
-
-
-@settings(max_examples=40)
-@given(
-    n=st.integers(0, 40),
-    outputs=st.integers(1, 4),
-    copies=st.integers(1, 3),
-    d=st.integers(1, 6),
-)
-def test_the_arrangement_for_a_cpu_is_the_definition_for_vectors(n, outputs, copies, d):
-    vectors = random(n, copies, d, dtype=torch.float64)
-    cotangents = random(n, outputs, copies, d, seed=1, dtype=torch.float64)
-    found, truth = (room.linear_gram(vectors, cotangents) for room in (cpu, reference))
-    torch.testing.assert_close(found, truth, rtol=1e-10, atol=1e-10)
 
 
 def test_auto_leaves_a_cpu_to_torch_and_forced_triton_is_not_replaced(monkeypatch):

@@ -1,0 +1,109 @@
+"""Networks, data and actions that many tests ask, and the slow definition they are held to."""
+
+import torch
+from torch import nn
+
+import symscope as ss
+from symscope.lie.extract import Extraction, Search, extract
+from symscope.lie.factor import Factor
+
+ACTION = ss.LinearAction(4, copies=2)
+
+
+def network(outputs: int = 3) -> nn.Module:
+    return ss.networks.seeded(lambda: ss.networks.MLP((8, 16, outputs)), 0).double()
+
+
+def vectors(n: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(n, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def asked(model, data, action=ACTION, **settings) -> Extraction:
+    """The extraction of a model on data."""
+    return extract(model, Search(data, action, **settings))
+
+
+def published(model, data, action, outputs=None) -> torch.Tensor:
+    """The definition, held whole: jacobian by torch.func, then the N C x K matrix."""
+    outputs = outputs or (lambda y: y)
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda x: outputs(model(x[None]))[0]))(data)
+    return action.rows(data, jacobian.detach()).flatten(0, 1)
+
+
+def assert_same_gram(factor: Factor, rows: torch.Tensor, tolerance: float) -> None:
+    gram = factor.triangle.T @ factor.triangle
+    truth = rows.T @ rows
+    assert float((gram - truth).norm() / truth.norm()) < tolerance
+
+
+class Recorder(nn.Module):
+    """A network that notes whether it was differentiated forwards."""
+
+    def __init__(self, inner: nn.Module):
+        super().__init__()
+        self.inner, self.forwards = inner, 0
+
+    def forward(self, x):
+        self.forwards += torch._C._functorch.is_functorch_wrapped_tensor(x)
+        return self.inner(x)
+
+
+class NoForwardMode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0].cos()
+
+
+class WrongForwardMode(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x.sin()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0].cos()
+
+    @staticmethod
+    def jvp(ctx, t):
+        return t * ctx.saved_tensors[0].sin()  # should be the cosine
+
+
+class Applied(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function.apply(x)
+
+
+class Sine(nn.Module):
+    def forward(self, x):
+        return x.sin()
+
+
+class Plain:
+    """An action with no more than the members it must have."""
+
+    def __init__(self, action):
+        self.basis, self.shape = action.basis, action.shape
+        self.check, self.rows, self.flow = action.check, action.rows, action.flow
+
+
+def reference_rows(action):
+    """The same action, whose rows are the definition's whatever is asked for."""
+    plain = Plain(action)
+    plain.rows = lambda data, cotangents: action.rows(data, cotangents, "reference")
+    return plain

@@ -1,0 +1,80 @@
+"""The triangle: exact, mergeable, and aware of what it cannot see."""
+
+import pytest
+import torch
+from cases import ACTION, asked, assert_same_gram, network, vectors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import symscope as ss
+from symscope.lie.factor import Factor
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    cuts=st.lists(st.integers(0, 60), min_size=1, max_size=6),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_merge_is_the_factor_of_all_rows_however_they_are_cut(seed, cuts, dtype):
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(60, 2, 5, generator=generator, dtype=torch.float64)
+    edges = [0, *sorted(cuts), 60]
+    parts = []
+    for start, stop in zip(edges, edges[1:], strict=False):
+        part = Factor(5, dtype)
+        part.update(rows[start:stop])
+        parts.append(part)
+    merged = parts[0]
+    for part in parts[1:]:
+        merged = merged.merge(part)
+    backwards = parts[-1]
+    for part in parts[-2::-1]:
+        backwards = part.merge(backwards)
+    tolerance = {torch.float32: 1e-5, torch.float64: 1e-13}[dtype]
+    flat = rows.flatten(0, 1).to(dtype)
+    for factor in (merged, backwards):
+        assert (factor.samples, factor.rows) == (60, 120)
+        assert_same_gram(factor, flat, tolerance)
+
+
+def test_small_singular_values_survive_the_stream():
+    # A Gram matrix in the same precision would lose what lies below sqrt(eps).
+    generator = torch.Generator().manual_seed(3)
+    left = torch.linalg.qr(torch.randn(4000, 6, generator=generator, dtype=torch.float64)).Q
+    right = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64)).Q
+    singular = torch.logspace(0, -10, 6, dtype=torch.float64)
+    factor = Factor(6)
+    for block in (left * singular @ right.T).split(333):
+        factor.update(block[:, None])
+    variance, directions = factor.spectrum()
+    torch.testing.assert_close((variance * 4000).sqrt(), singular.flip(0), rtol=1e-4, atol=0)
+    assert abs(float(directions[0] @ right[:, -1])) == pytest.approx(1, abs=1e-9)
+
+
+def test_merged_factors_make_a_report():
+    model, data = network(), vectors(400)
+    parts = [asked(model, half, ACTION).factor for half in data.split(200)]
+    merged = ss.Symmetries(parts[0].merge(parts[1]), ACTION)
+    whole = ss.learned_symmetries(model, data, action=ACTION)
+    torch.testing.assert_close(merged.variance, whole.variance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_float32_factor_knows_what_it_cannot_see(dtype):
+    # so(4) is exact here: six variances are zero up to the factor's own rounding.
+    def invariant(x):
+        return torch.stack([(x**2).sum(1), (x**2).sum(1).sin()], 1)
+
+    data = vectors(600).float()[:, :4]
+    found = ss.learned_symmetries(invariant, data, action=ss.LinearAction(4), dtype=dtype)
+    floor = {torch.float32: 1.2e-5, torch.float64: 1.5e-10}[dtype]
+    assert found.factor.rounding == pytest.approx(floor, rel=0.1)
+    assert found.count == 6 and float(found.relative_variance[5]) < floor
+
+
+def test_factors_that_do_not_fit_are_not_merged():
+    with pytest.raises(ValueError, match="must agree: dimension 4 and 5"):
+        Factor(4).merge(Factor(5))
+    with pytest.raises(ValueError, match="must agree: dtype torch.float64 and torch.float32"):
+        Factor(4).merge(Factor(4, torch.float32))

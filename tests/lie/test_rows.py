@@ -1,0 +1,120 @@
+"""Rows in reverse and forwards, whole and in chunks, by every backend."""
+
+from functools import partial
+
+import pytest
+import torch
+from cases import (
+    ACTION,
+    Plain,
+    Recorder,
+    asked,
+    assert_same_gram,
+    network,
+    published,
+    reference_rows,
+    vectors,
+)
+
+import symscope as ss
+from symscope.lie.rows import Outputs, output_cotangents
+
+
+def test_outputs_modes_are_what_they_say():
+    model, data = network(), vectors(60)
+    modes = {
+        "all": (Outputs(), None),
+        "sum": (Outputs("sum"), lambda y: y.sum(1, keepdim=True)),
+        "unit": (Outputs("all", True), lambda y: y / y.norm(dim=1, keepdim=True)),
+        "paper": (
+            Outputs("sum", True),
+            lambda y: (y / y.norm(dim=1, keepdim=True)).sum(1, keepdim=True),
+        ),
+        "callable": (Outputs(lambda y: y[:, :2] ** 2), lambda y: y[:, :2] ** 2),
+        "vector": (Outputs(lambda y: y[:, 1]), lambda y: y[:, 1:2]),
+    }
+    for name, (outputs, definition) in modes.items():
+        found = asked(model, data, ACTION, outputs=outputs)
+        assert_same_gram(found.factor, published(model, data, ACTION, definition), 1e-12), name
+
+
+def test_outputs_in_chunks_change_nothing(monkeypatch):
+    model, data = network(7), vectors(60)
+    whole = asked(model, data, ACTION).factor.spectrum()[0]
+    monkeypatch.setattr("symscope.lie.rows.CHUNK_BYTES", 60 * 8 * 8 * 2)
+    chunks = list(output_cotangents(model, data, Outputs()))
+    assert [chunk.shape[1] for chunk in chunks] == [2, 2, 2, 1]
+    torch.testing.assert_close(asked(model, data, ACTION).factor.spectrum()[0], whole)
+
+
+def test_many_outputs_are_differentiated_forwards_with_the_same_rows():
+    # 20 outputs and 16 directions; 15 outputs and 16.
+    data = vectors(120)
+    for count, forwards in ((20, True), (15, False)):
+        model = Recorder(network(count))
+        for outputs in (Outputs(), Outputs("all", unit_norm=True)):
+            model.forwards = 0
+            found = asked(model, data, ACTION, outputs=outputs, batch_size=50)
+            assert bool(model.forwards) == forwards
+            unit = (lambda y: y / y.norm(dim=1, keepdim=True)) if outputs.unit_norm else None
+            assert_same_gram(found.factor, published(model, data, ACTION, unit), 1e-12)
+            assert (found.factor.samples, found.factor.rows) == (120, 120 * count)
+            assert (found.shuffled.samples, found.shuffled.rows) == (120, 120 * count)
+
+
+def test_the_shuffled_control_is_the_same_forwards_and_in_reverse():
+    data = vectors(90)
+    forwards, reverse = (
+        asked(network(20), data, mode=mode, batch_size=40) for mode in ("forward", "reverse")
+    )
+    rows = reverse.shuffled.triangle
+    assert_same_gram(forwards.shuffled, rows, 1e-12)
+    assert_same_gram(forwards.factor, reverse.factor.triangle, 1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("outputs", [1, 20])
+def test_fields_and_gram_matrices_only_make_it_faster(outputs, dtype):
+    model, data = network(outputs).to(dtype), vectors(300).to(dtype)
+    fast, plain = (
+        ss.learned_symmetries(model, data, action=action) for action in (ACTION, Plain(ACTION))
+    )
+    tolerance = {torch.float32: 1e-4, torch.float64: 1e-10}[dtype]
+    for a, b in ((fast, plain), (fast.shuffled, plain.shuffled)):
+        torch.testing.assert_close(a.variance, b.variance, rtol=tolerance, atol=1e-9)
+    assert fast.count == plain.count
+
+
+@pytest.mark.parametrize("mode", ["auto", "forward", "reverse"])
+def test_the_reference_is_the_definition_everywhere(mode, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("an arrangement was used")
+
+    for name in ("plane_rows", "plane_gram", "plane_fields", "linear_gram", "_differences"):
+        monkeypatch.setattr(f"symscope.kernels.cpu.{name}", refuse)
+    for action, shape in ((ss.PlaneAction("affine"), (40, 6, 7)), (ACTION, (40, 8))):
+        data = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+        model = ss.networks.seeded(partial(ss.networks.MLP, (data[0].numel(), 8, 30)), 0)
+        found = ss.learned_symmetries(model, data, action=action, backend="reference", mode=mode)
+        rows = published(model, data, reference_rows(action))
+        assert_same_gram(found.factor, rows.double(), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("action", "shape", "dtype"),
+    [
+        (ss.PlaneAction("affine"), (40, 6, 7), torch.float64),
+        (ss.LinearAction(4, copies=2), (40, 8), torch.float32),
+    ],
+)
+def test_the_kernels_serve_the_public_call(action, shape, dtype):
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    data = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device)
+    model = ss.networks.seeded(lambda: ss.networks.MLP((data[0].numel(), 8, 30)), 0).to(device)
+    kernels, definition = (
+        ss.learned_symmetries(model, data, action=action, dtype=dtype, backend=backend)
+        for backend in ("triton", "reference")
+    )
+    scale = float(definition.variance.max())
+    torch.testing.assert_close(kernels.variance, definition.variance, rtol=1e-4, atol=1e-6 * scale)
+    assert float(kernels.angles_to(definition.generators[:1])[0]) < 0.1
