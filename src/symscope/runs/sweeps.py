@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
-import itertools
-import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .._checks import choice
 from . import workers
-from .store import Results, data_version, digest, function_version, package_version
+from .keys import reached_by
+from .plans import FIXED, Job, listed, planned
+from .store import Store, tally
 
 if TYPE_CHECKING:
     import pandas
 
-FIXED = ("seed", "seconds", "key", "error")  # columns that every table has
-LARGEST = 2**23  # bytes of a run's own variables, sent with every call
-
-
-class Job(NamedTuple):
-    """One run of a sweep."""
-
-    configuration: dict[str, Any]
-    seed: int
-    key: str
+NAMED = 3  # how many failures an error tells in full
 
 
 def sweep(
@@ -39,16 +30,18 @@ def sweep(
     metrics: Sequence[str] | None = None,
     data: Iterable[str | Path] = (),
     scheduler: str | None = None,
+    errors: str = "rows",
     progress: bool = True,
 ) -> pandas.DataFrame:
     """Compute ``run(**configuration, seed=seed)`` for a grid of configurations and seeds.
 
     Every finished run is kept at once in ``results``, under a key of its configuration, its
-    seed, the contents of ``data`` and the code of ``run`` and of symscope (comments and
-    docstrings do not count). So a sweep that was interrupted, or grew, computes only what is
-    missing when it is called again, and gives the table that it would have given. A run that
-    fails is a row with its error and stops no other; it is tried again by the next call. A
-    result file that is damaged is named in a warning and computed again.
+    seed, the contents of ``data``, the code of ``run`` and of the modules of symscope that it
+    reaches by import (comments and docstrings do not count), and the versions of the packages
+    that compute. So a sweep that was interrupted, or grew, computes only what is missing when it
+    is called again, and gives the table that it would have given. A run that fails stops no
+    other; it is tried again by the next call. A result file that is damaged is named in a
+    warning and computed again.
 
     Runs go to Dask. Each is alone in its process and begins with torch's random state set from
     its seed. A worker that dies costs nothing but time, unless the same run is with it when
@@ -70,6 +63,8 @@ def sweep(
         scheduler: address of a running Dask scheduler, as "tcp://host:8786", whose workers have
             this symscope; default None, processes on this machine, torch's threads shared out
             among them.
+        errors: "rows" (default), a run that fails is a row with its error; or "raise", one error
+            in the place of the table names the first failures, when all runs have ended.
         progress: show a progress bar; default True.
 
     Returns:
@@ -84,61 +79,132 @@ def sweep(
         FileNotFoundError: for data that are not there.
         OSError: if ``results`` cannot be made or written.
         ConnectionError: if the scheduler does not answer within 5 seconds, or is lost.
+        RuntimeError: if a run fails and ``errors`` is "raise".
     """
-    import pandas
-    from tqdm import tqdm
-
+    choice("errors", errors, ("rows", "raise"))
     for name, value in (("metrics", metrics), ("data", data)):
         if isinstance(value, str):
             raise ValueError(f"{name} must be a list, got {value!r}")
-    configurations = _configurations(run, grid)
-    seeds = [operator.index(seed) for seed in seeds]
-    if not configurations or not seeds:
-        raise ValueError(
-            f"a sweep needs at least one run: grid gives {len(configurations)} configurations, "
-            f"and there are {len(seeds)} seeds"
+    common, code, jobs = planned(run, grid, seeds, data)
+    store = Store(results)
+    done = _kept(store, jobs, metrics)
+    # Of a sweep's kept runs as much time counts as they would take side by side on this machine.
+    share = 1 if scheduler else workers.processes(len(jobs))
+    for key, record in done.items():
+        tally(key, record["seconds"] / share)
+    failed = {}
+    if len(done) < len(jobs):
+        missing = [job for job in jobs if job.key not in done]
+        needed = code | reached_by(timed)
+        computed, failed = _computed(
+            store, common, needed, missing, metrics, scheduler, len(jobs), progress
         )
-    common = _sent(run)
-    version = digest(function_version(run), package_version(), data_version(data))
-    store = Results(results)
-    jobs = [
-        Job(configuration, seed, digest(configuration, seed, version))
-        for configuration, seed in itertools.product(configurations, seeds)
-    ]
-    done: dict[str, dict[str, Any]] = {}
+        done |= computed
+    if failed and errors == "raise":
+        raise RuntimeError(_told(jobs, failed))
+    return _table(jobs, done, failed, metrics)
+
+
+def write_table(table: pandas.DataFrame, path: str | Path) -> None:
+    """Write the table of a sweep as CSV, without the columns that are of this machine's store.
+
+    Args:
+        table: from :func:`sweep`; its columns ``key`` and ``error`` are left out.
+        path: of the file; its folder is made if it is missing. Numbers have six digits.
+
+    Raises:
+        ValueError: if a run of the table failed.
+        OSError: if the file cannot be written.
+    """
+    if "error" in table and table["error"].notna().any():
+        raise ValueError(
+            f"{table['error'].notna().sum()} runs of the table failed, "
+            f"the first with {table['error'].dropna().iloc[0]}"
+        )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shown = table.drop(columns=["key", "error"], errors="ignore")
+    shown.to_csv(path, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
+
+
+def _kept(store: Store, jobs: list[Job], metrics: Sequence[str] | None) -> dict[str, Any]:
+    """The records that are there already, by key."""
+    done = {}
     for job in jobs:
-        record = store.read(job.key)
+        record = store.read(job.key, stacklevel=4)  # a warning is about the call of the sweep
         if record:
             _check_metrics(metrics, record["metrics"])
             done[job.key] = record
-    missing = list({job.key: job for job in jobs if job.key not in done}.values())
-    errors: dict[str, str] = {}
-    with tqdm(
-        total=len(done) + len(missing), initial=len(done), disable=not progress, unit="run"
-    ) as bar:
+    return done
+
+
+def _computed(
+    store: Store,
+    common: bytes,
+    code: dict[str, str],
+    jobs: list[Job],
+    metrics: Sequence[str] | None,
+    scheduler: str | None,
+    whole_sweep: int,
+    progress: bool,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The records of runs that are missing, and the errors of those that failed, by key."""
+    from tqdm import tqdm
+
+    jobs = list({job.key: job for job in jobs}.values())
+    done: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    already = whole_sweep - len(jobs)
+    with tqdm(total=whole_sweep, initial=already, disable=not progress, unit="run") as bar:
 
         def finished(place: int, outcome: dict[str, Any] | BaseException) -> None:
             # Kept here and not by the worker, which may share no folder with this process.
-            job = missing[place]
+            job = jobs[place]
             if isinstance(outcome, BaseException):
-                errors[job.key] = f"{type(outcome).__name__}: {outcome}"
-                bar.set_postfix(failed=len(errors), refresh=False)
+                failed[job.key] = f"{type(outcome).__name__}: {outcome}"
+                bar.set_postfix(failed=len(failed), refresh=False)
             else:
                 about = {"configuration": job.configuration, "seed": job.seed}
                 store.write(job.key, about | outcome)
+                tally(job.key, 0)
                 done[job.key] = about | outcome
                 _check_metrics(metrics, outcome["metrics"])
             bar.update()
 
-        if missing:
-            calls = [(job.configuration, job.seed) for job in missing]
-            # Threads are shared out by the whole sweep, so that a resumed one rounds alike.
-            workers.each(_run, common, calls, finished, scheduler=scheduler, share=len(jobs))
+        calls = [(job.configuration, job.seed) for job in jobs]
+        # Threads are shared out by the whole sweep, so that a resumed one rounds alike.
+        workers.each(
+            timed, common, calls, finished, scheduler=scheduler, share=whole_sweep, code=code
+        )
+    return done, failed
+
+
+def _told(jobs: list[Job], failed: dict[str, str]) -> str:
+    """Which runs failed, and how, in a few lines."""
+    lines = [f"{len(failed)} of {len(jobs)} runs failed:"]
+    which = [job for job in jobs if job.key in failed]
+    for job in which[:NAMED]:
+        where = ", ".join(f"{name}={value!r}" for name, value in job.configuration.items())
+        lines.append(f"  {', '.join(filter(None, [where, f'seed={job.seed}']))}: {failed[job.key]}")
+    if len(which) > NAMED:
+        lines.append(f"  and {len(which) - NAMED} more")
+    return "\n".join(lines)
+
+
+def _table(
+    jobs: list[Job],
+    done: dict[str, Any],
+    failed: dict[str, str],
+    metrics: Sequence[str] | None,
+) -> pandas.DataFrame:
+    """One row a run."""
+    import pandas
+
     found = [done.get(job.key, {"metrics": {}, "seconds": float("nan")}) for job in jobs]
     rows = [
         job.configuration
         | {"seed": job.seed, **record["metrics"]}
-        | {"seconds": record["seconds"], "key": job.key, "error": errors.get(job.key)}
+        | {"seconds": record["seconds"], "key": job.key, "error": failed.get(job.key)}
         for job, record in zip(jobs, found, strict=True)
     ]
     names = dict.fromkeys(name for job in jobs for name in job.configuration)
@@ -148,10 +214,16 @@ def sweep(
     return pandas.DataFrame(rows, columns=columns).astype({"error": "string"})
 
 
-def _run(
+def timed(
     run: Callable[..., Mapping[str, float]], configuration: dict[str, Any], seed: int
 ) -> dict[str, Any]:
-    """One run, on a worker."""
+    """One run with its time, in a worker's process; its random state is that of its seed.
+
+    Raises:
+        TypeError: if it does not return numbers by name.
+        ValueError: for a name that the table has already, or a value that is no number.
+        RuntimeError: if it tries to end its process.
+    """
     torch.manual_seed(seed)
     started = time.perf_counter()
     try:
@@ -163,7 +235,7 @@ def _run(
         raise TypeError(f"run must return numbers by name, got {type(returned).__name__}")
     taken = [name for name in returned if name in configuration or name in FIXED]
     if taken:
-        raise ValueError(f"run returns {_listed(taken)}, which are columns of the table already")
+        raise ValueError(f"run returns {listed(taken)}, which are columns of the table already")
     return {
         "metrics": {str(name): float(value) for name, value in returned.items()},
         "seconds": seconds,
@@ -174,70 +246,6 @@ def _check_metrics(metrics: Sequence[str] | None, returned: Mapping[str, float])
     unknown = [name for name in metrics or () if name not in returned]
     if unknown:
         raise ValueError(
-            f"metrics names {_listed(unknown)}, which run does not return; "
-            f"it returned {_listed(returned)}"
+            f"metrics names {listed(unknown)}, which run does not return; "
+            f"it returned {listed(returned)}"
         )
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names)) or "nothing"
-
-
-def _sent(run: Callable) -> bytes:
-    """The function as bytes, with what it names of its module."""
-    module = inspect.getmodule(run)
-    ours = module is None or module.__name__.partition(".")[0] == __package__
-    sent = workers.packed(run, None if ours else module)
-    if len(sent) > LARGEST:
-        raise ValueError(
-            f"{run.__name__} names {len(sent) / 2**20:.0f} MiB of its module's variables, which "
-            "would be sent with every run: load data inside the function"
-        )
-    return sent
-
-
-def _configurations(run: Callable, grid: object) -> list[dict[str, Any]]:
-    """The grid's configurations, each checked against what ``run`` takes."""
-    import numpy
-
-    if not inspect.isfunction(run) or "<" in run.__qualname__:
-        raise ValueError(f"run must be a function defined at the top level of a module; got {run}")
-    if isinstance(grid, Mapping):
-        for name, values in grid.items():
-            if isinstance(values, str) or not isinstance(values, Iterable):
-                raise ValueError(f"grid must hold a list of values for {name!r}, got {values!r}")
-        points = itertools.product(*grid.values())
-        configurations = [dict(zip(grid, point, strict=True)) for point in points]
-    else:
-        configurations = [dict(configuration) for configuration in grid]
-    parameters = inspect.signature(run).parameters.values()
-    anything = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
-    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    if "seed" not in known and not anything:
-        raise ValueError(f"{run.__name__} must take an argument 'seed'; it takes {_listed(known)}")
-    known = [name for name in known if name != "seed"]
-    needed = [p.name for p in parameters if p.name in known and p.default is p.empty]
-    for configuration in configurations:
-        taken = [name for name in configuration if name in FIXED]
-        if taken:
-            raise ValueError(f"grid must not set {_listed(taken)}: the table has such a column")
-        unknown = [name for name in configuration if name not in known and not anything]
-        if unknown:
-            raise ValueError(
-                f"grid sets {_listed(unknown)}, which {run.__name__} does not take; "
-                f"it takes {_listed(known)}"
-            )
-        lacking = [name for name in needed if name not in configuration]
-        if lacking:
-            raise ValueError(f"grid must set {_listed(lacking)}, which {run.__name__} needs")
-        for name, value in configuration.items():
-            if isinstance(value, numpy.generic):
-                configuration[name] = value = value.item()
-            try:
-                digest(value)
-            except TypeError:
-                raise ValueError(
-                    f"grid must hold numbers, strings, booleans, None or lists of these; "
-                    f"{name!r} has {value!r}"
-                ) from None
-    return configurations

@@ -8,7 +8,7 @@ import os
 import platform
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .store import package_version
+from .keys import loaded, reached_by
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -62,17 +62,18 @@ def _unpacked(common: bytes) -> Any:
 
 
 @cache
-def _loaded_version() -> str:
-    """The code of symscope that this worker runs, from the first call on."""
-    return package_version()
+def _code_loaded() -> dict[str, str]:
+    """The code of symscope that this worker runs, as it was on disk at the first call."""
+    return loaded()
 
 
 @cache
-def _keep_freed_memory() -> None:
+def _let_worker_keep_memory() -> None:
     """Let the C library of this worker keep what a training step frees for the next one.
 
     Dask has its workers hand freed memory back at once (``MALLOC_TRIM_THRESHOLD_``), and fetching
-    it again page by page costs a training of small layers more time than its arithmetic.
+    it again page by page costs a training of small layers more time than its arithmetic. Only a
+    worker's process is changed, never the one that asks for a sweep.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
@@ -80,11 +81,17 @@ def _keep_freed_memory() -> None:
         mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, at its largest
 
 
-def _call(task: Callable, common: bytes, version: str, threads: int | None, call: tuple) -> Any:
-    """One call, on a worker."""
+def on_worker(
+    task: Callable, common: bytes, code: Mapping[str, str], threads: int | None, call: tuple
+) -> Any:
+    """One call, in a worker's process; the arguments are those of :func:`each`.
+
+    Raises:
+        RuntimeError: if a module in ``code`` is another one here.
+    """
     with _alone:
-        _keep_freed_memory()
-        if _loaded_version() != version:
+        _let_worker_keep_memory()
+        if any(_code_loaded().get(name) != content for name, content in code.items()):
             raise RuntimeError("this worker has another version of symscope: restart the workers")
         if threads:
             torch.set_num_threads(threads)
@@ -99,6 +106,7 @@ def each(
     *,
     scheduler: str | None = None,
     share: int | None = None,
+    code: Mapping[str, str] | None = None,
 ) -> None:
     """Compute ``task(common, *call)`` for every call, on a worker each.
 
@@ -112,13 +120,15 @@ def each(
             ended with, as soon as that is known.
         scheduler: address of a Dask scheduler; default None, processes of this machine.
         share: among how many calls at once to divide this machine's processors; default all.
+        code: modules of symscope with the hash of their code, which must be the same on the
+            workers; default those that ``task`` reaches by import.
 
     Raises:
         ConnectionError: if the scheduler does not answer, or is lost on the way.
     """
     from distributed import wait
 
-    version = package_version()
+    code = reached_by(task) if code is None else dict(code)
     waiting, running = list(reversed(list(enumerate(calls)))), {}
     with _client(scheduler, len(calls), share or len(calls)) as (client, threads):
         while waiting or running:
@@ -128,16 +138,25 @@ def each(
                 room = max(1, sum(client.nthreads().values()))
                 while waiting and len(running) < room:
                     place, call = waiting.pop()
-                    future = client.submit(_call, task, common, version, threads, call, pure=False)
+                    future = client.submit(on_worker, task, common, code, threads, call, pure=False)
                     running[future] = place
                 done = wait(list(running), timeout=POLL, return_when="FIRST_COMPLETED").done
                 ended = [(running.pop(future), _outcome(future)) for future in done]
+                for future in done:  # else the death of the worker that holds it would redo it
+                    future.release()
             except TimeoutError:
                 continue
             except (CancelledError, OSError) as error:
                 raise ConnectionError(f"the scheduler {scheduler} is lost: {error}") from error
             for place, outcome in ended:
                 finished(place, outcome)
+
+
+def processes(share: int) -> int:
+    """How many processes of this machine compute that many calls, if there is no scheduler."""
+    from dask.system import CPU_COUNT
+
+    return min(CPU_COUNT, share)
 
 
 def _outcome(future: Future) -> Any:
@@ -170,12 +189,12 @@ def _client(scheduler: str | None, calls: int, share: int) -> Iterator[tuple[Cli
                 warnings.warn(f"{scheduler} has no workers yet, it waits for one", stacklevel=5)
             yield client, None
         return
-    processes = min(CPU_COUNT, share)
+    count = processes(share)
     environment = dict(os.environ)
     try:
         try:
             cluster = LocalCluster(
-                n_workers=min(processes, calls),
+                n_workers=min(count, calls),
                 threads_per_worker=1,
                 memory_limit=0,  # else a worker that passes 80 % would wait for ever
                 dashboard_address="127.0.0.1:0",  # a free port: 8787 may be taken, which warns
@@ -188,7 +207,7 @@ def _client(scheduler: str | None, calls: int, share: int) -> Iterator[tuple[Cli
                 '`if __name__ == "__main__":`'
             ) from error
         with cluster, Client(cluster, set_as_default=False) as client, client.as_current():
-            yield client, CPU_COUNT // processes
+            yield client, CPU_COUNT // count
     finally:  # Dask sets its workers' variables here too, and leaves them
         for name in set(os.environ) - set(environment):
             del os.environ[name]
