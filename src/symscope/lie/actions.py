@@ -253,15 +253,17 @@ def _resampled(
     """Images at places between pixels, the same for all: a sum over 4 x 4 neighbours."""
     framed = _framed(_framed(images, -1), -2)
     height, width = framed.shape[-2:]
-    flat, moved = framed.flatten(-2), torch.zeros_like(images).flatten(-2)
-    by_row, by_column = _cubic(rows - rows.floor()), _cubic(columns - columns.floor())
-    for i, along in enumerate(by_row):
-        row = (rows.floor().long() + i - 1 + FRAME).clamp(0, height - 1)
-        for j, across in enumerate(by_column):
-            column = (columns.floor().long() + j - 1 + FRAME).clamp(0, width - 1)
-            place = (row * width + column).flatten()
-            moved += flat[..., place] * (along * across).flatten()
-    return moved.view(images.shape)
+    steps = torch.arange(-1, 3, device=images.device) + FRAME
+    at_row = (rows.floor().long()[..., None] + steps).clamp(0, height - 1)
+    at_column = (columns.floor().long()[..., None] + steps).clamp(0, width - 1)
+    by_row, by_column = (_cubic(places - places.floor()) for places in (rows, columns))
+    neighbours = (at_row[..., None] * width + at_column[..., None, :]).reshape(-1, 16)
+    weights = (by_row[..., None] * by_column[..., None, :]).reshape(-1, 16)
+    pixels = framed.flatten(-2).flatten(0, -2).T  # a pixel's values in all images, side by side
+    moved = torch.nn.functional.embedding_bag(
+        neighbours, pixels, per_sample_weights=weights, mode="sum"
+    )
+    return moved.T.reshape(images.shape)
 
 
 def _framed(images: Float[Tensor, "*batch h w"], axis: int) -> Float[Tensor, "*batch h2 w2"]:
@@ -277,11 +279,12 @@ def _framed(images: Float[Tensor, "*batch h w"], axis: int) -> Float[Tensor, "*b
     return torch.cat([left, images, right], axis)
 
 
-def _cubic(s: Float[Tensor, "h w"]) -> tuple[Float[Tensor, "h w"], ...]:
+def _cubic(s: Float[Tensor, "h w"]) -> Float[Tensor, "h w 4"]:
     """The weights of the pixels at -1, 0, 1 and 2 for a place s in [0, 1)."""
-    return (
+    weights = (
         s * (-1 + s * (2 - s)) / 2,
         1 + s * s * (3 * s - 5) / 2,
         s * (1 + s * (4 - 3 * s)) / 2,
         s * s * (s - 1) / 2,
     )
+    return torch.stack(weights, -1)
