@@ -1,4 +1,4 @@
-"""Matrices with A^n = I: their normal form, random ones, a parametrisation that keeps them so.
+"""Matrices with A^n = I: their normal form, random ones, and how far a matrix is from them.
 
 Over the real numbers a matrix of order n is, up to a change of basis P, a direct sum of plane
 rotations by 2 pi k / n with 0 < k < n / 2 and of the 1 x 1 blocks +1 (k = 0) and, for even n,
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from .._checks import whole
 
@@ -182,45 +181,3 @@ def effective_order(
         if defect(generator, m) < tolerance:
             return m
     return 0
-
-
-class Cyclic(nn.Module):
-    """A ``torch.nn`` parametrisation: basis P in, ``A = P C P^-1`` with A^n = I out.
-
-    C, (sets, d, d), is the normal form with evenly spread frequencies; it is no parameter,
-    since frequencies are whole numbers. Assigning a matrix of order n to the parametrised tensor
-    takes over that matrix's own frequencies.
-
-    Args:
-        sets, dim: sizes of the parametrised tensor, (sets, dim, dim).
-        order: n.
-        orthogonal: the basis that comes in is orthogonal, so that its inverse is its transpose.
-
-    Raises:
-        ValueError: for an order that dim cannot hold (see :func:`frequencies`); on assignment,
-            for a matrix that is not of order n, or not orthogonal where it has to be.
-    """
-
-    def __init__(self, sets: int, dim: int, order: int, orthogonal: bool):
-        super().__init__()
-        self.order, self.orthogonal = order, orthogonal
-        form = blocks(frequencies(dim, order), order)
-        self.register_buffer("form", form.to(torch.get_default_dtype()).repeat(sets, 1, 1))
-
-    def forward(self, basis: Float[Tensor, "j d d"]) -> Float[Tensor, "j d d"]:
-        """The generators of a basis."""
-        if self.orthogonal:
-            return basis @ self.form @ basis.mT
-        return torch.linalg.solve(basis, basis @ self.form, left=False)
-
-    @torch.no_grad()
-    def right_inverse(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, "j d d"]:
-        """A basis of generators that are of order n; their frequencies become the form's."""
-        found = [normal_form(generator, self.order) for generator in generators]
-        basis = torch.stack([basis for basis, _ in found])
-        eye = torch.eye(basis.shape[-1], dtype=basis.dtype, device=basis.device)
-        if self.orthogonal and (basis.mT @ basis - eye).abs().max() > TOLERANCE:
-            raise ValueError("the generator must be orthogonal for constraint='cyclic'")
-        form = torch.stack([blocks(chosen, self.order) for _, chosen in found])
-        self.form = form.to(self.form)
-        return basis.to(generators)

@@ -10,31 +10,15 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations, parametrize
 
 from .._checks import choice, whole
 from ..kernels import ops
-from .cyclic import Cyclic, defect, effective_order, random_cyclic
+from .constraints import CONSTRAINTS, Free
+from .cyclic import defect, effective_order
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
-
-CONSTRAINTS = (
-    "free", "penalized", "invertible", "inverse", "orthogonal", "cyclic", "cyclic-general",
-)  # fmt: skip
-
-
-class Free(nn.Module):
-    """The parametrisation that asks nothing, so that generators are assigned alike everywhere."""
-
-    def forward(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, "j d d"]:
-        """The same."""
-        return generators
-
-    def right_inverse(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, "j d d"]:
-        """The same."""
-        return generators
 
 
 class CyclicOrbit(nn.Module):
@@ -104,24 +88,17 @@ class CyclicOrbit(nn.Module):
         for name, value in (("dim", dim), ("order", order), ("sets", sets), ("filters", filters)):
             whole(name, value, 1)
         choice("constraint", constraint, CONSTRAINTS)
-        ops.resolve(backend)
+        ops.check_backend(backend)
         self.dim, self.order, self.constraint, self.backend = dim, order, constraint, backend
+        held = CONSTRAINTS[constraint](sets, dim, order)
         self.base = nn.Parameter(torch.randn(sets, filters, dim) / dim**0.5)
-        # A 1 x 1 matrix has no order above 2; a constraint that need not be exact starts at 1.
-        start = random_cyclic(sets, dim, order if dim > 1 else min(order, 2))
-        self.generators = nn.Parameter(start.to(self.base))
-        if constraint == "inverse":
-            self.inverses = nn.Parameter(self.generators.detach().mT.clone())
-        if constraint in ("free", "penalized", "invertible", "inverse"):
-            parametrize.register_parametrization(self, "generators", Free())
-        if constraint in ("orthogonal", "cyclic"):
-            # Cayley's map: a third of the time of the matrix exponential.
-            parametrizations.orthogonal(self, "generators", "cayley")
-        if constraint in ("cyclic", "cyclic-general"):
-            exact = Cyclic(sets, dim, order, orthogonal=constraint == "cyclic")
-            parametrize.register_parametrization(self, "generators", exact)
-        if constraint == "cyclic":  # torch took the start for the basis, not for the generator
-            self.generators = start.to(self.base)
+        self.generators = nn.Parameter(held.sample().to(self.base))
+        held.register(self, "generators")
+
+    @property
+    def held(self) -> Free:
+        """The constraint itself, one of :mod:`symscope.weights.constraints`."""
+        return self.parametrizations.generators[-1]
 
     def forward(self) -> Float[Tensor, "j k n d"]:
         """The filters, (sets, filters, order, dim), each of unit norm."""
@@ -130,22 +107,47 @@ class CyclicOrbit(nn.Module):
 
     def penalty(self) -> Float[Tensor, ""]:
         """The constraint's penalty, mean over sets; 0 where the constraint has none."""
-        if self.constraint == "penalized":
-            return defect(self.generators, self.order).square().mean()
-        if self.constraint == "invertible":
-            return torch.linalg.slogdet(self.generators).logabsdet.square().mean() / self.dim
-        if self.constraint == "inverse":
-            return defect(self.generators @ self.inverses, 1).square().mean()
-        if self.constraint == "cyclic-general":
-            return (self.generators.square().sum((1, 2)) / self.dim - 1).mean() / 100
-        return self.base.new_zeros(())
+        if not self.held.penalizes:  # and the generators need not be computed
+            return self.base.new_zeros(())
+        return self.held.penalty(self.generators)
+
+    @torch.no_grad()
+    def start_at(
+        self,
+        generators: Float[Tensor, "*j d d"],
+        base: Float[Tensor, "*j k d"] | None = None,
+    ) -> CyclicOrbit:
+        """Set the generators, and the base filters where given, and return the orbit.
+
+        Args:
+            generators: (sets, dim, dim), or (dim, dim) for every set alike.
+            base: (sets, filters, dim), or (filters, dim) for every set alike, at any norm.
+                Default None: the base filters stay.
+
+        Raises:
+            ValueError: for another shape, numbers that are not finite, or generators that the
+                constraint cannot hold. Then nothing has changed.
+        """
+        given = {"generators": (generators, self.generators), "base": (base, self.base)}
+        for name, (value, own) in given.items():
+            if value is not None and value.shape not in (own.shape, own.shape[1:]):
+                raise ValueError(
+                    f"{name} must be {tuple(own.shape)}, or {tuple(own.shape[1:])} for every set "
+                    f"alike; got {tuple(value.shape)}"
+                )
+            if value is not None and not value.isfinite().all():
+                raise ValueError(f"{name} must be finite")
+        start = generators.detach().expand_as(self.generators).to(self.base)
+        self.held.check(start)
+        self.generators = start
+        if base is not None:
+            self.base.copy_(base)
+        return self
 
     def freeze_generators(self) -> CyclicOrbit:
         """Keep the generators as they are from here on, and return the orbit: a baseline."""
-        moving = {"generators", "inverses", "parametrizations"}
-        for name, parameter in self.named_parameters():
-            if name.split(".")[0] in moving:
-                parameter.requires_grad_(False)
+        for parameter in self.parametrizations.parameters():
+            parameter.requires_grad_(False)
         return self
 
     @torch.no_grad()

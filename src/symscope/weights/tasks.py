@@ -31,9 +31,21 @@ class Reconstructor(nn.Module):
         """The reconstructions."""
         return self.network(inputs).output
 
-    def loss(self, inputs: Tensor, targets: Tensor | None = None) -> Float[Tensor, ""]:
-        """:meth:`Unfolded.objective`; there are no targets."""
-        return self.network.objective(inputs, self.network(inputs))
+    def loss(
+        self,
+        inputs: Tensor,
+        targets: Tensor | None = None,
+        *,
+        filters: Float[Tensor, "m d"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """:meth:`Unfolded.objective`; there are no targets.
+
+        Args:
+            inputs: what is reconstructed.
+            targets: not looked at; every task has them.
+            filters: (m, d), judged in place of the network's own; default None, its own.
+        """
+        return self.network.objective(inputs, self.network(inputs, filters))
 
 
 class Denoiser(nn.Module):

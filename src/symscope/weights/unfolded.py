@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import nn
 
-from .._checks import choice, whole
+from .._checks import choice, real, whole
 from ..kernels import ops
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Unfolded(nn.Module):
     """What the networks on patches and on images share; use one of those.
 
     Args:
-        dictionary: a module whose call returns filters (..., d):
-            :class:`symscope.CyclicOrbit`, :class:`symscope.weights.dictionaries.Dictionary`, or one's own.
+        dictionary: a module whose call returns filters (..., d): :class:`symscope.CyclicOrbit`,
+            :class:`symscope.weights.dictionaries.Dictionary`, or one's own.
         depth: T, the number of layers.
         sparsity: lambda, the weight of the codes' absolute sum, in the units of the data; above 0.
         method: "fista" (default; accelerated) or "ista".
@@ -65,11 +65,11 @@ class Unfolded(nn.Module):
     ):
         super().__init__()
         whole("depth", depth, 1)
-        for name, value in (("sparsity", sparsity), ("step", step)):
-            if value is not None and not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be a positive number, got {value!r}")
+        real("sparsity", sparsity, above=0)
+        if step is not None:
+            real("step", step, above=0)
         choice("method", method, METHODS)
-        ops.resolve(backend)
+        ops.check_backend(backend)
         self.dictionary, self.depth, self.sparsity = dictionary, depth, sparsity
         self.method, self.two_sided, self.step, self.backend = method, two_sided, step, backend
         self.momenta = [0.0] * depth
@@ -99,9 +99,14 @@ class Unfolded(nn.Module):
         """Refuse data that do not fit the filters."""
         raise NotImplementedError
 
-    def forward(self, inputs: Tensor) -> Unfolding:
-        """The codes after T layers, and what they add up to."""
-        filters = self.filters()
+    def forward(self, inputs: Tensor, filters: Float[Tensor, "m d"] | None = None) -> Unfolding:
+        """The codes after T layers, and what they add up to.
+
+        Args:
+            inputs: (N, d) patches or (N, ...) images.
+            filters: (m, d), to solve with other filters than the dictionary's: the truth, say.
+        """
+        filters = self.filters() if filters is None else filters
         self.check(inputs, filters)
         step = self.step
         if step is None:
