@@ -1,4 +1,9 @@
-"""A fast implementation with the derivatives of its definition, for every transform of torch."""
+"""A fast implementation with the derivatives of its definition, for every transform of torch.
+
+Networks are differentiated by their inputs under ``vmap`` and ``jvp`` (lie/rows.py), and trained in
+reverse, so every kernel in one must pass all of them; no torch decorator gives that (one made with
+``torch.library.custom_op`` fails under ``torch.func.grad`` and returns wrong tangents).
+"""
 
 from __future__ import annotations
 
@@ -98,6 +103,10 @@ def _push(function: Callable, tensors: list[Tensor], directions: list[Tensor | N
         torch.zeros_like(t) if d is None else d for t, d in zip(tensors, directions, strict=True)
     ]
     results, pull = torch.func.vjp(function, *tensors)
-    zeros = torch.utils._pytree.tree_map(torch.zeros_like, results)
+    zeros = (
+        tuple(torch.zeros_like(r) for r in results)
+        if isinstance(results, tuple)
+        else torch.zeros_like(results)
+    )
     _, push = torch.func.vjp(lambda cotangents: pull(cotangents), zeros)
     return push(tuple(directions))[0]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # Bytes of one intermediate result at once: small enough for a processor's caches.
 CHUNK_BYTES = 2**22
+# Of the scratch that rows of one output are made in. A larger one would be handed back to the
+# system and fetched again, page by page, for every batch.
+SCRATCH_BYTES = 2**19
 
 
 def plane_fields(
@@ -52,15 +55,26 @@ def plane_rows(
     if cotangents.shape[1] != 1 or not images.numel():
         fields = plane_fields(images, plane).flatten(2)
         return torch.einsum("ncu,knu->nck", cotangents.flatten(2), fields)
-    n, pixels = len(images), images[0].numel()
-    images, cotangents = images.contiguous(), cotangents.reshape(-1)
-    density = torch.empty_like(images)
+    images = images.contiguous()
+    weights = [_weights(plane, images[0], axis) for axis in (-1, -2)]
+    chunk = max(1, SCRATCH_BYTES // images[0].nbytes)
+    pairs = zip(images.split(chunk), cotangents.split(chunk), strict=True)
+    return torch.cat([_single_rows(x, g, plane, weights) for x, g in pairs])
+
+
+def _single_rows(
+    images: Float[Tensor, "n *channels h w"],
+    cotangents: Float[Tensor, "n 1 *channels h w"],
+    plane: Plane,
+    weights: list[Float[Tensor, "moments pixels"]],
+) -> Float[Tensor, "n 1 k"]:
+    """The rows of one output and few images."""
+    n, density = len(images), torch.empty_like(images)
     moments = []
-    for axis in (-1, -2):
+    for axis, weight in zip((-1, -2), weights, strict=True):
         _differences(images, density, axis, plane.differences)
-        density.view(-1).mul_(cotangents)
-        weights = _weights(plane, images[0], axis)
-        moments.append(density.view(n, pixels) @ weights.T)
+        density.view(-1).mul_(cotangents.reshape(-1))
+        moments.append(density.view(n, -1) @ weight.T)
     linear = torch.cat([moment[:, :2] for moment in moments], 1)
     if plane.translations:
         linear = torch.cat([linear, *(moment[:, 2:] for moment in moments)], 1)
