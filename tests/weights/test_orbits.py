@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from symscope.networks import training
 from symscope.weights import cyclic
-from symscope.weights.dictionaries import Dictionary
 from symscope.weights.constraints import CONSTRAINTS
+from symscope.weights.dictionaries import Dictionary
 from symscope.weights.orbits import CyclicOrbit
 
 EXACT = ("cyclic", "cyclic-general")
