@@ -252,6 +252,25 @@ def test_mislabelled_shuffles_the_training_labels_and_nothing_else():
     assert not equal(digits.mislabelled(splits, seed=4).train, shuffled.train)
 
 
+def test_of_classes_keeps_what_is_asked_for_in_its_order():
+    splits = rotated_mnist(train=300, validation=60, test=60, seed=3)
+    high = digits.of_classes(splits, range(5, 10))
+    for name in ("train", "validation", "test"):
+        whole, part = getattr(splits, name), getattr(high, name)
+        assert torch.equal(part.targets, whole.targets[whole.targets >= 5])
+        assert torch.equal(part.inputs, whole.inputs[whole.targets >= 5])
+    assert high.name == splits.name and high.input_mean == splits.input_mean
+    everything = digits.of_classes(splits, range(10))
+    assert equal(everything.train, splits.train)
+
+
+def test_of_classes_without_a_sample_is_refused():
+    splits = rotated_mnist(train=300, validation=60, test=60, seed=3)
+    for none in ([], [10]):
+        with pytest.raises(ValueError, match="the train split has no sample of the classes"):
+            digits.of_classes(splits, none)
+
+
 # Bad arguments
 
 

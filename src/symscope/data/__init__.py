@@ -1,6 +1,6 @@
 """What is learned from: splits, sources, digits, vectors, images."""
 
-from .digits import mislabelled, mnist, rotate, rotated_mnist
+from .digits import mislabelled, mnist, of_classes, rotate, rotated_mnist
 from .images import (
     cifar10,
     fashion_mnist,
@@ -24,6 +24,7 @@ __all__ = [
     "mislabelled",
     "mnist",
     "o5_regression",
+    "of_classes",
     "photographs",
     "picture_patches",
     "rotate",

@@ -8,6 +8,7 @@ hashes: `data/README.md`.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -136,6 +137,23 @@ def mislabelled(splits: Splits, seed: int) -> Splits:
     images, labels = splits.train
     order = torch.randperm(len(labels), generator=stream(seed, "labels"))
     return replace(splits, train=Split(images, labels[order]))
+
+
+def of_classes(splits: Splits, classes: Iterable[int]) -> Splits:
+    """The samples of some classes only, in their order; labels stay as they are.
+
+    Raises:
+        ValueError: if a split holds none of the classes.
+    """
+    kept = torch.tensor(sorted(set(classes)), dtype=torch.int64)
+    parts = {}
+    for name in ("train", "validation", "test"):
+        split = getattr(splits, name)
+        where = torch.isin(split.targets, kept.to(split.targets.device))
+        if not where.any():
+            raise ValueError(f"the {name} split has no sample of the classes {kept.tolist()}")
+        parts[name] = Split(split.inputs[where], split.targets[where])
+    return replace(splits, **parts)
 
 
 def rotate(
