@@ -146,14 +146,15 @@ def of_classes(splits: Splits, classes: Iterable[int]) -> Splits:
         ValueError: if a split holds none of the classes.
     """
     kept = torch.tensor(sorted(set(classes)), dtype=torch.int64)
-    parts = {}
-    for name in ("train", "validation", "test"):
-        split = getattr(splits, name)
-        where = torch.isin(split.targets, kept.to(split.targets.device))
+
+    def part(name: str) -> Split:
+        inputs, targets = getattr(splits, name)
+        where = torch.isin(targets, kept.to(targets.device))
         if not where.any():
             raise ValueError(f"the {name} split has no sample of the classes {kept.tolist()}")
-        parts[name] = Split(split.inputs[where], split.targets[where])
-    return replace(splits, **parts)
+        return Split(inputs[where], targets[where])
+
+    return replace(splits, train=part("train"), validation=part("validation"), test=part("test"))
 
 
 def rotate(

@@ -53,7 +53,7 @@ def versions(
     """
     ratio = found.against_shuffled(known[0])  # refuses a report without control
     own = outputs.detach().double().var(0, correction=0).sum()
-    numbers = {
+    numbers: dict[str, Tensor | float] = {
         "raw": found.variance[0],
         "relative": found.relative_variance[0],
         "scaled": found.variance[0] / own,
