@@ -143,7 +143,7 @@ def action_error(estimate: Float[Tensor, "d d"], planted: Planted) -> float:
     return float(min(errors))
 
 
-def orbit_errors(found: Float[Tensor, "j k n d"], planted: Planted) -> Float[Tensor, " k"]:
+def orbit_errors(found: Float[Tensor, "j k n d"], planted: Planted) -> Float[Tensor, " planted"]:
     """How far each planted orbit is from the nearest learned one, as a sequence of unit filters.
 
     The root mean square distance between the elements, the least over all learned orbits, over

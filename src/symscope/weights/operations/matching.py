@@ -9,6 +9,7 @@ import torch
 
 from ..._checks import whole
 from ...data import images
+from ...data.splits import stream
 from ...kernels import ops
 from ..cyclic import random_orthogonal
 from .matrices import known_operations
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+    # Matrices (B, d, d), and the projections (B or 1, d, d) onto the subspace they are judged on.
+    On = tuple[Float[Tensor, "b d d"], Float[Tensor, "#b d d"]]
+
 # Smaller differences than this between a score and its null are rounding: a score that a null
 # leaves as it is, by construction, must have p = 1.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
+RANK = 1e-4  # of the largest singular value: what counts as a direction of an orbit
+NULLS = ("conjugated", "singular", "gaussian", "untrained", "regrouped")
 
 
 def match_operations(
@@ -85,8 +91,36 @@ def match_operations(
     """
     import pandas
 
-    whole("patch", patch, 1)
-    whole("draws", draws, 1)
+    check_arguments(generator, patch, filters, order, atoms, untrained, draws)
+    generator = generator.detach().double().cpu()[None]
+    known = of_photographs(patch) if known is None else known
+    nulls = random_matrices(generator[0], draws, seed)
+    if untrained is not None:
+        nulls["untrained"] = untrained.detach().double().cpu()
+    everything = torch.eye(patch * patch, dtype=torch.float64)[None]
+    chance = {name: (matrices, everything) for name, matrices in nulls.items()}
+    rows = compared((generator, everything), chance, known, patch, "whole")
+    if filters is not None:
+        filters = filters.detach().double().cpu()
+        chance = {name: on_seen(matrices, filters, order) for name, matrices in nulls.items()}
+        if atoms is not None:
+            chance["regrouped"] = regrouped(atoms, draws, seed)
+        rows += compared(on_seen(generator, filters, order), chance, known, patch, "seen")
+    return pandas.DataFrame(rows)
+
+
+def check_arguments(
+    generator: Tensor,
+    patch: int,
+    filters: Tensor | None,
+    order: int | None,
+    atoms: Tensor | None,
+    untrained: Tensor | None,
+    draws: int,
+) -> None:
+    """Raise ValueError for arguments of :func:`match_operations` that do not fit each other."""
+    whole("patch", patch)
+    whole("draws", draws)
     d = patch * patch
     if generator.shape != (d, d):
         raise ValueError(
@@ -95,61 +129,47 @@ def match_operations(
         )
     if (filters is None) != (order is None):
         raise ValueError("filters and order go together: give both, or neither")
+    if order is not None:
+        whole("order", order)
     if atoms is not None and filters is None:
         raise ValueError("atoms need filters and order: regrouping is a null of the seen part")
     for name, given in (("filters", filters), ("atoms", atoms), ("untrained", untrained)):
         if given is not None and given.shape[-1] != d:
             raise ValueError(f"{name} must be of (..., {d}), got {tuple(given.shape)}")
-    generator = generator.detach().double().cpu()[None]
-    known = of_photographs(patch) if known is None else known
-    draw = torch.Generator().manual_seed(seed)
+
+
+def random_matrices(
+    generator: Float[Tensor, "d d"], draws: int, seed: int
+) -> dict[str, Float[Tensor, "draws d d"]]:
+    """The nulls that need nothing but the generator: conjugated, singular, gaussian."""
+    d, draw = len(generator), stream(seed, "nulls")
     left, right = random_orthogonal(draws, d, draw), random_orthogonal(draws, d, draw)
-    nulls = {
+    return {
         "conjugated": left @ generator @ left.mT,
         "singular": left @ generator @ right.mT,
         "gaussian": torch.randn(draws, d, d, generator=draw, dtype=torch.float64),
-        "untrained": None if untrained is None else untrained.detach().double().cpu(),
     }
-    everything = torch.eye(d, dtype=torch.float64)[None]
-    parts = {"whole": (generator, everything, {k: (v, everything) for k, v in nulls.items()})}
-    if filters is not None:
-        whole("order", order, 1)
-        filters = filters.detach().double().cpu()
-        space = _seen_space(generator, filters, order)
-        moved = {
-            name: (value, None if value is None else _seen_space(value, filters, order))
-            for name, value in nulls.items()
-        }
-        if atoms is not None:
-            moved["regrouped"] = regrouped(atoms, draws, seed)
-        parts["seen"] = (
-            generator @ space,
-            space,
-            {
-                name: (value if value is None else value @ there, there)
-                for name, (value, there) in moved.items()
-            },
-        )
 
+
+def compared(
+    found: On, chance: dict[str, On], known: dict[str, Float[Tensor, "d d"]], patch: int, part: str
+) -> list[dict[str, object]]:
+    """One row of the table for each quantity of one part of a matrix, beside its nulls."""
+    values, cosine = quantities(*found, known, patch, part)
+    drawn = {name: quantities(*each, known, patch, part)[0] for name, each in chance.items()}
+    best = int(cosine[0].abs().argmax())
     rows = []
-    for part, (matrix, space, null_of) in parts.items():
-        found, cosine = _quantities(matrix, space, known, patch, part)
-        chance = {
-            name: _quantities(value, there, known, patch, part)[0]
-            for name, (value, there) in null_of.items()
-            if value is not None
-        }
-        best = int(cosine[0].abs().argmax())
-        for quantity, value in found.items():
-            row = {"part": part, "quantity": quantity, "value": float(value)}
-            row["operation"] = list(known)[best] if quantity == "match" else ""
-            row["cosine"] = float(cosine[0, best]) if quantity == "match" else float("nan")
-            for name in (*nulls, "regrouped"):
-                drawn = chance[name][quantity] if name in chance else None
-                row[name] = float("nan") if drawn is None else float(drawn.median())
-                row[f"p_{name}"] = float("nan") if drawn is None else _p(quantity, value, drawn)
-            rows.append(row)
-    return pandas.DataFrame(rows)
+    for quantity, value in values.items():
+        row = {"part": part, "quantity": quantity, "value": float(value)}
+        row["operation"] = list(known)[best] if quantity == "match" else ""
+        row["cosine"] = float(cosine[0, best]) if quantity == "match" else float("nan")
+        for name in NULLS:
+            of_null = drawn[name][quantity] if name in drawn else None
+            row[name] = float("nan") if of_null is None else float(of_null.median())
+            p = float("nan") if of_null is None else p_value(quantity, value, of_null)
+            row[f"p_{name}"] = p
+        rows.append(row)
+    return rows
 
 
 @functools.cache
@@ -183,7 +203,7 @@ def seen_part(
             f"{tuple(generator.shape)} and {tuple(filters.shape)}"
         )
     generator = generator.detach().double()
-    return generator @ _seen_space(generator[None], filters.detach().double(), order)[0]
+    return generator @ seen_space(generator[None], filters.detach().double(), order)[0]
 
 
 def refit(
@@ -198,7 +218,7 @@ def refit(
     """
     orbits = orbits.detach().double().cpu()
     here, there = (x.flatten(-3, -2).mT for x in (orbits[..., :-1, :], orbits[..., 1:, :]))
-    inverse = torch.linalg.pinv(here, rtol=_RANK)
+    inverse = torch.linalg.pinv(here, rtol=RANK)
     return there @ inverse, here @ inverse
 
 
@@ -211,7 +231,7 @@ def regrouped(
         ``draws`` matrices as :func:`refit` gives them, and the projections.
     """
     sets, k, n, d = atoms.shape
-    draw = torch.Generator().manual_seed(seed)
+    draw = stream(seed, "regrouped")
     flat = atoms.detach().reshape(-1, d)
     rounds = -(-draws // sets)
     shuffled = [flat[torch.randperm(len(flat), generator=draw)] for _ in range(rounds)]
@@ -219,10 +239,13 @@ def regrouped(
     return matrices[:draws], spaces[:draws]
 
 
-_RANK = 1e-4  # of the largest singular value: what counts as a direction of an orbit
+def on_seen(generators: Float[Tensor, "b d d"], filters: Float[Tensor, "k d"], order: int) -> On:
+    """The parts of generators that the orbits of the same filters see, and where that is."""
+    spaces = seen_space(generators, filters, order)
+    return generators @ spaces, spaces
 
 
-def _seen_space(
+def seen_space(
     generators: Float[Tensor, "b d d"], filters: Float[Tensor, "k d"], order: int
 ) -> Float[Tensor, "b d d"]:
     """Projections onto the span of the first n - 1 elements of the filters' orbits."""
@@ -232,11 +255,11 @@ def _seen_space(
     orbit = ops.orbits(filters.expand(count, -1, -1), generators, order - 1)
     orbit = torch.nn.functional.normalize(orbit, dim=-1).reshape(count, -1, d)
     _, size, directions = torch.linalg.svd(orbit, full_matrices=False)
-    kept = directions * (size > _RANK * size[:, :1])[..., None]
+    kept = directions * (size > RANK * size[:, :1])[..., None]
     return kept.mT @ kept
 
 
-def _quantities(
+def quantities(
     matrices: Float[Tensor, "b d d"],
     spaces: Float[Tensor, "#b d d"],
     known: dict[str, Float[Tensor, "d d"]],
@@ -256,8 +279,8 @@ def _quantities(
     return found, cosine
 
 
-def _p(quantity: str, value: Float[Tensor, ""], drawn: Float[Tensor, " b"]) -> float:
+def p_value(quantity: str, value: Float[Tensor, ""], drawn: Float[Tensor, " b"]) -> float:
     """The share of draws, with the value itself, that are at least as extreme."""
     sign = -1 if quantity == "orthogonality_defect" else 1
-    beyond = int((sign * drawn >= sign * value - _ROUNDING).sum())
+    beyond = int((sign * drawn >= sign * value - ROUNDING).sum())
     return (1 + beyond) / (1 + len(drawn))
