@@ -19,6 +19,9 @@ import yaml
 from playwright.sync_api import Browser, sync_playwright
 
 import build
+import notebooks
+import pages
+import sources
 
 PAGE_CHECKS = Path(__file__).with_name("page_checks.js").read_text(encoding="utf-8")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -134,11 +137,11 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def scale_and_folder() -> tuple[str, str]:
     """The best executed notebooks at hand: the record, a quick run, or the sources' outputs."""
-    if any((build.ROOT / build.RESULTS["paper"]).glob("*.ipynb")):
-        return "paper", build.RESULTS["paper"]
-    names = build.notebook_names(build.ROOT)
-    if all((build.ROOT / build.RESULTS["quick"] / f"{name}.ipynb").exists() for name in names):
-        return "quick", build.RESULTS["quick"]
+    if any((build.ROOT / notebooks.RESULTS["paper"]).glob("*.ipynb")):
+        return "paper", notebooks.RESULTS["paper"]
+    names = sources.notebook_names(build.ROOT)
+    if all((build.ROOT / notebooks.RESULTS["quick"] / f"{name}.ipynb").exists() for name in names):
+        return "quick", notebooks.RESULTS["quick"]
     return "quick", "notebooks"
 
 
@@ -146,7 +149,7 @@ def scale_and_folder() -> tuple[str, str]:
 def book(scale_and_folder: tuple[str, str]) -> Path:
     """The book rendered anew, beside the reader's own."""
     html = build.ROOT / "_build" / "checked"
-    build.render(build.ROOT, *scale_and_folder, html)
+    pages.render(build.ROOT, *scale_and_folder, html)
     return html
 
 
@@ -161,7 +164,7 @@ def test_every_page_renders_without_a_warning(book: Path) -> None:
     toc = yaml.safe_load((build.ROOT / "book/_toc.yml").read_text(encoding="utf-8"))
     chapters = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
     assert {f"{page}.html" for page in [toc["root"], *chapters]} <= set(pages_in(book))
-    assert {f"notebooks/{name}" for name in build.notebook_names(build.ROOT)} <= set(chapters)
+    assert {f"notebooks/{name}" for name in sources.notebook_names(build.ROOT)} <= set(chapters)
 
 
 @pytest.mark.parametrize(("scheme", "width"), SETTINGS)
@@ -169,7 +172,7 @@ def test_every_page_is_sound(
     browser: Browser, server: Server, book: Path, scheme: str, width: int
 ) -> None:
     visits = visit(browser, server.url, pages_in(book), scheme, width)
-    assert len(visits) > len(build.notebook_names(build.ROOT)) + 3
+    assert len(visits) > len(sources.notebook_names(build.ROOT)) + 3
     complaints = [f"{page}: {what}" for page, seen in visits.items() for what in seen.complaints]
     complaints += dead_links(server.url, book, visits)
     assert not complaints, "\n".join(complaints)
@@ -201,7 +204,7 @@ def test_notebooks_can_be_downloaded_and_launched(
     config = yaml.safe_load((build.ROOT / "_config.yml").read_text(encoding="utf-8"))
     repository = config["repository"]["url"].removeprefix("https://github.com/")
     branch, launch = config["repository"]["branch"], config["launch_buttons"]
-    names = build.notebook_names(build.ROOT)
+    names = sources.notebook_names(build.ROOT)
     assert names
     visits = visit(browser, server.url, [f"notebooks/{name}.html" for name in names])
     for name in names:
@@ -209,7 +212,7 @@ def test_notebooks_can_be_downloaded_and_launched(
         source = f"notebooks/{name}.ipynb"
         assert (build.ROOT / source).is_file()
         assert f"{server.url}_sources/{source}" in links
-        nbformat.validate(build.read_notebook(book / "_sources" / source))
+        nbformat.validate(sources.read_notebook(book / "_sources" / source))
         binder = launch["binderhub_url"]
         assert f"{binder}/v2/gh/{repository}/{branch}?urlpath=lab/tree/{source}" in links
 

@@ -9,12 +9,15 @@ import pytest
 from nbformat import NotebookNode
 
 import build
+import notebooks
+import pages
+import sources
 from symscope.study import ledger
 
 ROOT = build.ROOT
-NAMES = build.notebook_names(ROOT)
+NAMES = sources.notebook_names(ROOT)
 SOURCES = [ROOT / "notebooks" / f"{name}.ipynb" for name in NAMES]
-RECORD = sorted((ROOT / build.RESULTS["paper"]).glob("*.ipynb"))
+RECORD = sorted((ROOT / notebooks.RESULTS["paper"]).glob("*.ipynb"))
 LEAST_CHECKED_CELLS = 3
 NEEDS_RECORD = pytest.mark.skipif(not RECORD, reason="no paper-scale record: `make paper`")
 
@@ -26,7 +29,7 @@ def shown(path: Path) -> str:
 
 def outputs_of(notebook: NotebookNode) -> list[NotebookNode]:
     """All outputs in order."""
-    return [output for cell in build.code_cells(notebook) for output in cell.outputs]
+    return [output for cell in sources.code_cells(notebook) for output in cell.outputs]
 
 
 def test_there_are_notebooks() -> None:
@@ -41,38 +44,38 @@ def test_the_record_holds_no_other_notebook() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_cover_the_paper_scale(name: str) -> None:
-    source = build.read_notebook(ROOT / "notebooks" / f"{name}.ipynb")
-    declared = build.declared_parameters(source)
-    values = build.paper_parameters(ROOT, name, source)
+    source = sources.read_notebook(ROOT / "notebooks" / f"{name}.ipynb")
+    declared = sources.declared_parameters(source)
+    values = sources.paper_parameters(ROOT, name, source)
     assert set(values) <= set(declared)
     assert values["scale"] == "paper"
 
 
 @pytest.mark.parametrize("path", SOURCES + RECORD, ids=shown)
 def test_a_notebook_is_whole_and_clean(path: Path) -> None:
-    notebook = build.read_notebook(path)
+    notebook = sources.read_notebook(path)
     nbformat.validate(notebook)
-    counts = [cell.execution_count for cell in build.code_cells(notebook)]
+    counts = [cell.execution_count for cell in sources.code_cells(notebook)]
     assert counts == list(range(1, len(counts) + 1)), "run `make notebooks`"
-    assert any("assert " in cell.source for cell in build.code_cells(notebook))
+    assert any("assert " in cell.source for cell in sources.code_cells(notebook))
     for output in outputs_of(notebook):
         assert output.output_type != "error"
         assert output.get("name") != "stderr", output.text
     metadata = {key: value for key, value in notebook.metadata.items() if key != "symscope"}
-    assert metadata == build.NOTEBOOK_METADATA, "run `make notebooks`"
+    assert metadata == sources.NOTEBOOK_METADATA, "run `make notebooks`"
     stray = [
         set(cell.metadata) & {"papermill", "execution", "lines_to_next_cell"}
         for cell in notebook.cells
     ]
     assert not any(stray)
-    assert build.machine_paths(notebook) == []
+    assert notebooks.machine_paths(notebook) == []
 
 
 @pytest.mark.parametrize("path", SOURCES + RECORD, ids=shown)
 def test_enough_cells_are_held_to_their_output(path: Path) -> None:
     checked = [
         cell
-        for cell in build.code_cells(build.read_notebook(path))
+        for cell in sources.code_cells(sources.read_notebook(path))
         if "nbval-check-output" in cell.metadata.get("tags", [])
     ]
     assert len(checked) >= LEAST_CHECKED_CELLS
@@ -82,7 +85,7 @@ def test_enough_cells_are_held_to_their_output(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES + RECORD, ids=shown)
 def test_outputs_say_their_scale(path: Path) -> None:
     scale = "paper" if path in RECORD else "quick"
-    told = build.read_notebook(path).metadata.get("symscope", {})
+    told = sources.read_notebook(path).metadata.get("symscope", {})
     assert told.get("scale") == scale, "run `make notebooks`"
     assert {claim.scale for claim in ledger.read(path)} <= {scale}
 
@@ -91,21 +94,21 @@ def test_outputs_say_their_scale(path: Path) -> None:
 def test_the_record_is_of_these_parameters() -> None:
     # The code may have moved on since: the ledger's page says so of each run.
     for path in RECORD:
-        prepared = build.prepared_notebook(ROOT, "paper", path.stem)
+        prepared = sources.prepared_notebook(ROOT, "paper", path.stem)
         given, wanted = (
             [
                 cell.source
-                for cell in build.code_cells(notebook)
+                for cell in sources.code_cells(notebook)
                 if "injected-parameters" in cell.metadata.get("tags", [])
             ]
-            for notebook in (build.read_notebook(path), prepared)
+            for notebook in (sources.read_notebook(path), prepared)
         )
         assert given == wanted, f"{path.stem} is stale: run `make paper`"
 
 
 @NEEDS_RECORD
 def test_the_readme_follows_from_the_record() -> None:
+    text, picture = pages.readme(ROOT)
     written = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert written == build.readme_text(ROOT), "run `python book/build.py readme`"
-    picture = (ROOT / build.PICTURE).read_bytes()
-    assert picture == build.readme_picture(ROOT)[1], "run `python book/build.py readme`"
+    assert written == text, "run `python book/build.py readme`"
+    assert (ROOT / pages.PICTURE).read_bytes() == picture, "run `python book/build.py readme`"

@@ -18,6 +18,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import build
+import conda
+import notebooks
 
 ROOT = build.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -94,7 +96,7 @@ def forbidden_in(path: Path) -> list[str]:
     content = json.loads(text) if path.suffix in (".ipynb", ".json") else text
     if path == ROOT / "README.md":
         text = text.replace(CPU_BUILDS, "")
-    paths = [path for path in build.machine_paths(content) if path not in STANDARD_PATHS]
+    paths = [path for path in notebooks.machine_paths(content) if path not in STANDARD_PATHS]
     return paths + REGISTRY_HOSTS.findall(text)
 
 
@@ -131,19 +133,19 @@ def test_constraints_let_the_cpu_build_of_torch_in() -> None:
 
 def test_environment_follows_from_pyproject() -> None:
     written = (ROOT / "environment.yml").read_text(encoding="utf-8")
-    assert written == build.environment_text(ROOT), "run `python book/build.py environment`"
+    assert written == conda.environment_text(ROOT), "run `python book/build.py environment`"
 
 
 def test_environment_has_every_dependency_once() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    *conda, last = environment["dependencies"]
-    names = [build.requirement_name(package) for package in [*conda, *last["pip"]]]
+    *packages, last = environment["dependencies"]
+    names = [conda.requirement_name(package) for package in [*packages, *last["pip"]]]
     assert len(names) == len(set(names))
     assert environment["channels"] == ["conda-forge", "nodefaults"]
     wanted = PROJECT["dependencies"] + EXTRAS["book"] + EXTRAS["test"]
     for requirement in wanted:
-        name = build.requirement_name(requirement)
-        assert build.CONDA_NAMES.get(name, name) in names
+        name = conda.requirement_name(requirement)
+        assert conda.CONDA_NAMES.get(name, name) in names
     assert "pytorch-cpu" in names
     assert "-e ." in last["pip"]
 
@@ -174,7 +176,7 @@ def test_one_oldest_python() -> None:
 
 def test_nbval_runs_kernels_as_the_builder_does() -> None:
     set_there = re.search(r"^kernel_environment := (.*)$", MAKEFILE, re.M)[1].split()
-    assert dict(pair.split("=") for pair in set_there) == build.KERNEL_ENVIRONMENT
+    assert dict(pair.split("=") for pair in set_there) == notebooks.KERNEL_ENVIRONMENT
 
 
 def test_make_lists_every_command() -> None:
@@ -271,7 +273,7 @@ def test_no_machine_path_or_registry_host_is_committed() -> None:
     ],
 )
 def test_a_machine_path_is_noticed(text: str) -> None:
-    assert build.machine_paths({"outputs": [{"text": text}]})
+    assert notebooks.machine_paths({"outputs": [{"text": text}]})
 
 
 @pytest.mark.parametrize(
@@ -279,4 +281,4 @@ def test_a_machine_path_is_noticed(text: str) -> None:
     ["https://example.org/home/page", "iVBORw0K/tmp/ab+/root/xyz=", "data/work/x.npz", "a/b"],
 )
 def test_what_only_looks_like_a_machine_path_is_let_through(text: str) -> None:
-    assert not build.machine_paths(text)
+    assert not notebooks.machine_paths(text)

@@ -1,0 +1,185 @@
+"""Renders executed notebooks and pages as a book, and fills in what is generated of them."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from nbformat import NotebookNode
+
+from notebooks import RESULTS
+from sources import (
+    BuildError,
+    code_cells,
+    notebook_names,
+    prepared_notebook,
+    read_notebook,
+    run_key,
+)
+
+SCALE_NOTES = {
+    "quick": "At **quick scale**: small data, few seeds; `make paper` computes the paper scale.",
+    "paper": "At **paper scale**: the committed record of the full runs.",
+}
+PICTURE = "book/_static/finding.png"  # of the README
+PICTURE_TAG = "readme-picture"
+MARKER = re.compile(
+    r"(<!-- (ledger:short|ledger:full|runs|scale|picture) -->).*?"
+    r"(<!-- /(?:ledger|runs|scale|picture) -->)",
+    re.S,
+)
+
+
+class Result(NamedTuple):
+    """An executed notebook that is shown."""
+
+    path: Path
+    notebook: NotebookNode
+    code: str  # whether it ran with the code of today: "this" or "earlier"; "-" if it is not said
+
+
+def results_of(root: Path, scale: str, folder: str) -> dict[str, Result]:
+    """The executed notebooks in a folder, one for each source notebook, each read once.
+
+    A study whose full run the record does not hold yet is shown with its quick-scale outputs.
+    """
+    found = {}
+    for name in notebook_names(root):
+        path = root / folder / f"{name}.ipynb"
+        if not path.exists():
+            if folder != RESULTS["paper"]:
+                raise BuildError(f"{path.relative_to(root)} is missing: `make book` runs {name}")
+            path = root / "notebooks" / f"{name}.ipynb"
+        notebook = read_notebook(path)
+        ran = notebook.metadata.get("symscope", {})
+        code = "-"  # quick-scale outputs in the place of a full run
+        if "key" in ran:
+            key = run_key(root, name, prepared_notebook(root, scale, name))
+            code = "this" if ran["key"] == key else "earlier"
+        found[name] = Result(path, notebook, code)
+    return found
+
+
+def runs_table(results: dict[str, Result]) -> str:
+    """How long and with what each notebook ran, as a Markdown table."""
+    lines = ["| notebook | scale | seconds | Python | torch | code |", "|---|---|--:|---|---|---|"]
+    for name, result in results.items():
+        ran = result.notebook.metadata.get("symscope", {})
+        values = {key: str(ran.get(key, "-")) for key in ("scale", "seconds", "python", "torch")}
+        if "seconds" in ran and "kept" not in ran:  # made before kept work was counted
+            values["seconds"] = f"> {values['seconds']}"
+        lines.append(f"| {' | '.join([name, *values.values(), result.code])} |")
+    return "\n".join(lines)
+
+
+def generated_texts(root: Path, scale: str, results: dict[str, Result]) -> dict[str, str]:
+    """What goes between each kind of marker."""
+    from symscope.study import ledger  # imported here: torch takes seconds to load
+
+    claims = [claim for result in results.values() for claim in ledger.read(result.path)]
+    return {
+        "ledger:short": ledger.markdown(claims, short=True),
+        "ledger:full": ledger.markdown(claims, short=False),
+        "runs": runs_table(results),
+        "scale": " ".join([SCALE_NOTES[scale], *_exceptions(root, scale, results)]),
+    }
+
+
+def _exceptions(root: Path, scale: str, results: dict[str, Result]) -> list[str]:
+    """Sentences that name the notebooks shown at quick scale, or from earlier code."""
+    said = []
+    short = [name for name, each in results.items() if each.path.parent == root / "notebooks"]
+    if scale == "paper" and short:
+        said.append(f"Not run at paper scale yet, and shown at quick scale: {', '.join(short)}.")
+    earlier = [name.partition("_")[0] for name, each in results.items() if each.code == "earlier"]
+    if earlier:
+        said.append(
+            f"Recorded with an earlier state of the code: {', '.join(earlier)}; "
+            "the notebooks' code today is in `notebooks/`."
+        )
+    return said
+
+
+def fill_markers(text: str, generated: dict[str, str], where: str) -> str:
+    """Replaces the text between each pair of markers; nobody types a verdict."""
+
+    def replaced(found: re.Match[str]) -> str:
+        gap = "" if found[2] == "scale" else "\n\n"  # a sentence, the others are tables
+        return f"{found[1]}{gap}{generated[found[2]].strip()}{gap}{found[3]}"
+
+    filled, pairs = MARKER.subn(replaced, text)
+    if pairs != len(re.findall(r"<!-- (?:ledger|runs|scale|picture)\b", text)):
+        raise BuildError(f"{where}: a marker is misspelt or not closed, as in `<!-- /ledger -->`")
+    return filled
+
+
+def stage(root: Path, scale: str, folder: str) -> Path:
+    """A mirror of the repository's layout that holds only what the book is made of."""
+    results = results_of(root, scale, folder)
+    target = root / "_build" / "stage"
+    shutil.rmtree(target, ignore_errors=True)
+    ignored = shutil.ignore_patterns("record", "*.py", "__pycache__")
+    shutil.copytree(root / "book", target / "book", ignore=ignored)
+    shutil.copy(root / "_config.yml", target)
+    (target / "notebooks").mkdir()
+    for result in results.values():
+        shutil.copy(result.path, target / "notebooks")
+    front = target / "book" / "index.md"
+    if "<!-- scale -->" not in front.read_text(encoding="utf-8"):
+        raise BuildError("book/index.md must say the scale: `<!-- scale --><!-- /scale -->`")
+    generated = generated_texts(root, scale, results)
+    for page in target.rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        where = str(page.relative_to(target))
+        page.write_text(fill_markers(text, generated, where), encoding="utf-8")
+    return target
+
+
+def render(root: Path, scale: str, folder: str, site: Path) -> None:
+    """The executed notebooks in a folder and the pages as a book; a failure leaves the last one."""
+    staged = stage(root, scale, folder)
+    print(f"rendering the book at {scale} scale", flush=True)
+    beside = root / "_build" / "rendering"
+    shutil.rmtree(beside, ignore_errors=True)
+    command = [
+        *(sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"),
+        *(str(staged), "--config", str(staged / "_config.yml")),
+        *("--toc", str(staged / "book" / "_toc.yml"), "--path-output", str(beside)),
+        *("-n", "-W", "--keep-going", "--all"),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", errors="replace"
+    )
+    if done.returncode:
+        raise BuildError(f"the book does not render:\n{done.stderr or done.stdout}")
+    shutil.rmtree(site, ignore_errors=True)
+    (beside / "_build" / "html").replace(site)
+
+
+def readme_picture(results: dict[str, Result]) -> tuple[str, bytes]:
+    """Alt text and PNG of the figure whose cell is tagged `readme-picture`."""
+    for result in results.values():
+        for cell in code_cells(result.notebook):
+            if PICTURE_TAG in cell.metadata.get("tags", []):
+                found = re.search(
+                    r'<img src="data:image/png;base64,([^"]*)" alt="([^"]*)"',
+                    cell.outputs[0].data["text/html"],
+                )
+                if found:
+                    return html.unescape(found[2]), base64.b64decode(found[1])
+    raise BuildError(f"no notebook of the record shows a figure in a cell tagged `{PICTURE_TAG}`")
+
+
+def readme(root: Path) -> tuple[str, bytes]:
+    """The README with its tables taken from the paper-scale record, and its picture."""
+    results = results_of(root, "paper", RESULTS["paper"])
+    alt, picture = readme_picture(results)
+    generated = generated_texts(root, "paper", results) | {"picture": f"![{alt}]({PICTURE})"}
+    text = (root / "README.md").read_text(encoding="utf-8")
+    return fill_markers(text, generated, "README.md"), picture

@@ -1,0 +1,37 @@
+"""The command line: what goes wrong is told in a line, and nothing is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from nbformat import NotebookNode
+from small_house import ONE, TWO, result
+
+import build
+import notebooks
+
+
+def test_an_interruption_leaves_the_old_result(
+    house: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    notebooks.run(house, "quick")
+    before = result(house, ONE).read_bytes()
+    monkeypatch.setattr(build, "ROOT", house)
+    monkeypatch.setattr(notebooks, "execute", interrupted)
+    assert build.main(["run", "--scale", "quick", "--force"]) == 130
+    assert result(house, ONE).read_bytes() == before
+    assert "interrupted" in capsys.readouterr().err
+
+
+def interrupted(*_: object) -> NotebookNode:
+    """Ctrl-C in the middle of a notebook."""
+    raise KeyboardInterrupt
+
+
+def test_an_unknown_notebook_is_an_error(
+    house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(build, "ROOT", house)
+    assert build.main(["run", "--scale", "quick", "09_gone"]) == 1
+    assert f"there is no notebook 09_gone; there are {ONE}, {TWO}" in capsys.readouterr().err
