@@ -218,7 +218,7 @@ def test_turned_first_then_blurred_then_normalised():
 
 def test_chunks_do_not_show(monkeypatch):
     whole = small(rotate=True)
-    monkeypatch.setattr(digits, "_CHUNK", 7)
+    monkeypatch.setattr(digits, "CHUNK", 7)
     torch.testing.assert_close(small(rotate=True).train, whole.train, atol=1e-6, rtol=0)
 
 
@@ -284,8 +284,8 @@ def test_of_classes_without_a_sample_is_refused():
         ({"train": 3_501}, r"train \+ validation \+ test must be at most 5,000 .* got 5,001"),
         ({"copies": 0, "rotate": True}, "copies must be a whole number of at least 1, got 0"),
         ({"copies": 2}, "copies must be 1 without rotate=True.* got 2"),
-        ({"blur": -0.5}, "blur must be a number of pixels, at least 0, got -0.5"),
-        ({"blur": float("nan")}, "blur must be a number of pixels, at least 0, got nan"),
+        ({"blur": -0.5}, "blur must be a finite number at least 0, got -0.5"),
+        ({"blur": float("nan")}, "blur must be a finite number at least 0, got nan"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
     ],
 )
@@ -491,7 +491,7 @@ def test_full_set_splits_its_training_images_and_keeps_its_test_images_apart(fol
     splits = small(source="full", blur=0)
     assert distinct(splits.train, splits.validation) == 40
     assert distinct(splits.train, splits.validation, splits.test) == 50
-    images = sources._parse_idx(gzip.decompress((folder / f"{NAMES[2]}.gz").read_bytes()), 3)
+    images = sources.parse_idx(gzip.decompress((folder / f"{NAMES[2]}.gz").read_bytes()), 3)
     tests = {image.tobytes(): i % 10 for i, image in enumerate(images)}
     found = [tests[image.numpy().tobytes()] for image in pixels(splits.test)]
     assert found == splits.test.targets.tolist()
@@ -553,9 +553,9 @@ def test_idx_header_is_checked():
     with pytest.raises(
         DatasetError, match=r"IDX header: expected 0, 0, 8, 3, found \[0, 0, 8, 1\]"
     ):
-        sources._parse_idx(idx(np.zeros(5)), dims=3)
+        sources.parse_idx(idx(np.zeros(5)), dims=3)
     array = np.arange(24).reshape(2, 3, 4)
-    np.testing.assert_array_equal(sources._parse_idx(idx(array), dims=3), array)
+    np.testing.assert_array_equal(sources.parse_idx(idx(array), dims=3), array)
 
 
 def test_download_is_kept_and_not_repeated(tiny, cache, start, monkeypatch):

@@ -29,9 +29,9 @@ needs_fashion = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def forget_pictures():
-    sources.picture.cache_clear()
+    sources.checked_picture.cache_clear()
     yield
-    sources.picture.cache_clear()
+    sources.checked_picture.cache_clear()
 
 
 # Pictures of scikit-image
@@ -447,7 +447,7 @@ def test_a_planted_plane_rotation_is_recovered_from_far_away():
         ({"samples": 0}, "samples must be a whole number of at least 1, got 0"),
         ({"patch": 1}, "patch must be a whole number of at least 2, got 1"),
         ({"active": 11}, "active must be at most 10 codes a sample, got 11"),
-        ({"noise": -0.1}, "noise must be a number of at least 0, got -0.1"),
+        ({"noise": -0.1}, "noise must be a finite number at least 0, got -0.1"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
     ],
 )

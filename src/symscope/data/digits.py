@@ -7,7 +7,6 @@ hashes: `data/README.md`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -15,21 +14,21 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from .._checks import whole
+from .._checks import real, whole
 from .sources import embedded_digits, full_digits
 from .splits import Split, Splits, fits, stream
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import Float, Int64, UInt8
 
 
 # Normalisation of the public notebook of `moskalev2022liegg`, for images in [0, 1].
 MNIST_MEAN = 0.1303
 MNIST_STD = 0.3008
 
-_DEFAULT_SIZES = {"embedded": (3_500, 500, 1_000), "full": (12_000, 5_000, 10_000)}
-_DEFAULT_COPIES = {"embedded": 4, "full": 1}  # of rotated digits: 14,000 and 12,000 images
-_CHUNK = 1_000  # images in work at once: some 20 MB beside the result
+DEFAULT_SIZES = {"embedded": (3_500, 500, 1_000), "full": (12_000, 5_000, 10_000)}
+DEFAULT_COPIES = {"embedded": 4, "full": 1}  # of rotated digits: 14,000 and 12,000 images
+CHUNK = 1_000  # images in work at once: some 20 MB beside the result
 
 
 def mnist(
@@ -68,39 +67,45 @@ def mnist(
         ValueError: an argument is out of its range; the message names it.
         DatasetError: the files are missing, truncated, altered or cannot be downloaded.
     """
-    if source not in _DEFAULT_SIZES:
+    if source not in DEFAULT_SIZES:
         raise ValueError(f"source must be 'embedded' or 'full', got {source!r}")
-    given = (train, validation, test)
-    train, validation, test = (
+    names, given = ("train", "validation", "test"), (train, validation, test)
+    sizes = [
         default if size is None else whole(name, size)
-        for name, size, default in zip(
-            ("train", "validation", "test"), given, _DEFAULT_SIZES[source], strict=True
-        )
-    )
-    whole("copies", copies)
-    if copies > 1 and not rotate:
+        for name, size, default in zip(names, given, DEFAULT_SIZES[source], strict=True)
+    ]
+    if whole("copies", copies) > 1 and not rotate:
         raise ValueError(f"copies must be 1 without rotate=True, else all are equal; got {copies}")
-    if not (blur >= 0 and math.isfinite(blur)):
-        raise ValueError(f"blur must be a number of pixels, at least 0, got {blur!r}")
+    blur = real("blur", blur, least=0)
     shuffle, angles = stream(seed, "split"), stream(seed, "angles")
+    images, labels, (trains, validations, tests) = drawn(source, *sizes, shuffle)
+    tests, validations, trains = (  # in this order: each takes its angles from one stream
+        Split(prepared(images[row], angles if rotate else None, blur), labels[row])
+        for row in (tests, validations, trains.repeat(copies))
+    )
+    name = f"{'rotated ' if rotate else ''}MNIST ({source})"
+    return Splits(name, trains, validations, tests, input_mean=MNIST_MEAN, input_std=MNIST_STD)
 
+
+def drawn(
+    source: str, train: int, validation: int, test: int, draw: torch.Generator
+) -> tuple[UInt8[Tensor, "n 28 28"], Int64[Tensor, " n"], tuple[Tensor, Tensor, Tensor]]:
+    """The digits of a source, their labels, and the rows of train, validation and test.
+
+    The full set keeps its own test images apart; the embedded digits have none of their own.
+    """
     if source == "embedded":
         images, labels = embedded_digits()
         fits("train + validation + test", train + validation + test, len(images), source)
-        order = torch.randperm(len(images), generator=shuffle)
+        order = torch.randperm(len(images), generator=draw)
         tests, rest = order[:test], order[test:]
     else:
         images, labels, first_test = full_digits()
         fits("test", test, len(images) - first_test, source)
         fits("train + validation", train + validation, first_test, source)
-        tests = torch.randperm(len(images) - first_test, generator=shuffle)[:test] + first_test
-        rest = torch.randperm(first_test, generator=shuffle)
-    rows = tests, rest[:validation], rest[validation:][:train].repeat(copies)
-    tests, validations, trains = (
-        Split(_prepare(images[row], angles if rotate else None, blur), labels[row]) for row in rows
-    )
-    name = f"{'rotated ' if rotate else ''}MNIST ({source})"
-    return Splits(name, trains, validations, tests, input_mean=MNIST_MEAN, input_std=MNIST_STD)
+        tests = torch.randperm(len(images) - first_test, generator=draw)[:test] + first_test
+        rest = torch.randperm(first_test, generator=draw)
+    return images, labels, (rest[validation:][:train], rest[:validation], tests)
 
 
 def rotated_mnist(
@@ -119,7 +124,7 @@ def rotated_mnist(
     digits) and 1 for the full set (12,000 images of 12,000 digits).
     """
     if copies is None:
-        copies = _DEFAULT_COPIES.get(source, 1)
+        copies = DEFAULT_COPIES.get(source, 1)
     return mnist(
         source=source,
         train=train,
@@ -192,7 +197,7 @@ def rotate(
     return turned.squeeze(1) + fill
 
 
-def _prepare(
+def prepared(
     digits: UInt8[Tensor, "n 28 28"], angles: torch.Generator | None, blur: float
 ) -> Float[Tensor, "n 28 28"]:
     """Raw pixels into network inputs, a chunk at a time."""
@@ -200,8 +205,8 @@ def _prepare(
     degrees = None
     if angles is not None:
         degrees = 360 * torch.rand(len(digits), generator=angles, dtype=torch.float64)
-    for start in range(0, len(digits), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    for start in range(0, len(digits), CHUNK):
+        part = slice(start, start + CHUNK)
         images = digits[part].float() / 255
         if degrees is not None:
             images = rotate(images, degrees[part])

@@ -140,13 +140,21 @@ def cifar10() -> tuple[UInt8[Tensor, "n 3 32 32"], Int64[Tensor, " n"], int]:
     return images, torch.from_numpy(rows[:, 0].astype(np.int64)), first_test
 
 
-@functools.cache
 def picture(name: str) -> UInt8[Tensor, "h w *channels"]:
     """One of scikit-image's lossless pictures, (H, W) or (H, W, 3), by its name there.
 
     It lies in scikit-image's package, or in the cache that scikit-image keeps, or is downloaded
-    by it.
+    by it. Each call returns a copy of its own.
+
+    Raises:
+        DatasetError: if it is not installed, or its pixels are not the known ones.
     """
+    return checked_picture(name).clone()
+
+
+@functools.cache
+def checked_picture(name: str) -> UInt8[Tensor, "h w *channels"]:
+    """A picture as :func:`picture` gives it, read and hashed once; not to be changed."""
     import numpy as np
 
     try:
@@ -173,7 +181,7 @@ def _idx_set(source: Source) -> tuple[UInt8[Tensor, "n 28 28"], Int64[Tensor, " 
     import numpy as np
 
     images, labels = (
-        [_parse_idx(_file(source, f"{part}-{kind}.gz"), dims) for part in ("train", "t10k")]
+        [parse_idx(_file(source, f"{part}-{kind}.gz"), dims) for part in ("train", "t10k")]
         for kind, dims in (("images-idx3-ubyte", 3), ("labels-idx1-ubyte", 1))
     )
     every = np.concatenate(labels).astype(np.int64)
@@ -240,7 +248,7 @@ def _unpack(packed: bytes, name: str, source: Source) -> bytes:
     return raw
 
 
-def _parse_idx(raw: bytes, dims: int) -> np.ndarray:
+def parse_idx(raw: bytes, dims: int) -> np.ndarray:
     """A file in IDX format: 0, 0, type 8 (uint8), dims, big-endian sizes, then the values."""
     import numpy as np
 

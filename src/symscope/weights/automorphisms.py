@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-_ROUNDS = 20  # of matching and fitting in turn; they settle in about five
+ROUNDS = 20  # of matching and fitting in turn; they settle in about five
 
 
 class Automorphism(NamedTuple):
@@ -78,8 +78,6 @@ def atom_symmetries(
     Raises:
         ValueError: for an order, starts or candidates below 1, or atoms that are not (m, d).
     """
-    from scipy.optimize import linear_sum_assignment
-
     whole("order", order, 1)
     whole("starts", starts, 1)
     if candidates is not None:
@@ -91,33 +89,51 @@ def atom_symmetries(
     gram = atoms @ atoms.mT
     rows = gram.sort(1).values  # the same for all atoms of an orbit
     unlike = torch.cdist(rows, rows).square()
-
-    def matched(cost: Float[Tensor, "m m"]) -> Int[Tensor, " m"]:
-        return torch.from_numpy(linear_sum_assignment(cost.numpy())[1])
-
     found: dict[tuple[int, ...], Automorphism] = {}
     for i in range(0, m, -(-m // starts)):
-        width = candidates or 3 * order + 1
-        near = unlike[i].argsort()[:width].tolist()
-        chains = [
-            (float((gram[i, j] - gram[j, k]).abs()), j, k)
-            for j in near
-            for k in near
-            if (order == 1 or j not in (i, k)) and (k == i) == (order in (1, 2))
-        ]
-        for _, j, k in sorted(chains)[: 4 * width]:
+        for j, k in chains(gram, unlike, i, order, candidates or 3 * order + 1):
             cost = unlike / m + (gram[i][:, None] - gram[j]).square()
-            permutation = matched(cost + (gram[j][:, None] - gram[k]).square())
-            for _ in range(_ROUNDS):
-                generator = procrustes(atoms, atoms[permutation])
-                last, permutation = permutation, matched(-atoms @ generator.mT @ atoms.mT)
-                if torch.equal(last, permutation):
-                    break
-            distance = (atoms @ generator.mT - atoms[permutation]).square().sum(1)
-            symmetry = Automorphism(generator, permutation, float(distance.mean().sqrt()))
+            cost = cost + (gram[j][:, None] - gram[k]).square()
+            symmetry = settled(atoms, assigned(cost))
             if not cycles_only or all(len(orbit) == order for orbit in symmetry.orbits):
-                found[tuple(permutation.tolist())] = symmetry
+                found[tuple(symmetry.permutation.tolist())] = symmetry
     return sorted(found.values(), key=lambda symmetry: symmetry.residual)
+
+
+def chains(
+    gram: Float[Tensor, "m m"], unlike: Float[Tensor, "m m"], i: int, order: int, width: int
+) -> list[tuple[int, int]]:
+    """The likeliest (j, k) with i to j to k under one matrix of an order, likeliest first.
+
+    ``unlike`` says how far the sorted rows of the Gram matrix are apart. Of the ``width`` atoms
+    with the rows most like that of i, 4 times ``width`` pairs are kept.
+    """
+    near = unlike[i].argsort()[:width].tolist()
+    tried = [
+        (float((gram[i, j] - gram[j, k]).abs()), j, k)
+        for j in near
+        for k in near
+        if (order == 1 or j not in (i, k)) and (k == i) == (order in (1, 2))
+    ]
+    return [(j, k) for _, j, k in sorted(tried)[: 4 * width]]
+
+
+def assigned(cost: Float[Tensor, "m m"]) -> Int[Tensor, " m"]:
+    """The permutation of least cost."""
+    from scipy.optimize import linear_sum_assignment
+
+    return torch.from_numpy(linear_sum_assignment(cost.numpy())[1])
+
+
+def settled(atoms: Float[Tensor, "m d"], permutation: Int[Tensor, " m"]) -> Automorphism:
+    """A rotation fitted to a permutation and the permutation to it, until nothing moves."""
+    for _ in range(ROUNDS):
+        generator = procrustes(atoms, atoms[permutation])
+        last, permutation = permutation, assigned(-atoms @ generator.mT @ atoms.mT)
+        if torch.equal(last, permutation):
+            break
+    distance = (atoms @ generator.mT - atoms[permutation]).square().sum(1)
+    return Automorphism(generator, permutation, float(distance.mean().sqrt()))
 
 
 def procrustes(here: Float[Tensor, "m d"], there: Float[Tensor, "m d"]) -> Float[Tensor, "d d"]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from .._checks import choice, whole
+from .._checks import choice, real, whole
 from ..data.splits import stream
 from ..kernels import ops
 from . import operations
@@ -82,45 +82,55 @@ def planted_group(
     for name, value in (("order", order), ("filters", filters), ("samples", samples)):
         whole(name, value)
     whole("patch", patch, 2)
-    if not 0 <= noise < math.inf:
-        raise ValueError(f"noise must be a number of at least 0, got {noise!r}")
+    noise = real("noise", noise, least=0)
     draw = stream(seed, f"planted {kind}")
-    d = patch * patch
     order = {"quarter turn": 4, "circular shift": patch}.get(kind, order)
     if not 1 <= whole("active", active) <= filters * order:
         raise ValueError(f"active must be at most {filters * order} codes a sample, got {active}")
-    plane = torch.eye(d, dtype=torch.float64)
-    if kind == "quarter turn":
-        generator = operations.rotation(patch, 90)
-    elif kind == "circular shift":
-        generator = operations.shift(patch, 0, 1)
-    elif kind == "orthogonal":
-        generator = random_cyclic(1, d, order, draw)[0]
-    else:
-        basis = random_orthogonal(1, d, draw)[0][:, :2]
-        turn = _plane_turn(order)
-        plane = basis @ basis.T
-        generator = torch.eye(d, dtype=torch.float64) - plane + basis @ turn @ basis.T
-    base = torch.randn(filters, d, generator=draw, dtype=torch.float64) @ plane
+    generator, plane = planted_generator(kind, patch, order, draw)
+    base = torch.randn(filters, patch * patch, generator=draw, dtype=torch.float64) @ plane
     base = torch.nn.functional.normalize(base, dim=1)
-
-    count = filters * order
-    places = torch.rand(samples, count, generator=draw).topk(active).indices
-    sizes = 0.5 + torch.rand(samples, active, generator=draw)
-    if two_sided:
-        sizes = sizes * (2 * torch.randint(2, sizes.shape, generator=draw) - 1)
-    codes = torch.zeros(samples, count).scatter(1, places, sizes)
-    atoms = ops.orbits(base[None], generator[None], order).reshape(count, d)
-    x = codes.double() @ atoms + noise * torch.randn(samples, d, generator=draw).double()
+    codes = sparse_codes(samples, filters * order, active, two_sided, draw)
+    atoms = ops.orbits(base[None], generator[None], order).reshape(filters * order, -1)
+    x = codes.double() @ atoms
+    x = x + noise * torch.randn(x.shape, generator=draw).double()
     codes = codes.reshape(samples, filters, order)
     return Planted(x.float(), generator, order, base, codes, two_sided)
 
 
-def _plane_turn(order: int) -> Float[Tensor, "2 2"]:
+def planted_generator(
+    kind: str, patch: int, order: int, draw: torch.Generator
+) -> tuple[Float[Tensor, "d d"], Float[Tensor, "d d"]]:
+    """A of one kind, and the projection onto the space that its filters lie in."""
+    d = patch * patch
+    everything = torch.eye(d, dtype=torch.float64)
+    if kind == "quarter turn":
+        return operations.rotation(patch, 90), everything
+    if kind == "circular shift":
+        return operations.shift(patch, 0, 1), everything
+    if kind == "orthogonal":
+        return random_cyclic(1, d, order, draw)[0], everything
+    basis = random_orthogonal(1, d, draw)[0][:, :2]
+    plane = basis @ basis.T
+    return everything - plane + basis @ plane_turn(order) @ basis.T, plane
+
+
+def plane_turn(order: int) -> Float[Tensor, "2 2"]:
     """The rotation of the plane by 2 pi / order."""
     t = 2 * math.pi / order
     cos, sin = math.cos(t), math.sin(t)
     return torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
+
+
+def sparse_codes(
+    samples: int, count: int, active: int, two_sided: bool, draw: torch.Generator
+) -> Float[Tensor, "n m"]:
+    """Codes (samples, count), ``active`` of them not zero in each row, in float32."""
+    places = torch.rand(samples, count, generator=draw).topk(active).indices
+    sizes = 0.5 + torch.rand(samples, active, generator=draw)
+    if two_sided:
+        sizes = sizes * (2 * torch.randint(2, sizes.shape, generator=draw) - 1)
+    return torch.zeros(samples, count).scatter(1, places, sizes)
 
 
 def action_error(estimate: Float[Tensor, "d d"], planted: Planted) -> float:
@@ -137,7 +147,7 @@ def action_error(estimate: Float[Tensor, "d d"], planted: Planted) -> float:
     span = directions[values > 1e-6 * values[0]].T
     errors = [
         (found @ span - sign * power @ span).norm() / (power @ span).norm()
-        for _, power in _powers(planted)
+        for _, power in generating_powers(planted)
         for sign in ((1, -1) if planted.two_sided else (1,))
     ]
     return float(min(errors))
@@ -162,7 +172,7 @@ def orbit_errors(found: Float[Tensor, "j k n d"], planted: Planted) -> Float[Ten
     n = planted.order
     steps = torch.arange(n)
     orders = torch.stack(
-        [(start + j * steps) % n for j, _ in _powers(planted) for start in range(n)]
+        [(start + j * steps) % n for j, _ in generating_powers(planted) for start in range(n)]
     )
     candidates = truth[:, orders]  # (K, reorderings, n, d)
     if planted.two_sided:
@@ -171,7 +181,7 @@ def orbit_errors(found: Float[Tensor, "j k n d"], planted: Planted) -> Float[Ten
     return distances.flatten(1).amin(1).sqrt()
 
 
-def _powers(planted: Planted) -> list[tuple[int, Float[Tensor, "d d"]]]:
+def generating_powers(planted: Planted) -> list[tuple[int, Float[Tensor, "d d"]]]:
     """The powers of the generator that generate the same group."""
     n = planted.order
     return [

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..._checks import choice, whole
+from ..._checks import choice, real, whole
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -78,8 +78,7 @@ def scaling(patch: int, factor: float) -> Float[Tensor, "d d"]:
     Raises:
         ValueError: for a factor that is not positive.
     """
-    if not 0 < factor < float("inf"):
-        raise ValueError(f"factor must be a positive number, got {factor!r}")
+    real("factor", factor, above=0)
     return _warp(patch, ((1 / factor, 0), (0, 1 / factor)))
 
 
@@ -99,8 +98,7 @@ def blur(patch: int, *, box: int | None = None, sigma: float | None = None) -> F
             raise ValueError(f"box must be odd, got {box}")
         kernel = torch.full((box,), 1 / box, dtype=torch.float64)
     else:
-        if not 0 < sigma < float("inf"):
-            raise ValueError(f"sigma must be a positive number of pixels, got {sigma!r}")
+        real("sigma", sigma, above=0)
         radius = max(1, round(4 * sigma))
         places = torch.arange(-radius, radius + 1, dtype=torch.float64)
         kernel = torch.exp(-(places**2) / (2 * sigma**2))
