@@ -15,10 +15,11 @@ from types import FunctionType, ModuleType
 import jaxtyping
 import numpy as np
 import torch
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
 UNCHECKED = ("symscope.kernels.triton",)  # compiled from source, where no wrapper may stand
 KINDS = {name: getattr(jaxtyping, name) for name in ("Bool", "Float", "Int", "Int64", "UInt8")}
+CHECK = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as to mypy
 NAMES = vars(typing) | KINDS | {"Tensor": torch.Tensor, "torch": torch, "np": np}
 
 
@@ -47,7 +48,7 @@ def checked(function: FunctionType) -> Callable:
             copy.__kwdefaults__ = function.__kwdefaults__
             copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
             copy.__annotations__ = {name: eval(text, names) for name, text in shaped.items()}
-            guards.append(jaxtyping.jaxtyped(copy, typechecker=beartype))
+            guards.append(jaxtyping.jaxtyped(copy, typechecker=CHECK))
         try:
             return guards[0](*args, **options)
         except jaxtyping.TypeCheckError:

@@ -24,7 +24,7 @@ def _unit(n: int, i: int, j: int) -> Float[Tensor, "n n"]:
     return matrix
 
 
-def gl(n: int) -> Float[Tensor, "n*n n n"]:
+def gl(n: int) -> Float[Tensor, "k n n"]:
     """All n x n matrices: the elementary matrices E_ij in row-major order, dimension n^2."""
     whole("n", n, 1)
     return torch.eye(n * n, dtype=torch.float64).reshape(n * n, n, n)
@@ -91,7 +91,7 @@ def translations(n: int) -> Float[Tensor, "n n+1 n+1"]:
     return torch.stack([_unit(n + 1, i, n) for i in range(n)])
 
 
-def affine(n: int = 2) -> Float[Tensor, "k n+1 n+1"]:
+def affine(n: int = 2) -> Float[Tensor, "k {n}+1 {n}+1"]:
     """gl(n) and the translations together, as homogeneous matrices, dimension n^2 + n.
 
     The last row of every matrix is zero. The linear part comes first (row-major), then the
@@ -128,8 +128,8 @@ def orthonormal(basis: Float[Tensor, "k ..."]) -> Float[Tensor, "r ..."]:
 
 
 def bracket(
-    a: Float[Tensor, "*batch n n"], b: Float[Tensor, "*batch n n"]
-) -> Float[Tensor, "*batch n n"]:
+    a: Float[Tensor, "*#batch n n"], b: Float[Tensor, "*#batch n n"]
+) -> Float[Tensor, "*#batch n n"]:
     """The Lie bracket [A, B] = A B - B A, broadcast over leading dimensions.
 
     >>> x, y, z = so(3) * 2**0.5

@@ -83,7 +83,7 @@ def accuracy_along(
     inputs: Float[Tensor, "n ..."],
     labels: Int[Tensor, " n"],
     action: Action,
-    generator: Float[Tensor, "n n"],
+    generator: Float[Tensor, "d d"],
     degrees: Iterable[float],
     batch_size: int = 1000,
 ) -> Float[Tensor, " t"]:

@@ -15,6 +15,7 @@ from .style import house_style
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+    from torch import Tensor
 
 
 class Shown:
@@ -61,7 +62,7 @@ def show(figure: Figure, *, caption: str, alt: str, scale: str) -> Shown:
 
 
 def animate(
-    frames: Float[np.ndarray, "t h w"],
+    frames: Float[np.ndarray | Tensor, "t h w"],
     labels: Sequence[str],
     *,
     caption: str,
@@ -120,7 +121,7 @@ class Album:
 
     def animate(
         self,
-        frames: Float[np.ndarray, "t h w"],
+        frames: Float[np.ndarray | Tensor, "t h w"],
         labels: Sequence[str],
         *,
         caption: str,

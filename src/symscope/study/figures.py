@@ -79,7 +79,7 @@ def _on(ax: Axes | None, **size: float) -> tuple[Figure, Axes]:
     return new(**size) if ax is None else (ax.figure.figure, ax)
 
 
-def heatmap(ax: Axes, matrix: Float[np.ndarray, "n m"], limit: float | None = None) -> Any:
+def heatmap(ax: Axes, matrix: Float[np.ndarray | Tensor, "n m"], limit: float | None = None) -> Any:
     """A matrix in blue, white and red around zero; up to three rows with their numbers.
 
     Args:
@@ -166,7 +166,7 @@ def spectrum(
 
 
 def band(
-    groups: Mapping[str, Float[np.ndarray, "seeds t"]],
+    groups: Mapping[str, Float[np.ndarray | Tensor, "seeds t"]],
     x: Sequence[float],
     *,
     xlabel: str = "",
@@ -234,7 +234,9 @@ def _grid(count: int, columns: int, width: float, height: float) -> tuple[Figure
     return new(rows, columns, width=width * columns, height=height * rows, squeeze=False)
 
 
-def generators(matrices: Float[Tensor, "k n m"], titles: Sequence[str], columns: int = 5) -> Figure:
+def generators(
+    matrices: Float[np.ndarray | Tensor, "k n m"], titles: Sequence[str], columns: int = 5
+) -> Figure:
     """Matrices as heatmaps on one blue-white-red scale; small ones with their numbers."""
     each = np.asarray(matrices)
     limit = float(np.abs(each).max())
@@ -251,7 +253,9 @@ def generators(matrices: Float[Tensor, "k n m"], titles: Sequence[str], columns:
     return figure
 
 
-def pictures(images: Float[Tensor, "t h w"], titles: Sequence[str], columns: int = 9) -> Figure:
+def pictures(
+    images: Float[np.ndarray | Tensor, "t h w"], titles: Sequence[str], columns: int = 9
+) -> Figure:
     """A strip of grey-level images on one scale."""
     each = np.asarray(images)
     size = 8.0 / min(columns, len(each))

@@ -9,8 +9,8 @@ from .._checks import real, whole
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
     import pandas
-    from jaxtyping import Float
 
 COLUMNS = ["estimate", "low", "high"]
 
@@ -133,7 +133,7 @@ def rank_correlation(
 
 
 def permutation_test(
-    distances: Float[np.ndarray, "n n"],
+    distances: npt.ArrayLike,
     groups: Sequence[Hashable],
     strata: Sequence[Hashable] | None = None,
     *,
@@ -200,7 +200,7 @@ def permutation_test(
 
 
 def nearest_neighbours(
-    distances: Float[np.ndarray, "n n"],
+    distances: npt.ArrayLike,
     groups: Sequence[Hashable],
     strata: Sequence[Hashable] | None = None,
 ) -> pandas.Series:
@@ -235,7 +235,7 @@ def nearest_neighbours(
 
 
 def _labelled(
-    distances: Float[np.ndarray, "n n"],
+    distances: npt.ArrayLike,
     groups: Sequence[Hashable],
     strata: Sequence[Hashable] | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -279,7 +279,7 @@ def quantities(
     return found, cosine
 
 
-def p_value(quantity: str, value: Float[Tensor, ""], drawn: Float[Tensor, " b"]) -> float:
+def p_value(quantity: str, value: Float[Tensor, "#b"], drawn: Float[Tensor, " b"]) -> float:
     """The share of draws, with the value itself, that are at least as extreme."""
     sign = -1 if quantity == "orthogonality_defect" else 1
     beyond = int((sign * drawn >= sign * value - ROUNDING).sum())
