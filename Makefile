@@ -16,7 +16,9 @@ log := $(VENV)/install.log
 kernel_environment := GOMP_SPINCOUNT=10000 PYTHONHASHSEED=0 PYTHONWARNINGS=default TQDM_DISABLE=1
 
 # What `make smoke` runs: the algebra, kept results and their keys, the files that must agree.
-quick_tests := tests/lie/test_algebra.py tests/lie/test_exact.py tests/runs tests/test_packaging.py
+quick_tests := tests/lie/test_algebra.py tests/lie/test_exact.py tests/runs/test_keys.py \
+	tests/runs/test_plans.py tests/runs/test_source.py tests/runs/test_store.py \
+	tests/test_packaging.py
 # What pyproject.toml admits and a matrix of CI tries.
 pythons := 3.11 3.12 3.13 3.14
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
