@@ -1,10 +1,16 @@
-"""What many tests need: random numbers by seed, and small splits."""
+"""What many tests need: random numbers by seed, small splits and files, another Python."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+import symscope
 from symscope.data import Split, Splits
 
 
@@ -27,3 +33,26 @@ def splits(targets: Callable[[Tensor], Tensor] = labels, size: int = 40) -> Spli
     """Splits of (size, 6) random inputs."""
     parts = [random(size, 6, seed=seed) for seed in range(3)]
     return Splits("small", *(Split(inputs, targets(inputs)) for inputs in parts))
+
+
+def equal(a: Split, b: Split) -> bool:
+    """Whether two splits are the same to the last bit."""
+    return torch.equal(a.inputs, b.inputs) and torch.equal(a.targets, b.targets)
+
+
+def idx(values: np.ndarray) -> bytes:
+    """Values as a file in IDX format, which MNIST comes in."""
+    header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes()
+    return header + values.astype(np.uint8).tobytes()
+
+
+def run_python(code: str, *arguments: str) -> subprocess.Popen:
+    """A second Python that imports this same package."""
+    environment = {k: v for k, v in os.environ.items() if k != "SYMSCOPE_DATA"}
+    environment["PYTHONPATH"] = str(Path(symscope.__file__).parents[1])
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

@@ -1,40 +1,12 @@
-"""Tests of symscope.data.images and symscope.weights.planted: files, patches, and groups that are known."""
+"""Pictures, their patches, clothes and colours."""
 
-import gzip
-import hashlib
-import io
-import math
-import tarfile
-
-import numpy as np
-import pooch
 import pytest
 import skimage.data
 import torch
 
-from symscope.data import DatasetError, Split, Splits, mnist, sources
+from symscope.data import Split, Splits, mnist, sources
 from symscope.data import images as pictures
-from symscope.data.images import image_patches, picture_patches
-from symscope.networks import fit_steps, seeded
-from symscope.weights import planted, tasks
-from symscope.weights.cyclic import defect, random_orthogonal, small_rotations
-from symscope.weights.orbits import CyclicOrbit
-from symscope.weights.planted import action_error, orbit_errors, planted_group
-from symscope.weights.unfolded import UnfoldedPatches
-
-needs_fashion = pytest.mark.skipif(
-    not sources.FASHION_INSTALLED.is_dir(), reason="Debian's dataset-fashion-mnist is not installed"
-)
-
-
-@pytest.fixture(autouse=True)
-def forget_pictures():
-    sources.checked_picture.cache_clear()
-    yield
-    sources.checked_picture.cache_clear()
-
-
-# Pictures of scikit-image
+from symscope.data.images import image_patches, picture_patches, tiles
 
 
 def test_photographs_and_textures_are_grey_pictures_in_range():
@@ -50,23 +22,6 @@ def test_photographs_and_textures_are_grey_pictures_in_range():
     colours = torch.from_numpy(skimage.data.coffee()).double() / 255
     expected = colours @ torch.tensor([0.2126, 0.7152, 0.0722], dtype=torch.float64)
     torch.testing.assert_close(found["coffee"].double(), expected, atol=1e-6, rtol=0)
-
-
-def test_an_altered_picture_is_refused(monkeypatch):
-    altered = skimage.data.camera().copy()
-    altered[3, 4] ^= 1
-    monkeypatch.setattr(skimage.data, "camera", lambda: altered)
-    with pytest.raises(DatasetError, match="'camera' of scikit-image: expected SHA-256 5cb24482"):
-        pictures.photographs()
-
-
-def test_a_picture_that_is_not_installed_says_how_to_get_it(monkeypatch):
-    def offline():
-        raise ConnectionError("no internet connection")
-
-    monkeypatch.setattr(skimage.data, "grass", offline)
-    with pytest.raises(DatasetError, match=r"'grass' .* not installed.*download_all\(\)"):
-        pictures.textures()
 
 
 # Patches
@@ -159,6 +114,16 @@ def test_patches_of_colour_images_keep_their_channels():
     torch.testing.assert_close(raw[:, 1] - raw[:, 0], torch.ones(20), atol=1e-3, rtol=0)
 
 
+def test_tiles_lie_side_by_side_and_keep_their_means():
+    picture = torch.arange(7.0 * 9).reshape(7, 9)
+    found = tiles({"one": picture, "two": 2 * picture}, 3)
+    assert found.shape == (2 * 2 * 3, 9)
+    assert torch.equal(found[4], picture[3:6, 3:6].flatten())
+    assert torch.equal(found[6:], 2 * found[:6])
+    with pytest.raises(ValueError, match="patch must be a whole number of at least 1, got 0"):
+        tiles({"one": picture}, 0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -182,38 +147,6 @@ def test_patches_of_images_that_cannot_be_cut():
         image_patches(Splits("x", flat, flat, flat), train=5, validation=5, test=5)
     with pytest.raises(ValueError, match="patch must be at most 8 for x, got 9"):
         image_patches(Splits("x", flat, flat, flat), patch=9)
-
-
-# Fashion-MNIST and CIFAR-10
-
-
-def idx(values: np.ndarray) -> bytes:
-    sizes = np.array(values.shape, ">u4").tobytes()
-    return bytes((0, 0, 8, values.ndim)) + sizes + values.astype(np.uint8).tobytes()
-
-
-@pytest.fixture
-def fashion(tmp_path, monkeypatch):
-    """A small Fashion-MNIST where Debian's package would put it; nowhere else to look."""
-    folder = tmp_path / "installed"
-    folder.mkdir()
-    draw = np.random.default_rng(0)
-    hashes = {}
-    for part, count in (("train", 30), ("t10k", 10)):
-        values = {
-            "images-idx3-ubyte": draw.integers(0, 256, (count, 28, 28)),
-            "labels-idx1-ubyte": np.arange(count) % 10,
-        }
-        for kind, value in values.items():
-            raw = idx(value)
-            hashes[f"{part}-{kind}"] = hashlib.sha256(raw).hexdigest()
-            (folder / f"{part}-{kind}.gz").write_bytes(gzip.compress(raw))
-    monkeypatch.setattr(sources, "FASHION_SHA256", hashes)
-    monkeypatch.setattr(sources, "FASHION_INSTALLED", folder)
-    monkeypatch.setattr(sources, "FASHION_MIRRORS", ())
-    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache")
-    monkeypatch.delenv("SYMSCOPE_DATA", raising=False)
-    return folder
 
 
 few = {"train": 20, "validation": 5, "test": 8}
@@ -242,63 +175,6 @@ def test_fashion_mnist_is_read_from_where_debian_puts_it(fashion):
     assert not torch.equal(other.train.inputs, data.train.inputs)
 
 
-def test_fashion_mnist_that_is_not_installed_says_how_to_get_it(fashion, monkeypatch, tmp_path):
-    monkeypatch.setattr(sources, "FASHION_INSTALLED", tmp_path / "nowhere")
-    message = "train-images-idx3-ubyte.gz of Fashion-MNIST is neither .*nowhere.*fashion-mnist"
-    with pytest.raises(DatasetError, match="(?s)" + message) as caught:
-        pictures.fashion_mnist(**few)
-    assert "install Debian's package dataset-fashion-mnist" in str(caught.value)
-    monkeypatch.setenv("SYMSCOPE_DATA", str(tmp_path))
-    with pytest.raises(DatasetError, match=r"\(in SYMSCOPE_DATA\) cannot be used: .*No such file"):
-        pictures.fashion_mnist(**few)
-
-
-def test_the_users_folder_goes_first_and_a_bad_file_in_it_is_not_passed_over(
-    fashion, monkeypatch, tmp_path
-):
-    monkeypatch.setenv("SYMSCOPE_DATA", str(tmp_path))
-    pictures.fashion_mnist(**few)  # nothing in the user's folder: Debian's
-    (tmp_path / "fashion-mnist").mkdir()
-    name = "train-images-idx3-ubyte.gz"
-    raw = bytearray(gzip.decompress((fashion / name).read_bytes()))
-    raw[-1] ^= 1
-    (tmp_path / "fashion-mnist" / name).write_bytes(gzip.compress(bytes(raw)))
-    with pytest.raises(DatasetError, match="cannot be used: expected SHA-256 .* once decompressed"):
-        pictures.fashion_mnist(**few)
-
-
-@needs_fashion
-def test_real_fashion_mnist_passes_its_hashes(monkeypatch):
-    monkeypatch.delenv("SYMSCOPE_DATA", raising=False)
-    images, labels, first_test = sources.full_fashion()
-    assert images.shape == (70_000, 28, 28) and first_test == 60_000
-    assert labels.bincount().tolist() == [7_000] * 10
-
-
-@pytest.fixture
-def cifar(tmp_path, monkeypatch):
-    """An archive like CIFAR-10's, of few images, in the user's folder."""
-    draw = np.random.default_rng(0)
-    rows = draw.integers(0, 256, (6, 4, 3073), dtype=np.uint8)
-    rows[:, :, 0] %= 10
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
-        for name, values in zip(names, rows, strict=True):
-            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
-            info.size = values.nbytes
-            archive.addfile(info, io.BytesIO(values.tobytes()))
-    folder = tmp_path / "cifar-10"
-    folder.mkdir()
-    (folder / "cifar-10-binary.tar.gz").write_bytes(packed.getvalue())
-    digest = hashlib.sha256(packed.getvalue()).hexdigest()
-    monkeypatch.setattr(sources, "CIFAR_SHA256", {"cifar-10-binary.tar.gz": digest})
-    monkeypatch.setattr(sources, "CIFAR_MIRRORS", ())
-    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache")
-    monkeypatch.setenv("SYMSCOPE_DATA", str(tmp_path))
-    return rows
-
-
 def test_cifar_is_parsed_channel_by_channel(cifar):
     images, labels, first_test = sources.cifar10()
     assert images.shape == (24, 3, 32, 32) and first_test == 20
@@ -309,155 +185,8 @@ def test_cifar_is_parsed_channel_by_channel(cifar):
     assert data.train.inputs.shape == (12, 3, 32, 32) and len(data.test.targets) == 4
 
 
-def test_cifar_that_is_altered_or_missing(cifar, monkeypatch, tmp_path):
-    path = tmp_path / "cifar-10" / "cifar-10-binary.tar.gz"
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(DatasetError, match="cannot be used: expected SHA-256 .*, found "):
-        pictures.cifar10()
-    monkeypatch.delenv("SYMSCOPE_DATA")
-    with pytest.raises(DatasetError, match="(?s)of CIFAR-10 is neither .*binary version"):
-        pictures.cifar10()
-
-
 def test_sizes_beyond_what_there_is(cifar):
     with pytest.raises(ValueError, match=r"test must be at most 4 for source='CIFAR-10', got 5"):
         pictures.cifar10(train=1, validation=1, test=5)
     with pytest.raises(ValueError, match="validation must be a whole number of at least 1, got 0"):
         pictures.cifar10(validation=0)
-
-
-# Planted groups
-
-ORDERS = {"quarter turn": 4, "circular shift": 6, "plane rotation": 5, "orthogonal": 5}
-
-
-def plant(kind: str, **options) -> planted.Planted:
-    return planted_group(kind, **{"order": 5, "filters": 2, "samples": 300} | options)
-
-
-@pytest.mark.parametrize("kind", planted.KINDS)
-@pytest.mark.parametrize("two_sided", [False, True])
-def test_planted_samples_are_made_by_the_group(kind, two_sided):
-    data = plant(kind, two_sided=two_sided)
-    n = ORDERS[kind]
-    assert data.order == n and data.samples.shape == (300, 36) and data.codes.shape == (300, 2, n)
-    assert defect(data.generator, n) < 1e-12
-    assert min(float(defect(data.generator, m)) for m in range(1, n)) > 0.1
-    eye = torch.eye(36, dtype=torch.float64)
-    torch.testing.assert_close(data.generator.T @ data.generator, eye, atol=1e-12, rtol=0)
-    torch.testing.assert_close(data.filters.norm(dim=1), torch.ones(2).double())
-    made = sum(
-        data.codes[:, k, i, None].double()
-        * (torch.linalg.matrix_power(data.generator, i) @ data.filters[k])
-        for k in range(2)
-        for i in range(n)
-    )
-    torch.testing.assert_close(data.samples.double(), made, atol=1e-5, rtol=0)
-    assert ((data.codes != 0).sum((1, 2)) == 2).all()
-    sizes = data.codes[data.codes != 0]
-    assert 0.5 <= sizes.abs().min() < 0.52 and 1.48 < sizes.abs().max() <= 1.5
-    assert (0.4 < (sizes < 0).double().mean() < 0.6) if two_sided else sizes.min() > 0
-    used = (data.codes != 0).double().mean(0) * n
-    torch.testing.assert_close(used, torch.ones(2, n).double(), atol=0.4, rtol=0)
-
-
-def test_planted_kinds_are_what_they_are_called():
-    patch = torch.arange(36.0, dtype=torch.float64).reshape(6, 6)
-    turned = plant("quarter turn").generator @ patch.flatten()
-    assert torch.equal(turned.reshape(6, 6), torch.rot90(patch))
-    rolled = plant("circular shift").generator @ patch.flatten()
-    assert torch.equal(rolled.reshape(6, 6), patch.roll(1, 1))
-    plane = plant("plane rotation")
-    values = torch.linalg.eigvals(plane.generator)
-    assert int((values.real > 1 - 1e-9).sum()) == 34
-    assert values.angle().max().item() == pytest.approx(2 * math.pi / 5)
-    assert int(torch.linalg.matrix_rank(plane.orbits.reshape(-1, 36), rtol=1e-9)) == 2
-
-
-def test_planted_noise_has_the_size_asked_for():
-    clean, noisy = plant("orthogonal"), plant("orthogonal", noise=0.2)
-    assert (noisy.samples - clean.samples).std().item() == pytest.approx(0.2, rel=0.03)
-
-
-def test_planted_data_repeat_by_seed_and_leave_torchs_stream_alone():
-    state = torch.get_rng_state()
-    a, b, c = plant("orthogonal", seed=3), plant("orthogonal", seed=3), plant("orthogonal", seed=4)
-    assert torch.equal(torch.get_rng_state(), state)
-    for x, y in zip(a[:2] + a[3:5], b[:2] + b[3:5], strict=True):
-        assert torch.equal(x, y)
-    for x, y in zip(a[:2] + a[3:5], c[:2] + c[3:5], strict=True):
-        assert not torch.allclose(x, y)
-
-
-@pytest.mark.parametrize("kind", planted.KINDS)
-def test_the_action_error_knows_the_freedom_there_is(kind):
-    data = plant(kind)
-    a, n = data.generator, data.order
-    random = random_orthogonal(1, 36, torch.Generator().manual_seed(9))[0]
-    assert action_error(a, data) < 1e-9
-    assert action_error(a.T.float(), data) < 1e-5  # the inverse is a coprime power
-    assert action_error(-a, data) > 0.1 and action_error(-a, data._replace(two_sided=True)) < 1e-9
-    assert 1 < action_error(random, data) < 1.6
-    assert action_error(1.1 * a, data) == pytest.approx(0.1)
-    assert action_error(torch.linalg.matrix_power(a, n), data) > 0.5  # the identity is no answer
-    span = torch.linalg.pinv(data.orbits.reshape(-1, 36)) @ data.orbits.reshape(-1, 36)
-    off = torch.eye(36, dtype=torch.float64) - span
-    assert action_error(a @ span + random @ off, data) < 1e-9
-    if n == 4:
-        assert action_error(a @ a, data) > 0.5  # 2 and 4 have a factor in common
-
-
-@pytest.mark.parametrize("kind", planted.KINDS)
-def test_orbit_errors_know_the_freedom_there_is(kind):
-    data = plant(kind)
-    n, truth = data.order, data.orbits
-    order = [(2 + (n - 1) * i) % n for i in range(n)]  # another start, backwards
-    found = truth.flip(0)[:, order][:, None].float()  # (J, K, n, d), in sets of one
-    assert orbit_errors(found, data).max() < 1e-6
-    one = torch.cat([truth[:1], truth[:1]])[:, None]
-    errors = orbit_errors(one, data)
-    assert errors[0] < 1e-9 and errors[1] > 0.1
-    if kind != "plane rotation":  # there, turned half round, they are near
-        shuffled = found[:, :, [0, 2, 1, *range(3, n)]]
-        assert orbit_errors(shuffled, data).min() > 0.5
-        assert orbit_errors(-found, data).min() > 0.5
-    assert orbit_errors(-found, data._replace(two_sided=True)).max() < 1e-6
-
-
-def test_a_planted_plane_rotation_is_recovered_from_far_away():
-    data = planted_group("plane rotation")
-
-    def build() -> tasks.Reconstructor:
-        orbit = CyclicOrbit(36, 4, sets=1, constraint="orthogonal")
-        orbit.generators = small_rotations(1, 36, 0.4).float()
-        return tasks.Reconstructor(UnfoldedPatches(orbit, sparsity=0.1, two_sided=False))
-
-    head = seeded(build, 0)
-    orbit = head.network.dictionary
-    assert action_error(orbit.generators[0], data) > 0.9
-    fit_steps(head, data.samples, steps=1_000)
-    assert action_error(orbit.generators[0], data) < 0.05
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"order": 0}, "order must be a whole number of at least 1, got 0"),
-        ({"filters": 0}, "filters must be a whole number of at least 1, got 0"),
-        ({"samples": 0}, "samples must be a whole number of at least 1, got 0"),
-        ({"patch": 1}, "patch must be a whole number of at least 2, got 1"),
-        ({"active": 11}, "active must be at most 10 codes a sample, got 11"),
-        ({"noise": -0.1}, "noise must be a finite number at least 0, got -0.1"),
-        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
-    ],
-)
-def test_planted_numbers_out_of_range(options, message):
-    with pytest.raises(ValueError, match=message):
-        plant("orthogonal", **options)
-
-
-def test_planted_kinds_that_there_are_not():
-    with pytest.raises(ValueError, match="kind must be one of quarter turn, .*; got 'flip'"):
-        plant("flip")
-    with pytest.raises(ValueError, match=r"orbits must be \(J, K, 5, 36\), got \(1, 1, 4, 36\)"):
-        orbit_errors(torch.zeros(1, 1, 4, 36), plant("orthogonal"))

@@ -1,20 +1,17 @@
-"""Tests of symscope.weights.unfolded, symscope.weights.tasks and training by steps: lasso, adjoints, NaN."""
+"""Unfolded networks: the lasso, adjoint operators, the step, and bad input."""
 
 import math
 
 import pytest
 import torch
+from helpers import random
 from torch import nn
 
-from symscope.networks import fit_steps, seeded
-from symscope.weights import tasks, unfolded
+from symscope.networks import seeded
+from symscope.weights import unfolded
 from symscope.weights.dictionaries import Dictionary
 from symscope.weights.orbits import CyclicOrbit
 from symscope.weights.unfolded import UnfoldedImages, UnfoldedPatches
-
-
-def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 def patches(dim: int = 9, atoms: int = 14, **options) -> UnfoldedPatches:
@@ -72,15 +69,10 @@ def test_many_layers_agree_with_scikit_learns_lasso(two_sided):
 @torch.no_grad()
 def test_ista_never_climbs_and_fista_is_ahead_of_it():
     x = random(50, 9)
-    depths = range(1, 31)
-    values = {
-        method: [
-            float(network.objective(x, network(x)))
-            for depth in depths
-            if (network := patches(depth=depth, sparsity=0.2, method=method))
-        ]
-        for method in unfolded.METHODS
-    }
+    values = {}
+    for method in unfolded.METHODS:
+        networks = [patches(depth=depth, sparsity=0.2, method=method) for depth in range(1, 31)]
+        values[method] = [float(network.objective(x, network(x))) for network in networks]
     ista, fista = (torch.tensor(values[method]) for method in ("ista", "fista"))
     assert (ista.diff() < 1e-6).all()
     assert ista[0] == fista[0]  # the first step has no momentum
@@ -219,133 +211,6 @@ def test_usage_counts_the_codes_that_are_not_zero():
     torch.testing.assert_close(made.usage(x), (made(x).codes != 0).float().mean((0, 2, 3)))
 
 
-# The tasks
-
-
-@pytest.mark.parametrize("network", [patches(depth=3), images(shape=(9, 9), depth=3)])
-def test_heads_judge_their_tasks(network):
-    shape = (6, 9) if isinstance(network, UnfoldedPatches) else (6, 9, 9)
-    network.eval()
-    x, clean = random(*shape), random(*shape, seed=1)
-    found = network(x)
-    reconstructor, denoiser = tasks.Reconstructor(network), tasks.Denoiser(network)
-    torch.testing.assert_close(reconstructor(x), found.output)
-    torch.testing.assert_close(reconstructor.loss(x), network.objective(x, found))
-    torch.testing.assert_close(denoiser(x), found.output)
-    expected = (clean - found.output).flatten(1).square().sum(1).mean() / 2
-    torch.testing.assert_close(denoiser.loss(x, clean), expected)
-    classifier = seeded(lambda: tasks.Classifier(network, classes=3, pool=2), 0)
-    labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    sizes = found.codes.abs()
-    if sizes.ndim == 4:  # 4 x 4 places, in regions of 2 x 2
-        sizes = sizes.unfold(2, 2, 2).unfold(3, 2, 2).mean((-2, -1)).flatten(1)
-    torch.testing.assert_close(classifier(x), classifier.linear(sizes))
-    expected = nn.functional.cross_entropy(classifier(x), labels)
-    torch.testing.assert_close(classifier.loss(x, labels), expected)
-
-
-# Training
-
-
-def trained(constraint: str = "cyclic", seed: int = 0, **options) -> tuple:
-    x = random(600, 9)
-    head = seeded(
-        lambda: tasks.Reconstructor(
-            UnfoldedPatches(CyclicOrbit(9, 3, 3, 1, constraint), depth=5, sparsity=0.2)
-        ),
-        seed,
-    )
-    return head, x, fit_steps(head, x, **{"steps": 30, "batch_size": 64} | options)
-
-
-def test_training_lowers_the_objective_and_repeats_itself():
-    head, x, steps = trained()
-    assert not head.training
-    assert steps.losses.shape == (30,) and steps.seconds > 0
-    fresh = trained(steps=1)
-    assert steps.losses[0] == fresh[2].losses[0]
-    assert head.loss(x).item() < 0.97 * fresh[0].loss(x).item()
-    again, _, same = trained()
-    assert torch.equal(same.losses, steps.losses)
-    assert torch.equal(again.network.filters(), head.network.filters())
-    assert not torch.equal(trained(seed=1)[2].losses, steps.losses)
-
-
-def test_every_sample_is_seen_once_before_any_is_seen_twice():
-    seen = []
-
-    class Recording(tasks.Reconstructor):
-        def loss(self, inputs, targets=None):
-            seen.append((inputs, targets))
-            return super().loss(inputs)
-
-    x = random(100, 9)
-    head = Recording(patches(depth=1))
-    fit_steps(head, x, torch.arange(100), steps=8, batch_size=25)
-    for epoch in (seen[:4], seen[4:]):
-        assert torch.cat([t for _, t in epoch]).sort().values.tolist() == list(range(100))
-    assert all(torch.equal(x[t], inputs) for inputs, t in seen)
-
-
-def test_the_penalty_is_weighted_and_holds_the_order():
-    free = trained("penalized", penalty=0.0)[0].network.dictionary.report()["defect"]
-    held = trained("penalized", penalty=10.0)[0].network.dictionary.report()["defect"]
-    assert held.max() < free.min()
-    steps = trained("penalized", penalty=1.0)[2]
-    assert steps.losses[0] == pytest.approx(float(trained("free")[2].losses[0]))
-
-
-def test_frozen_generators_stay_in_training():
-    x = random(300, 9)
-    orbit = seeded(lambda: CyclicOrbit(9, 3, 3).freeze_generators(), 0)
-    before = orbit.generators.detach().clone()
-    fit_steps(tasks.Reconstructor(UnfoldedPatches(orbit, 3)), x, steps=3, batch_size=64)
-    assert torch.equal(orbit.generators, before)
-
-
-class Bursting(tasks.Reconstructor):
-    """Learns as usual until a given step, whose loss is not finite."""
-
-    def __init__(self, network, at: int, gradient_only: bool = False):
-        super().__init__(network)
-        self.at, self.gradient_only, self.states = at, gradient_only, []
-
-    def loss(self, inputs, targets=None):
-        self.states.append({k: v.clone() for k, v in self.state_dict().items()})
-        value = super().loss(inputs)
-        if len(self.states) < self.at:
-            return value
-        base = self.network.dictionary.base
-        if self.gradient_only:  # a finite value with an infinite slope
-            return value + (base - base.detach()).abs().sum().add(0).sqrt()
-        return value * float("nan")
-
-
-@pytest.mark.parametrize("gradient_only", [False, True])
-def test_nan_stops_at_once_says_the_step_and_keeps_the_last_good_state(gradient_only):
-    head = Bursting(images(shape=(8, 8), depth=2), 5, gradient_only)
-    with pytest.raises(FloatingPointError, match="not finite at step 5 of 20; .* at step 4"):
-        fit_steps(head, random(64, 8, 8), steps=20, batch_size=16)
-    assert len(head.states) == 5
-    assert not head.training
-    good, bad = head.states[3], head.states[4]
-    kept = head.state_dict()
-    weights = "network.dictionary.base"
-    assert torch.equal(kept[weights], good[weights])
-    assert not torch.equal(kept[weights], bad[weights])
-    assert all(torch.isfinite(value).all() for value in kept.values())
-
-
-def test_nan_in_the_data_leaves_the_network_untouched_at_the_first_step():
-    x = random(64, 8, 8)
-    x[:, 2, 2] = float("nan")
-    network = images(shape=(8, 8), depth=2)
-    before = {k: v.clone() for k, v in network.state_dict().items()}
-    with pytest.raises(FloatingPointError, match="at step 1 of 9.*Lower lr .* NaN in the data"):
-        fit_steps(tasks.Reconstructor(network), x, steps=9, batch_size=16)
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-
-
 # Bad input
 
 
@@ -383,25 +248,3 @@ def test_images_that_do_not_fit():
         images(stride=0)
     with pytest.raises(ValueError, match=r"shape must be \(H, W\) or \(channels, H, W\)"):
         images(shape=(8,))
-
-
-def test_a_classifier_needs_classes_and_regions():
-    with pytest.raises(ValueError, match="classes must be a whole number of at least 2, got 1"):
-        tasks.Classifier(patches(), classes=1)
-    with pytest.raises(ValueError, match="pool must be a whole number of at least 1, got 0"):
-        tasks.Classifier(patches(), pool=0)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
-        ({"batch_size": 1.5}, "batch_size must be a whole number of at least 1, got 1.5"),
-        ({"batch_size": 601}, "inputs must be at least one batch of 601, got 600"),
-        ({"lr": 0.0}, "lr must be a finite number above 0, got 0.0"),
-        ({"clip": -1.0}, "clip must be a finite number above 0, got -1.0"),
-    ],
-)
-def test_training_options_out_of_range(options, message):
-    with pytest.raises(ValueError, match=message):
-        trained(**options)
