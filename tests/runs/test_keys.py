@@ -281,3 +281,31 @@ def test_an_object_that_says_nothing_of_itself_counts_by_its_kind(tmp_path):
     text = "import threading\nLOCK = threading.Lock()\ndef run(seed):\n    return LOCK\n"
     versions = {function_version(module_of(tmp_path / "a.py", text).run) for _ in range(2)}
     assert len(versions) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [("0.1", "0.2", False), ("2 * self", "3 * self", False), ("# said", "# told", True)],
+)
+def test_a_class_without_a_source_counts_by_fields_and_methods(tmp_path, old, new, same):
+    # As in a notebook: methods have their source there, classes have none.
+    text = """
+import dataclasses
+
+@dataclasses.dataclass
+class Setting:
+    lr: float = 0.1  # said
+
+    def double(self):
+        return 2 * self.lr
+
+
+def run(seed):
+    return {"x": Setting().double()}
+"""
+    assert old in text
+    versions = [
+        function_version(module_of(tmp_path / f"{k}.py", each, name="unregistered").run)
+        for k, each in enumerate((text, text.replace(old, new)))
+    ]
+    assert (versions[0] == versions[1]) == same

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 
 import pytest
+from pythons import answers
 
+import symscope
+from symscope.runs import reach
 from symscope.runs.reach import Package
 
 FILES = {
@@ -112,3 +116,25 @@ def test_the_hash_follows_the_file(root: Path) -> None:
 def test_a_folder_that_is_no_package_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no package at"):
         Package(tmp_path)
+
+
+# The two files need nothing but the standard library; the package that they stand in needs torch.
+ASK = """
+import json, sys, types
+sys.modules["runs"] = types.ModuleType("runs")
+sys.modules["runs"].__path__ = [sys.argv[1]]
+from runs.reach import Package
+package = Package(sys.argv[2])
+print(json.dumps(package.reached(package.references_of(sys.argv[3]))))
+"""
+
+
+def test_every_python_reaches_the_same() -> None:
+    root = Path(symscope.__file__).parent
+    code = "import symscope as ss\nss.learned_symmetries, ss.match_operations, ss.sweeps.sweep"
+    package = Package(root)
+    expected = package.reached(package.references_of(code))
+    assert len(expected) > 20
+    folder = str(Path(reach.__file__).parent)
+    for python, said in answers(ASK, folder, str(root), code).items():
+        assert json.loads(said) == expected, python

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from pythons import answers
 
 import symscope
 from symscope.runs import source
@@ -75,22 +72,6 @@ def joined():
 '''.replace("~~~", "   ")
 
 
-def pythons() -> list[str]:
-    """Every Python from 3.11 on that this machine has, by its place."""
-    names = [f"python3.{minor}" for minor in range(11, 20)]
-    found = [sys.executable, *filter(None, map(shutil.which, ["python3", *names]))]
-    found += map(str, Path("/usr/bin").glob("python3"))
-    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    found += map(str, sorted(root.glob("versions/3.*/bin/python")))
-    versions = {}
-    ask = "import sys; print(sys.version_info[:3] if sys.version_info >= (3, 11) else '')"
-    for place in found:
-        asked = subprocess.run([place, "-I", "-c", ask], capture_output=True, text=True)
-        if asked.returncode == 0 and asked.stdout.strip():
-            versions.setdefault(asked.stdout.strip(), place)
-    return list(versions.values())
-
-
 # A bare interpreter, without the packages that symscope needs, loads the one file by its path.
 ASK = """
 import importlib.util, json, sys
@@ -107,13 +88,8 @@ def test_every_python_has_the_same_hash(tmp_path: Path) -> None:
     files = [nasty, *sorted(PACKAGE.rglob("*.py"))]
     expected = [hash_of(file.read_bytes()) for file in files]
     assert len(set(expected)) > len(files) / 2
-    for python in pythons():
-        command = [python, "-I", "-c", ASK, source.__file__, *map(str, files)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"}
-        )
-        assert done.returncode == 0, (python, done.stderr)
-        assert json.loads(done.stdout) == expected, python
+    for python, said in answers(ASK, source.__file__, *map(str, files)).items():
+        assert json.loads(said) == expected, python
 
 
 def test_what_is_left_of_a_nasty_source() -> None:

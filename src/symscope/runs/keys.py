@@ -143,16 +143,22 @@ def function_version(function: Callable) -> str:
 def _sources(function: Callable) -> dict[str, str]:
     """The source of a function, and of the functions and classes of its module that it names."""
     names, found, waiting = function.__globals__, {}, {function.__name__: function}
+    methods_of_classes: set[str] = set()
     while waiting:
         name, value = waiting.popitem()
         try:
             found[name] = textwrap.dedent(inspect.getsource(value))
         except (OSError, TypeError) as error:
+            if (
+                name in methods_of_classes
+            ):  # by a decorator, as a data class's __eq__: it follows from the rest
+                continue
             if not inspect.isclass(value):
                 raise ValueError(f"the source of {name} cannot be read: {error}") from error
-            found[name] = ""  # a class of a notebook has no source, its methods have
-            methods = {k: v for k, v in vars(value).items() if inspect.isfunction(v)}
-            waiting |= {f"{name}.{k}": method for k, method in methods.items()}
+            found[name] = _fields(value)  # a class of a notebook has no source, its methods have
+            methods = {f"{name}.{k}": v for k, v in vars(value).items() if inspect.isfunction(v)}
+            methods_of_classes |= set(methods)
+            waiting |= methods
             continue
         for used in _names([found[name]]):
             value = names.get(used)
@@ -160,6 +166,18 @@ def _sources(function: Callable) -> dict[str, str]:
             if ours and used not in found and value.__module__ == function.__module__:
                 waiting[used] = value
     return found
+
+
+def _fields(kind: type) -> str:
+    """The attributes of a class that are no methods, as code."""
+    types = {name: str(value) for name, value in inspect.get_annotations(kind).items()}
+    plain = (bool, int, float, str, list, tuple, dict, type(None))
+    values = {
+        name: repr(value)
+        for name, value in vars(kind).items()
+        if isinstance(value, plain) and not name.startswith("__")
+    }
+    return f"fields = {[sorted(types.items()), sorted(values.items())]}"
 
 
 def _names(sources: Iterable[str]) -> set[str]:
