@@ -38,6 +38,10 @@ def o5_regression(
 
     Raises:
         ValueError: a size or the seed is out of its range, or dtype is not a floating type.
+
+    >>> splits = o5_regression(train=100, validation=10, test=10)
+    >>> splits.train.inputs.shape, splits.train.targets.shape
+    (torch.Size([100, 10]), torch.Size([100, 1]))
     """
     whole("train", train, 2)  # one value has no standard deviation
     whole("validation", validation)

@@ -62,6 +62,11 @@ def width_for(budget: int, depth: int, inputs: int = 784, outputs: int = 10) -> 
 
     Raises:
         ValueError: if any of them is no positive integer, or not even width 1 fits the budget.
+
+    >>> width_for(50_000, depth=3)
+    55
+    >>> sum(weights.numel() for weights in mnist_mlp(3, 55).parameters())
+    49720
     """
     named = {"budget": budget, "depth": depth, "inputs": inputs, "outputs": outputs}
     for name, value in named.items():

@@ -103,7 +103,8 @@ def fit(
     Args:
         model: trained in place.
         splits: data in memory, with ``train`` and ``validation``.
-        loss: default as above.
+        loss: of outputs and targets; default cross-entropy for labels, mean squared error for
+            values.
         epochs: passes over the training split.
         batch_size: samples a step; default 512.
         lr: Adam's learning rate; default 1e-3.

@@ -1,6 +1,6 @@
 """Is a learned weight group a group (Linear Group Networks, theodosis2023linear)."""
 
-from . import automorphisms, cyclic, operations, planted
+from . import automorphisms, comparison, constraints, cyclic, operations, planted, recovery
 from .dictionaries import Dictionary, pruned_dictionary
 from .orbits import CyclicOrbit
 from .tasks import Classifier, Denoiser, Reconstructor
@@ -15,8 +15,11 @@ __all__ = [
     "UnfoldedImages",
     "UnfoldedPatches",
     "automorphisms",
+    "comparison",
+    "constraints",
     "cyclic",
     "operations",
     "planted",
     "pruned_dictionary",
+    "recovery",
 ]

@@ -77,6 +77,13 @@ def atom_symmetries(
 
     Raises:
         ValueError: for an order, starts or candidates below 1, or atoms that are not (m, d).
+
+    >>> from symscope.weights.planted import planted_group
+    >>> planted = planted_group("quarter turn", filters=3, samples=1, active=1)
+    >>> atoms = planted.orbits.flatten(0, 1)
+    >>> found = atom_symmetries(atoms, 4)[0]
+    >>> len(found.orbits), found.residual < 1e-6
+    (3, True)
     """
     whole("order", order, 1)
     whole("starts", starts, 1)

@@ -77,6 +77,13 @@ def distances(
 
     Raises:
         ValueError: for another kind, or networks of different shapes.
+
+    >>> from symscope import CyclicOrbit
+    >>> one = learned(CyclicOrbit(16, 5, 2))
+    >>> inverse = Learned(one.generators.mT, one.atoms.flip(1))
+    >>> distances([one, inverse]).round(decimals=3)
+    tensor([[0., 0.],
+            [0., 0.]], dtype=torch.float64)
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -36,6 +36,9 @@ def frequencies(dim: int, order: int) -> list[int]:
     Raises:
         ValueError: for dim or order below 1, or dim = 1 with an order above 2: the only real
             numbers of finite order are 1 and -1.
+
+    >>> frequencies(6, 6)  # a circular shift of six things
+    [1, 0, 3, 2]
     """
     whole("dim", dim, 1)
     whole("order", order, 1)
@@ -124,6 +127,13 @@ def normal_form(
 
     Raises:
         ValueError: if A^n is not the identity.
+
+    >>> shift = torch.eye(4).roll(1, 0)  # four things in a circle
+    >>> basis, chosen = normal_form(shift, 4)
+    >>> chosen
+    [0, 1, 2]
+    >>> bool(torch.dist(basis @ blocks(chosen, 4) @ basis.T, shift.double()) < 1e-6)
+    True
     """
     generator = generator.detach().double()
     off = float(defect(generator, order))
@@ -162,6 +172,10 @@ def defect(generator: Float[Tensor, "*b d d"], order: int) -> Float[Tensor, "*b"
     """How far a matrix is from order n: the Frobenius norm of A^n - I over sqrt(d).
 
     0 for a matrix of that order, sqrt(2) in the mean for a random orthogonal one, unbounded.
+
+    >>> shift = torch.eye(4).roll(1, 0)
+    >>> [round(float(defect(shift, order)), 3) for order in (1, 2, 4)]
+    [1.414, 1.414, 0.0]
     """
     d = generator.shape[-1]
     power = torch.linalg.matrix_power(generator, order)

@@ -60,7 +60,8 @@ class CyclicOrbit(nn.Module):
         order: n, elements of an orbit; default 6.
         sets: number of generators; default 6.
         filters: base filters that share a generator; default 1.
-        constraint: as above; default "cyclic".
+        constraint: one of the seven names, each a class of :mod:`symscope.weights.constraints`;
+            default "cyclic".
         backend: implementation of the orbits, see :mod:`symscope.kernels.ops`.
 
     Attributes:
@@ -71,6 +72,12 @@ class CyclicOrbit(nn.Module):
     Raises:
         ValueError: for a size below 1, an unknown constraint, or an order that an exactly cyclic
             matrix of this size cannot have (dim = 1 with order above 2).
+
+    >>> orbit = CyclicOrbit(dim=16, order=4, sets=2, filters=3)
+    >>> orbit().shape
+    torch.Size([2, 3, 4, 16])
+    >>> orbit.report()["effective_order"]
+    tensor([4, 4])
     """
 
     generators: Float[Tensor, "j d d"]
@@ -127,6 +134,11 @@ class CyclicOrbit(nn.Module):
         Raises:
             ValueError: for another shape, numbers that are not finite, or generators that the
                 constraint cannot hold. Then nothing has changed.
+
+        >>> orbit = CyclicOrbit(4, 4, 1, constraint="orthogonal")
+        >>> shift = torch.eye(4).roll(1, 0)
+        >>> orbit.start_at(shift, shift[:1])().detach().argmax(-1)
+        tensor([[[3, 0, 1, 2]]])
         """
         given = {"generators": (generators, self.generators), "base": (base, self.base)}
         for name, (value, own) in given.items():

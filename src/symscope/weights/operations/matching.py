@@ -88,6 +88,12 @@ def match_operations(
             come without an order or the other way round, or any argument does not fit the rest.
         DatasetError: if ``known`` is left out and scikit-image, whose photographs the median is
             fitted on, is not installed.
+
+    >>> from symscope.weights.operations import identity, rotation
+    >>> known = {"rotation 90": rotation(4, 90), "identity": identity(4)}
+    >>> table = match_operations(rotation(4, 90), 4, known=known, draws=20)
+    >>> table.operation[0], round(float(table.value[0]), 6)
+    ('rotation 90', 1.0)
     """
     import pandas
 

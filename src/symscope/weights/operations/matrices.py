@@ -47,7 +47,13 @@ def shift(patch: int, down: int, right: int, *, circular: bool = True) -> Float[
 
 
 def rotation(patch: int, degrees: float) -> Float[Tensor, "d d"]:
-    """Turned about the patch's centre, by bilinear interpolation; exact at quarter turns."""
+    """Turned about the patch's centre, by bilinear interpolation; exact at quarter turns.
+
+    >>> patch = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
+    >>> (rotation(2, 90) @ patch.flatten()).reshape(2, 2)
+    tensor([[2., 4.],
+            [1., 3.]], dtype=torch.float64)
+    """
     quarter, rest = divmod(degrees, 90)
     # The cosines of quarter turns are not exact in floating point.
     cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[int(quarter) % 4]
