@@ -8,6 +8,8 @@ SHELL := bash
 .DELETE_ON_ERROR:
 # A folder's name may hold any letters, whatever the machine's language.
 export LC_ALL := C.UTF-8
+# Seconds a notebook's cell may take, as in 'make book CELL_TIMEOUT=7200'; empty: book/notebooks.py.
+export SYMSCOPE_CELL_TIMEOUT ?= $(CELL_TIMEOUT)
 
 python := $(VENV)/bin/python
 ready := $(VENV)/ready

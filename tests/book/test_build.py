@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,14 @@ def test_an_unknown_notebook_is_an_error(
     monkeypatch.setattr(build, "ROOT", house)
     assert build.main(["run", "--scale", "quick", "09_gone"]) == 1
     assert f"there is no notebook 09_gone; there are {ONE}, {TWO}" in capsys.readouterr().err
+
+
+def test_make_hands_on_the_time_that_a_cell_may_take() -> None:
+    rule = 'told: ; @echo "[$$SYMSCOPE_CELL_TIMEOUT]"'
+    environment = {k: v for k, v in os.environ.items() if k != notebooks.TIMEOUT_VARIABLE}
+    for given, told in ((["CELL_TIMEOUT=7200"], "[7200]"), ([], "[]")):
+        done = subprocess.run(
+            ["make", "--no-print-directory", "--eval", rule, "told", *given],
+            cwd=build.ROOT, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.stdout.strip() == told, done.stderr
