@@ -55,9 +55,9 @@ def distances(
 ) -> Float[Tensor, "m m"]:
     """The distances between networks, two and two.
 
-    For unit X and Y the distance is sqrt(2 - 2 |<X, Y>|): 0 for the same, sqrt(2) for unrelated.
-    Of the choices that mean nothing the best counts, the sets of two networks are paired in the
-    cheapest way, and the distance is the mean over the pairs.
+    For unit X and Y the distance is ``sqrt(2 - 2 |<X, Y>|)``: 0 for the same, sqrt(2) for
+    unrelated. Of the choices that mean nothing the best counts, the sets of two networks are
+    paired in the cheapest way, and the distance is the mean over the pairs.
 
     Args:
         networks: M, all with as many sets, of one order and dimension.

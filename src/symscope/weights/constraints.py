@@ -83,7 +83,7 @@ class Invertible(Free):
     penalizes = True
 
     def penalty(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, ""]:
-        """The squared logarithm of |det A|, over d, mean over sets."""
+        """The squared logarithm of ``|det A|``, over d, mean over sets."""
         return torch.linalg.slogdet(generators).logabsdet.square().mean() / self.dim
 
 
@@ -154,6 +154,7 @@ class CyclicGeneral(Free):
     """
 
     penalizes = True
+    form: Float[Tensor, "j d d"]
 
     def __init__(self, sets: int, dim: int, order: int):
         super().__init__(sets, dim, order)
