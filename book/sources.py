@@ -34,7 +34,7 @@ def notebook_names(root: Path) -> list[str]:
 
 def read_notebook(path: Path) -> NotebookNode:
     """The notebook in a file."""
-    return nbformat.read(path, as_version=4)  # type: ignore[no-any-return]
+    return nbformat.read(path, as_version=4)
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:

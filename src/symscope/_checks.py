@@ -31,10 +31,12 @@ def real(name: str, value: object, least: float = -math.inf, above: float = -mat
     Raises:
         ValueError: for anything else; the message gives the argument's name.
     """
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < least or value <= above:
+    number = math.nan
+    if isinstance(value, Real) and not isinstance(value, bool):
+        number = float(value)
+    if not math.isfinite(number) or number < least or number <= above:
         bounds = [f"at least {least:g}"] * (least > -math.inf)
         bounds += [f"above {above:g}"] * (above > -math.inf)
         must = " ".join(["a finite number", *bounds])
         raise ValueError(f"{name} must be {must}, got {value!r}")
-    return float(value)
+    return number

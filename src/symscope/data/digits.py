@@ -78,13 +78,15 @@ def mnist(
         raise ValueError(f"copies must be 1 without rotate=True, else all are equal; got {copies}")
     blur = real("blur", blur, least=0)
     shuffle, angles = stream(seed, "split"), stream(seed, "angles")
-    images, labels, (trains, validations, tests) = drawn(source, *sizes, shuffle)
-    tests, validations, trains = (  # in this order: each takes its angles from one stream
+    images, labels, (trains, validations, tests) = drawn(
+        source, sizes[0], sizes[1], sizes[2], shuffle
+    )
+    in_test, in_validation, in_train = (  # in this order: each takes its angles from one stream
         Split(prepared(images[row], angles if rotate else None, blur), labels[row])
         for row in (tests, validations, trains.repeat(copies))
     )
     name = f"{'rotated ' if rotate else ''}MNIST ({source})"
-    return Splits(name, trains, validations, tests, input_mean=MNIST_MEAN, input_std=MNIST_STD)
+    return Splits(name, in_train, in_validation, in_test, MNIST_MEAN, MNIST_STD)
 
 
 def drawn(

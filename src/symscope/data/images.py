@@ -213,8 +213,10 @@ def _image_splits(
     rest = torch.randperm(first_test, generator=draw)
     rows = rest[validation:][:train], rest[:validation], tests
     std, mean = torch.std_mean(images[rows[0]].float() / 255, correction=0)
-    parts = (Split((images[row].float() / 255 - mean) / std, labels[row]) for row in rows)
-    return Splits(name, *parts, input_mean=mean.item(), input_std=std.item())
+    first, second, third = (
+        Split((images[row].float() / 255 - mean) / std, labels[row]) for row in rows
+    )
+    return Splits(name, first, second, third, input_mean=mean.item(), input_std=std.item())
 
 
 def _patch_splits(
@@ -226,4 +228,5 @@ def _patch_splits(
         patches, targets = cut(part, count)
         made.append((patches - patches.mean(1, keepdim=True), targets))
     std = made[0][0].square().mean().sqrt().item()
-    return Splits(name, *(Split(x / std, t) for x, t in made), input_std=std)
+    first, second, third = (Split(x / std, t) for x, t in made)
+    return Splits(name, first, second, third, input_std=std)

@@ -91,7 +91,7 @@ def embedded_digits() -> tuple[UInt8[Tensor, "5000 28 28"], Int64[Tensor, " 5000
     try:
         with packaged.open("rb") as packed, gzip.open(packed, "rt") as text:
             table = np.loadtxt(text, delimiter=",", dtype=np.uint8)
-        found = hashlib.sha256(table).hexdigest()
+        found = hashlib.sha256(table.tobytes()).hexdigest()
     except (OSError, EOFError, zlib.error, ValueError) as error:
         found = f"{type(error).__name__}: {error}"
     if found != EMBEDDED_SHA256:
@@ -133,7 +133,8 @@ def cifar10() -> tuple[UInt8[Tensor, "n 3 32 32"], Int64[Tensor, " n"], int]:
     packed = io.BytesIO(_file(source, "cifar-10-binary.tar.gz"))
     names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
     with tarfile.open(fileobj=packed, mode="r:gz") as archive:
-        parts = [archive.extractfile(f"cifar-10-batches-bin/{name}.bin").read() for name in names]
+        opened = [archive.extractfile(f"cifar-10-batches-bin/{name}.bin") for name in names]
+        parts = [file.read() for file in opened if file is not None]
     rows = np.frombuffer(b"".join(parts), np.uint8).reshape(-1, 1 + 3 * 32 * 32)
     images = torch.from_numpy(rows[:, 1:].reshape(-1, 3, 32, 32).copy())
     first_test = len(rows) - len(parts[-1]) // rows.shape[1]
@@ -167,7 +168,7 @@ def checked_picture(name: str) -> UInt8[Tensor, "h w *channels"]:
             "scikit-image 0.26.0, whose package holds it, or run skimage.data.download_all() "
             "once with a connection."
         ) from error
-    found = hashlib.sha256(pixels).hexdigest()
+    found = hashlib.sha256(pixels.tobytes()).hexdigest()
     if found != PICTURE_SHA256[name]:
         raise DatasetError(
             f"the picture {name!r} of scikit-image: expected SHA-256 {PICTURE_SHA256[name]} of "
@@ -196,7 +197,7 @@ def _file(source: Source, name: str) -> bytes:
     own = Path(folder).expanduser() / source.folder / name if folder else None
     cached = Path(pooch.os_cache("symscope")) / source.folder / name
     installed = source.installed and source.installed / name
-    tried = {}
+    tried: dict[Path | str, str] = {}
     for path in filter(None, (own, installed, None if own else cached)):
         try:
             return _unpack(path.read_bytes(), name, source)

@@ -62,7 +62,9 @@ def o5_regression(
 
     return Splits(
         "O(5) regression",
-        *(scaled(x) for x in (x_train, x_validation, x_test)),
+        scaled(x_train),
+        scaled(x_validation),
+        scaled(x_test),
         input_std=input_std,
         target_mean=mean,
         target_std=std,

@@ -8,10 +8,10 @@ reverse, so every kernel in one must pass all of them; no torch decorator gives 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 
 def differentiable(
@@ -48,7 +48,7 @@ def differentiable(
             if adjoint:
                 return adjoint(cotangents, arguments, results, ctx.needs_input_grad)
             tensors = [a for a in arguments if isinstance(a, Tensor)]
-            _, pull = torch.func.vjp(_of_tensors(definition, arguments), *tensors)
+            _, pull, *_ = torch.func.vjp(_of_tensors(definition, arguments), *tensors)
             gradients = iter(pull(cotangents[0] if ctx.single else cotangents))
             return tuple(next(gradients) if given else None for given in ctx.is_tensor)
 
@@ -77,7 +77,7 @@ def differentiable(
     return Op
 
 
-def _arguments(ctx: FunctionCtx) -> tuple[list, list[Tensor]]:
+def _arguments(ctx: Any) -> tuple[list, list[Tensor]]:
     """The arguments of a saved call, and its results if they were kept."""
     saved = iter(ctx.saved_tensors)
     arguments = [
@@ -102,11 +102,11 @@ def _push(function: Callable, tensors: list[Tensor], directions: list[Tensor | N
     directions = [
         torch.zeros_like(t) if d is None else d for t, d in zip(tensors, directions, strict=True)
     ]
-    results, pull = torch.func.vjp(function, *tensors)
+    results, pull, *_ = torch.func.vjp(function, *tensors)
     zeros = (
         tuple(torch.zeros_like(r) for r in results)
         if isinstance(results, tuple)
         else torch.zeros_like(results)
     )
-    _, push = torch.func.vjp(lambda cotangents: pull(cotangents), zeros)
+    _, push, *_ = torch.func.vjp(lambda cotangents: pull(cotangents), zeros)
     return push(tuple(directions))[0]

@@ -165,7 +165,7 @@ class PlaneAction:
     @property
     def shape(self) -> tuple[int, int]:
         """(2, 2) for "gl2", (3, 3) for "affine"."""
-        return tuple(self.basis.shape[1:])
+        return self.basis.shape[1], self.basis.shape[2]
 
     def check(self, data: Tensor) -> None:
         """Raise ValueError unless the data are images of at least 3 x 3 pixels."""

@@ -234,7 +234,9 @@ def _whitening(
     ridge: float,
 ) -> dict[str, Float[Tensor, "c c"]]:
     """A matrix a layer whose product with the features has (but for the ridge) covariance 1."""
-    count, shift, sums, squares = 0, None, {}, {}
+    count, shift = 0, None
+    sums: dict[str, Tensor] = {}
+    squares: dict[str, Tensor] = {}
     with torch.no_grad():
         for batch in search.stream():
             inputs = batch.inputs.detach().to(device_of(model, batch.inputs.device))

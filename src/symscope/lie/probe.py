@@ -69,12 +69,12 @@ def probe(
     gradient = _gradient_of(model, inputs, outputs, weights)
     reverse = action.rows(inputs, gradient[:, None], backend)[:, 0]
     if torch.isfinite(reverse).all():  # else the rows say which sample it is
-        error = float((forward - reverse).abs().max())
+        off = float((forward - reverse).abs().max())
         allowed = torch.finfo(forward.dtype).eps ** 0.5 * float(reverse.abs().max())
-        if not error <= allowed:
+        if not off <= allowed:
             raise ValueError(
                 f"the derivatives along {action!r} differ between forward and reverse mode by "
-                f"{error:.2g} of {float(reverse.abs().max()):.2g}: its fields do not agree with "
+                f"{off:.2g} of {float(reverse.abs().max()):.2g}: its fields do not agree with "
                 "its rows (symscope.testing.check_action tells), or a layer of the model has a "
                 "wrong derivative in one of the modes; mode='reverse' or mode='forward' with a "
                 "model whose derivatives agree avoids the comparison"

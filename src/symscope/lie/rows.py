@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ class Outputs:
                 f"outputs must be one of {', '.join(OUTPUTS)}, or a callable; got {self.mode!r}"
             )
 
-    def __call__(self, raw: object, samples: int) -> Float[Tensor, "n c"]:
+    def __call__(self, raw: Any, samples: int) -> Float[Tensor, "n c"]:
         """The functions' values (N, C), from what the model returned for N samples."""
         values = self.mode(raw) if callable(self.mode) else raw
         if not (
@@ -201,8 +201,9 @@ def fields_of(
     Raises:
         ValueError: if they are not one tensor like the data for each direction.
     """
+    moving: Any = action  # an action need not have fields; this one has
     # An action of the user's own may take the data alone.
-    fields = action.fields(data) if backend == "auto" else action.fields(data, backend)
+    fields = moving.fields(data) if backend == "auto" else moving.fields(data, backend)
     shape = (len(action.basis), *data.shape)
     if tuple(fields.shape) != shape:
         raise ValueError(

@@ -69,8 +69,8 @@ def symmetries_of_shards(
     workers.each(_factors, common, [(shard,) for shard in shards], finished, scheduler=scheduler)
     # Merged in the order of the shards, so that the report does not depend on who was first.
     whole, control = zip(*(factors[place] for place in range(len(shards))), strict=True)
-    control = [factor for factor in control if factor]
-    shuffled = Symmetries(reduce(Factor.merge, control), action) if control else None
+    controls = [factor for factor in control if factor]
+    shuffled = Symmetries(reduce(Factor.merge, controls), action) if controls else None
     return Symmetries(reduce(Factor.merge, whole), action, shuffled)
 
 

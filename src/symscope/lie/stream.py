@@ -70,12 +70,13 @@ class Stream:
         generator = torch.Generator().manual_seed(self.seed)
         if isinstance(self.data, Tensor):
             enough = max(CONTROL_SAMPLES, CONTROL_SAMPLES_A_DIRECTION * len(self.action.basis))
-            starts = range(0, self.total, self.batch_size)
-            wanted = min(len(starts), math.ceil(enough / self.batch_size)) * (self.total > 1)
+            total = len(self.data)
+            starts = range(0, total, self.batch_size)
+            wanted = min(len(starts), math.ceil(enough / self.batch_size)) * (total > 1)
             # Whole batches, the first among them, evenly spread; samples swap among all of these.
             taken = [i * wanted % len(starts) < wanted for i in range(len(starts))]
             spans = [
-                torch.arange(start, min(start + self.batch_size, self.total))
+                torch.arange(start, min(start + self.batch_size, total))
                 for start, here in zip(starts, taken, strict=True)
                 if here
             ]

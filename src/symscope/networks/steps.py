@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -68,10 +68,11 @@ def fit_steps(
     losses = torch.zeros(steps, dtype=torch.float64)
     started = time.perf_counter()
     head.train()
+    task: Any = head  # a module with `loss` and `network`
     for step in range(steps):
         rows = next(batches).to(inputs.device)
         wanted = None if targets is None else targets.index_select(0, rows)
-        value = head.loss(inputs.index_select(0, rows), wanted) + penalty * head.network.penalty()
+        value = task.loss(inputs.index_select(0, rows), wanted) + penalty * task.network.penalty()
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         norm = nn.utils.clip_grad_norm_(weights, clip)

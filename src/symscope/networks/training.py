@@ -6,7 +6,8 @@ import copy
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,10 @@ def device() -> torch.device:
     return accelerator or torch.device("cpu")
 
 
-def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def seeded(build: Callable[[], Network], seed: int) -> Network:
     """A network built from its own seed; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -226,7 +230,8 @@ def fit_layerwise(
     Raises:
         ValueError: for a network without a hidden layer, and what :func:`fit` refuses.
     """
-    linears, activations = list(model.layers[0::2]), list(model.layers[1::2])
+    layers: list[Any] = list(model.layers)
+    linears, activations = layers[0::2], layers[1::2]
     if not activations:
         raise ValueError("the network has no hidden layer to train: its widths are two numbers")
     fits = []
@@ -235,7 +240,7 @@ def fit_layerwise(
         shape = layer.out_features, model.widths[-1], model.bias
         # Not the seed itself: the layer may have been drawn from it, and would share its numbers.
         own = seed + (place + 1) * 1_000_003
-        head = linears[-1] if last else seeded(lambda s=shape: nn.Linear(*s), own)
+        head = linears[-1] if last else seeded(partial(nn.Linear, *shape), own)
         stage = nn.Sequential(nn.Flatten(), layer, activation, head)
         fits.append(fit(stage, splits, epochs=epochs, seed=seed, **options))
         if not last:

@@ -161,10 +161,10 @@ def _sources(function: Callable) -> dict[str, str]:
             waiting |= methods
             continue
         for used in _names([found[name]]):
-            value = names.get(used)
-            ours = inspect.isfunction(value) or inspect.isclass(value)
-            if ours and used not in found and value.__module__ == function.__module__:
-                waiting[used] = value
+            other: Any = names.get(used)
+            ours = inspect.isfunction(other) or inspect.isclass(other)
+            if ours and used not in found and other.__module__ == function.__module__:
+                waiting[used] = other
     return found
 
 

@@ -28,7 +28,7 @@ class Job(NamedTuple):
 
 
 def planned(
-    run: Callable, grid: object, seeds: Iterable[int], data: Iterable[str | Path]
+    run: Callable, grid: Any, seeds: Iterable[int], data: Iterable[str | Path]
 ) -> tuple[bytes, dict[str, str], list[Job]]:
     """What is sent with every run, the code of symscope that it reaches, and the runs.
 
@@ -72,7 +72,7 @@ def _sent(run: Callable) -> bytes:
     return sent
 
 
-def _configurations(run: Callable, grid: object) -> list[dict[str, Any]]:
+def _configurations(run: Callable, grid: Any) -> list[dict[str, Any]]:
     """The grid's configurations, each checked against what ``run`` takes."""
     import numpy
 

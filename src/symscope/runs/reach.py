@@ -109,7 +109,8 @@ class Package:
     def _lookup(self, reference: str, passed: set[str]) -> set[str]:
         """The modules that a dotted name leads to."""
         parts = reference.split(".")
-        place, found = self.name, set()
+        place = self.name
+        found: set[str] = set()
         for k in range(len(parts)):
             place = ".".join(parts[: k + 1])
             module = self.modules[place]
@@ -213,7 +214,8 @@ def _chains(nodes: list[ast.AST]) -> Iterator[list[str]]:
     for node in nodes:  # an attribute comes before what it is an attribute of
         if id(node) in inner or not isinstance(node, ast.Attribute | ast.Name):
             continue
-        parts, value = [], node
+        parts: list[str] = []
+        value: ast.expr = node
         while isinstance(value, ast.Attribute):
             parts.append(value.attr)
             value = value.value

@@ -33,7 +33,7 @@ def code_of(source: str | bytes) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
     tree = ast.parse(text)
-    inside = set()  # lines that end within a string
+    inside: set[int] = set()  # lines that end within a string
     depth, began = 0, 0
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         kind = tokenize.tok_name[token.type]

@@ -92,7 +92,7 @@ def sweep(
     share = 1 if scheduler else workers.processes(len(jobs))
     for key, record in done.items():
         tally(key, record["seconds"] / share)
-    failed = {}
+    failed: dict[str, str] = {}
     if len(done) < len(jobs):
         missing = [job for job in jobs if job.key not in done]
         needed = code | reached_by(timed)

@@ -129,7 +129,8 @@ def each(
     from distributed import wait
 
     code = reached_by(task) if code is None else dict(code)
-    waiting, running = list(reversed(list(enumerate(calls)))), {}
+    waiting = list(reversed(list(enumerate(calls))))
+    running: dict[Any, Any] = {}
     with _client(scheduler, len(calls), share or len(calls)) as (client, threads):
         while waiting or running:
             try:

@@ -74,7 +74,7 @@ def _looks(names: Iterable[str], first: int = 0) -> Iterator[tuple[str, str, str
     return ((name, *look) for name, look in zip(names, looks, strict=False))
 
 
-def _on(ax: Axes | None, **size: float) -> tuple[Figure, Axes]:
+def _on(ax: Axes | None, **size: Any) -> tuple[Figure, Axes]:
     """The axes to draw on and their figure: those given, or new ones."""
     return new(**size) if ax is None else (ax.figure.figure, ax)
 
@@ -121,7 +121,7 @@ def lines(
     """
     figure, axes = _on(ax)
     for name, color, marker in _looks(groups, first):
-        look = {"marker": marker, "ms": 5, "lw": 1, "ls": "-" if joined else "none"}
+        look: dict[str, Any] = {"marker": marker, "ms": 5, "lw": 1, "ls": "-" if joined else "none"}
         for k, (x, y) in enumerate(groups[name]):
             axes.plot(x, y, color=color, label="_" if k else name, **look)
     axes.set(xlabel=xlabel, ylabel=ylabel)

@@ -117,15 +117,15 @@ def rank_correlation(
     import numpy as np
     import pandas
 
-    first = _finite("first", first)
-    second = _finite("second", second, len(first))
-    if len(first) < 3:
-        raise ValueError(f"a rank correlation needs at least 3 pairs, got {len(first)}")
+    x = _finite("first", first)
+    y = _finite("second", second, len(x))
+    if len(x) < 3:
+        raise ValueError(f"a rank correlation needs at least 3 pairs, got {len(x)}")
     random = np.random.default_rng(seed)
-    drawn = random.integers(len(first), size=(draws, len(first)))
-    resampled = _spearman(first[drawn], second[drawn])
+    drawn = random.integers(len(x), size=(draws, len(x)))
+    resampled = _spearman(x[drawn], y[drawn])
     resampled = resampled[np.isfinite(resampled)]  # a draw of one pair only has no ranks
-    estimate = _spearman(first[None], second[None])[0]
+    estimate = _spearman(x[None], y[None])[0]
     ends = (1 - level) / 2, (1 + level) / 2
     known = np.isfinite(estimate) and len(resampled)
     low, high = np.quantile(resampled, ends) if known else (np.nan, np.nan)

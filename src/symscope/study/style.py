@@ -20,7 +20,7 @@ COLORS = seaborn.color_palette("colorblind").as_hex()
 MARKERS = "osD^vPX<>*"
 DIVERGING = "RdBu_r"
 INK, GREY = "#222222", "#777777"
-RC: dict[str, Any] = seaborn.axes_style("ticks") | {
+RC: Any = seaborn.axes_style("ticks") | {
     "axes.edgecolor": "#555555",
     "axes.prop_cycle": cycler(color=COLORS),
     "axes.spines.right": False,

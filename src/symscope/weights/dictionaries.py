@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,10 +77,10 @@ def pruned_dictionary(
     if excess < 1 or not sparsity:
         raise ValueError(f"excess must be at least 1 and sparsity not empty, got {excess}")
     last = len(sparsity) - 1
-    network = None
+    network: UnfoldedPatches | None = None
     for stage, level in enumerate(sparsity):
         count = round(atoms * excess ** (1 - stage / last)) if last else atoms
-        dictionary = seeded(lambda count=count: Dictionary(samples.shape[1], count), seed)
+        dictionary = seeded(partial(Dictionary, samples.shape[1], count), seed)
         if network is not None:
             kept = _most_used(network, samples, count)
             with torch.no_grad():
@@ -87,6 +88,7 @@ def pruned_dictionary(
         network = UnfoldedPatches(dictionary, depth, level, two_sided=two_sided)
         length = steps if stage == 0 else max(steps // 2, 1)
         fit_steps(Reconstructor(network), samples, steps=length, lr=1e-2, seed=seed + stage)
+    assert network is not None  # there is a stage
     return network
 
 

@@ -6,7 +6,7 @@ powers of a matrix A in GL(d), which is learned with it: its orbit is w, A w, ..
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -81,6 +81,7 @@ class CyclicOrbit(nn.Module):
     """
 
     generators: Float[Tensor, "j d d"]
+    parametrizations: Any  # torch's, by the parameter's name
 
     def __init__(
         self,

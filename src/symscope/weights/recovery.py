@@ -101,7 +101,7 @@ def descend(
     draw = stream(seed, f"descent {restart}")
     if start == "identity":
         orbit.start_at(small_rotations(1, orbit.dim, NEAR_IDENTITY, draw))
-    elif start != "random":
+    elif not isinstance(start, str):
         moved = torch.randn(planted.filters.shape, generator=draw, dtype=torch.float64)
         base = planted.filters + start * torch.nn.functional.normalize(moved, dim=1)
         orbit.start_at(start_near(planted, start, seed), base)

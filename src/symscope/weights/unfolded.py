@@ -8,7 +8,7 @@ one filter a row. The solvers are those of Beck and Teboulle 2009 (equations 1.4
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -52,6 +52,8 @@ class Unfolded(nn.Module):
     Raises:
         ValueError: for an argument out of its range, or filters that do not fit the data.
     """
+
+    dictionary: Any  # a module; its own methods are asked for by name
 
     def __init__(
         self,
@@ -108,9 +110,8 @@ class Unfolded(nn.Module):
         """
         filters = self.filters() if filters is None else filters
         self.check(inputs, filters)
-        step = self.step
-        if step is None:
-            step = 1 / self.largest_eigenvalue(filters.detach())
+        step: Tensor | float
+        step = 1 / self.largest_eigenvalue(filters.detach()) if self.step is None else self.step
         gradient = -self.analyse(inputs, filters)  # at codes of zero
         point = codes = torch.zeros_like(gradient)
         for layer, momentum in enumerate(self.momenta):
@@ -197,6 +198,8 @@ class UnfoldedImages(Unfolded):
         ValueError: as :class:`Unfolded`, and for a dimension of the filters that is not channels
             times a square, or filters larger than the image.
     """
+
+    vector: Tensor
 
     def __init__(
         self,

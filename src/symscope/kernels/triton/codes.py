@@ -98,4 +98,4 @@ def proximal_adjoint(
             LOAD_STEP=isinstance(step, Tensor),
             BLOCK=ELEMENTS,
         )
-    return tuple(grads)
+    return grads[0], grads[1], grads[2]

@@ -106,7 +106,7 @@ def match_operations(
     everything = torch.eye(patch * patch, dtype=torch.float64)[None]
     chance = {name: (matrices, everything) for name, matrices in nulls.items()}
     rows = compared((generator, everything), chance, known, patch, "whole")
-    if filters is not None:
+    if filters is not None and order is not None:  # the two go together
         filters = filters.detach().double().cpu()
         chance = {name: on_seen(matrices, filters, order) for name, matrices in nulls.items()}
         if atoms is not None:

@@ -56,7 +56,7 @@ def rotation(patch: int, degrees: float) -> Float[Tensor, "d d"]:
     """
     quarter, rest = divmod(degrees, 90)
     # The cosines of quarter turns are not exact in floating point.
-    cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[int(quarter) % 4]
+    cos, sin = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[int(quarter) % 4]
     if rest:
         cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     # Where an output pixel comes from: its place (row, column) from the centre, turned back.
@@ -104,10 +104,10 @@ def blur(patch: int, *, box: int | None = None, sigma: float | None = None) -> F
             raise ValueError(f"box must be odd, got {box}")
         kernel = torch.full((box,), 1 / box, dtype=torch.float64)
     else:
-        real("sigma", sigma, above=0)
-        radius = max(1, round(4 * sigma))
+        width = real("sigma", sigma, above=0)
+        radius = max(1, round(4 * width))
         places = torch.arange(-radius, radius + 1, dtype=torch.float64)
-        kernel = torch.exp(-(places**2) / (2 * sigma**2))
+        kernel = torch.exp(-(places**2) / (2 * width**2))
         kernel = kernel / kernel.sum()
     along = _convolution(patch, kernel)
     return torch.kron(along, along)

@@ -64,7 +64,9 @@ def scores(matrices: Float[Tensor, "*b d d"], patch: int) -> dict[str, Float[Ten
     found = {"skew": share((matrices - matrices.mT) / 2)}
     for name, ties in _ties(patch).items():
         found[name] = _tied(matrices, ties) / total
-    found["haar"] = sum(share(scale @ matrices @ scale) for scale in pools)
+    found["haar"] = sum(
+        (share(scale @ matrices @ scale) for scale in pools), torch.zeros((), dtype=torch.float64)
+    )
     coarse = sum(pools[:-1], torch.zeros(d, d, dtype=torch.float64))
     found["pooled"] = share(coarse @ matrices @ coarse)
     gram = matrices.mT @ matrices * (d / total[..., None, None])
