@@ -42,9 +42,10 @@ smoke: $(ready) ## check in a minute or two that a Python will do: quick tests, 
 	@$(kernel_environment) $(python) -m pytest $(nbval) \
 		$(quick_tests) notebooks/01_quickstart.ipynb
 
-lint: $(ready) ## check the style of code and notebooks
+lint: $(ready) ## check the style of code and notebooks, and types
 	@$(python) -m ruff check --quiet .
 	@$(python) -m ruff format --check --quiet .
+	@$(python) -m mypy --no-error-summary
 
 notebooks: $(ready) ## write quick-scale outputs into the source notebooks
 	@$(python) book/build.py notebooks
