@@ -20,8 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import shapes
 
-if os.environ.get("SHAPES"):  # until every annotation is right
-    shapes.install()
+shapes.install()
 
 # Two busy cores are slow at times; a slow example is no failure.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
