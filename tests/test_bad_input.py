@@ -585,49 +585,6 @@ def test_an_algebra_whose_matrices_are_not_of_the_generators_shape(found, method
         getattr(found, method)(basis)
 
 
-def test_controls_of_an_iterator_that_is_used_up():
-    model = network()
-    report = ss.learned_symmetries(model, iter(DATA.split(10)), action=VECTORS)
-    with pytest.raises(RuntimeError, match=r"data was an iterator.*used up.*re-iterable"):
-        report.controls()
-    again = ss.learned_symmetries(model, DATA.split(10), action=VECTORS)
-    assert set(again.controls()) == {"shuffled", "untrained"}
-
-
-def test_controls_of_a_report_from_a_merged_factor(found):
-    report = ss.Symmetries(found.factor.merge(found.factor), VECTORS)
-    torch.testing.assert_close(report.variance, found.variance)
-    with pytest.raises(RuntimeError, match=r"built from a factor.*no data"):
-        report.controls()
-
-
-class OwnWeights(nn.Module):
-    """A layer that torch cannot draw anew: a parameter and no ``reset_parameters``."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(random(6, 2))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return torch.tanh(inputs @ self.weight)
-
-
-def test_controls_of_a_layer_that_cannot_be_reset_name_it_and_the_way_out():
-    model = nn.Sequential(nn.SiLU(), OwnWeights())
-    report = ss.learned_symmetries(model, DATA, action=VECTORS)
-    says = r"the layer 1 \(OwnWeights\) has weights and no reset_parameters.*controls\(untrained="
-    with pytest.raises(TypeError, match=says):
-        report.controls()
-    # The way out that the message names must be open.
-    controls = report.controls(untrained=network())
-    assert set(controls) == {"shuffled", "untrained"}
-
-
-def test_controls_refuse_another_bad_network(found):
-    with pytest.raises(ValueError, match="does not depend on its input"):
-        found.controls(model=network(), broken=lambda x: torch.ones(len(x), 2))
-
-
 # Stored networks
 
 

@@ -112,37 +112,6 @@ def test_a_change_of_basis_conjugates_the_algebra(name):
     assert float(found.angles_to(conjugate).max()) < 0.1
 
 
-def test_compare_puts_reports_beside_an_algebra():
-    function, n, copies, basis = KNOWN["so(3)"]
-    found = ask(function, n, copies, torch.float64)
-    table = ss.compare({"learned": found, "shuffled": found.shuffled}, basis)
-    assert table.loc["learned", "count"] == 3 and table.loc["shuffled", "count"] == 0
-    assert table.loc["learned", "gap"] == pytest.approx(float(found.gaps[2]))
-    assert table.loc["learned", "angle"] < 0.1 < 10 < table.loc["shuffled", "angle"]
-    whole = ss.compare({"learned": found}, algebra.gl(3))  # there is nothing behind all nine
-    assert whole["gap"].isna().all() and whole.loc["learned", "angle"] < 1e-6
-
-
-def test_accuracy_along_moves_the_data_and_counts():
-    # The class is the quadrant of a point: a quarter turn moves every point into the next one.
-    points = torch.randn(400, 2, generator=torch.Generator().manual_seed(2))
-
-    def quadrant_scores(x):
-        corners = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
-        return x @ corners.T
-
-    labels = quadrant_scores(points).argmax(1)
-    turn = algebra.so(2)[0] * 5  # its norm must not matter
-    action = ss.LinearAction(2)
-    angles = [0, 90, 180, 360]
-    found = ss.accuracy_along(quadrant_scores, points, labels, action, turn, angles)
-    assert found.tolist() == [1.0, 0.0, 0.0, 1.0]
-    half = ss.accuracy_along(quadrant_scores, points, labels, action, turn, [45, -45])
-    assert (half - 0.5).abs().max() < 0.1
-    grow = ss.accuracy_along(quadrant_scores, points, labels, action, algebra.scaling(2)[0], [90])
-    assert grow.tolist() == [1.0]
-
-
 def test_rotation_invariant_images_are_found_on_the_plane():
     # Moments of the picture about its centre that a rotation leaves alone, and one it does not.
     action = ss.PlaneAction("gl2")

@@ -1,10 +1,5 @@
 """The rule that counts symmetries, on spectra chosen by hand; and the report around it."""
 
-import copy
-import gc
-import pickle
-import weakref
-
 import pytest
 import torch
 
@@ -74,33 +69,3 @@ def test_bias_to_so2_is_the_papers_distance_from_the_skew_symmetric_matrices():
     torch.testing.assert_close(
         found.bias_to(ss.algebra.so(2)), symmetric_part.flatten(1).norm(dim=1)
     )
-
-
-def test_a_report_keeps_neither_data_nor_network_alive():
-    model, data = torch.nn.Linear(2, 3).double(), torch.randn(60, 2, dtype=torch.float64)
-    found = ss.learned_symmetries(model, data, action=ACTION)
-    assert set(found.controls()) == {"shuffled", "untrained"}
-    again = copy.deepcopy(found), pickle.loads(pickle.dumps(found))
-    references = weakref.ref(model), weakref.ref(data)
-    del model
-    with pytest.raises(RuntimeError, match=r"network .* exists no more: hand in controls\(model="):
-        found.controls()
-    del data
-    gc.collect()
-    assert [reference() for reference in references] == [None, None]
-    with pytest.raises(RuntimeError, match=r"data .* exist no more: hand in controls\(data="):
-        found.controls()
-    handed = found.controls(
-        data=torch.ones(60, 2).double().cumsum(0), model=torch.nn.Linear(2, 3).double()
-    )
-    assert handed["untrained"].factor.samples == 60
-    for copied in again:
-        torch.testing.assert_close(copied.variance, found.variance)
-        with pytest.raises(RuntimeError, match="no data to ask again"):
-            copied.controls()
-
-
-def test_a_plain_function_that_is_gone_has_its_shuffled_control():
-    data = torch.randn(60, 2, dtype=torch.float64)
-    found = ss.learned_symmetries(lambda x: x.square(), data, action=ACTION)
-    assert list(found.controls()) == ["shuffled"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from .factor import Factor
 from .rows import Mode, Outputs
 
 if TYPE_CHECKING:
-    import pandas
     from jaxtyping import Float
     from matplotlib.figure import Figure
 
@@ -309,26 +308,3 @@ def learned_symmetries(
         data, action, Outputs(outputs, unit_norm), backend, mode, batch_size, dtype, seed
     )
     return report(model, search)
-
-
-def compare(reports: Mapping[str, Symmetries], basis: Float[Tensor, "d n n"]) -> pandas.DataFrame:
-    """Several reports beside a known algebra of dimension d, one row each.
-
-    Columns: ``count``; ``gap`` behind the d-th direction (NaN if that is the last);
-    ``relative_variance``, the largest among the first d; ``angle``, the largest principal angle
-    in degrees; ``bias``, the largest distance from the algebra among the first d.
-    """
-    import pandas
-
-    d = len(algebra.orthonormal(basis))
-    rows = {
-        name: {
-            "count": found.count,
-            "gap": float(found.gaps[d - 1]) if d <= len(found.gaps) else float("nan"),
-            "relative_variance": float(found.relative_variance[d - 1]),
-            "angle": float(found.angles_to(basis).max()),
-            "bias": float(found.bias_to(basis)[:d].max()),
-        }
-        for name, found in reports.items()
-    }
-    return pandas.DataFrame.from_dict(rows, orient="index")

@@ -1,0 +1,151 @@
+"""The question asked again, and the finite test."""
+
+import copy
+import gc
+import pickle
+import weakref
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import symscope as ss
+from symscope import algebra
+
+ACTION = ss.LinearAction(2)
+
+
+def test_accuracy_along_moves_the_data_and_counts():
+    # The class is the quadrant of a point: a quarter turn moves every point into the next one.
+    points = torch.randn(400, 2, generator=torch.Generator().manual_seed(2))
+
+    def quadrant_scores(x):
+        corners = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
+        return x @ corners.T
+
+    labels = quadrant_scores(points).argmax(1)
+    turn = algebra.so(2)[0] * 5  # its norm must not matter
+    action = ss.LinearAction(2)
+    angles = [0, 90, 180, 360]
+    found = ss.accuracy_along(quadrant_scores, points, labels, action, turn, angles)
+    assert found.tolist() == [1.0, 0.0, 0.0, 1.0]
+    half = ss.accuracy_along(quadrant_scores, points, labels, action, turn, [45, -45])
+    assert (half - 0.5).abs().max() < 0.1
+    grow = ss.accuracy_along(quadrant_scores, points, labels, action, algebra.scaling(2)[0], [90])
+    assert grow.tolist() == [1.0]
+
+
+def test_a_report_keeps_neither_data_nor_network_alive():
+    model, data = torch.nn.Linear(2, 3).double(), torch.randn(60, 2, dtype=torch.float64)
+    found = ss.learned_symmetries(model, data, action=ACTION)
+    assert set(found.controls()) == {"shuffled", "untrained"}
+    again = copy.deepcopy(found), pickle.loads(pickle.dumps(found))
+    references = weakref.ref(model), weakref.ref(data)
+    del model
+    with pytest.raises(RuntimeError, match=r"network .* exists no more: hand in controls\(model="):
+        found.controls()
+    del data
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
+    with pytest.raises(RuntimeError, match=r"data .* exist no more: hand in controls\(data="):
+        found.controls()
+    handed = found.controls(
+        data=torch.ones(60, 2).double().cumsum(0), model=torch.nn.Linear(2, 3).double()
+    )
+    assert handed["untrained"].factor.samples == 60
+    for copied in again:
+        torch.testing.assert_close(copied.variance, found.variance)
+        with pytest.raises(RuntimeError, match="no data to ask again"):
+            copied.controls()
+
+
+def test_a_plain_function_that_is_gone_has_its_shuffled_control():
+    data = torch.randn(60, 2, dtype=torch.float64)
+    found = ss.learned_symmetries(lambda x: x.square(), data, action=ACTION)
+    assert list(found.controls()) == ["shuffled"]
+
+
+VECTORS = ss.LinearAction(3, copies=2)  # nine directions
+
+
+SAMPLES = 40
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+DATA = random(SAMPLES, 6)
+
+
+def network(inputs: int = 6, outputs: int = 2) -> nn.Module:
+    return ss.networks.seeded(lambda: ss.networks.MLP((inputs, 8, outputs)), 0).eval()
+
+
+@pytest.fixture(scope="module")
+def found() -> ss.Symmetries:
+    return ss.learned_symmetries(network(), DATA, action=VECTORS)
+
+
+def test_controls_of_an_iterator_that_is_used_up():
+    model = network()
+    report = ss.learned_symmetries(model, iter(DATA.split(10)), action=VECTORS)
+    with pytest.raises(RuntimeError, match=r"data was an iterator.*used up.*re-iterable"):
+        report.controls()
+    again = ss.learned_symmetries(model, DATA.split(10), action=VECTORS)
+    assert set(again.controls()) == {"shuffled", "untrained"}
+
+
+def test_controls_of_a_report_from_a_merged_factor(found):
+    report = ss.Symmetries(found.factor.merge(found.factor), VECTORS)
+    torch.testing.assert_close(report.variance, found.variance)
+    with pytest.raises(RuntimeError, match=r"built from a factor.*no data"):
+        report.controls()
+
+
+class OwnWeights(nn.Module):
+    """A layer that torch cannot draw anew: a parameter and no ``reset_parameters``."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(random(6, 2))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.tanh(inputs @ self.weight)
+
+
+def test_controls_of_a_layer_that_cannot_be_reset_name_it_and_the_way_out():
+    model = nn.Sequential(nn.SiLU(), OwnWeights())
+    report = ss.learned_symmetries(model, DATA, action=VECTORS)
+    says = r"the layer 1 \(OwnWeights\) has weights and no reset_parameters.*controls\(untrained="
+    with pytest.raises(TypeError, match=says):
+        report.controls()
+    # The way out that the message names must be open.
+    controls = report.controls(untrained=network())
+    assert set(controls) == {"shuffled", "untrained"}
+
+
+def test_controls_refuse_another_bad_network(found):
+    with pytest.raises(ValueError, match="does not depend on its input"):
+        found.controls(model=network(), broken=lambda x: torch.ones(len(x), 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"labels": torch.zeros(4)},
+            r"labels must be one for each of the inputs.*\(4,\).*\(5, 2\)",
+        ),
+        ({"labels": torch.zeros(5, 1)}, "labels must be one for each of the inputs"),
+        ({"inputs": torch.zeros(5, 3)}, "data must be of shape"),
+        ({"inputs": torch.zeros(0, 2), "labels": torch.zeros(0)}, "at least one"),
+        ({"generator": torch.eye(3)}, r"generator must be of the action's shape \(2, 2\)"),
+        ({"generator": torch.zeros(2, 2)}, "not zero"),
+    ],
+)
+def test_the_finite_test_refuses_what_does_not_fit(change, says):
+    given = {"inputs": torch.ones(5, 2), "labels": torch.zeros(5), "generator": torch.eye(2)}
+    given = {**given, "model": lambda x: x, "action": ACTION, "degrees": [0]}
+    with pytest.raises(ValueError, match=says):
+        ss.accuracy_along(**{**given, **change})
