@@ -11,7 +11,6 @@ from study_cases import curves, legend_of, settings_now, walks
 
 from symscope.study import figures
 
-
 SAFE = {to_hex(color) for color in seaborn.color_palette("colorblind")}
 
 
