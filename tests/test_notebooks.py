@@ -57,7 +57,8 @@ def test_a_notebook_is_whole_and_clean(path: Path) -> None:
     nbformat.validate(notebook)
     counts = [cell.execution_count for cell in sources.code_cells(notebook)]
     assert counts == list(range(1, len(counts) + 1)), "run `make notebooks`"
-    assert any("assert " in cell.source for cell in sources.code_cells(notebook))
+    judged = ("assert ", ".require(")
+    assert any(word in cell.source for cell in sources.code_cells(notebook) for word in judged)
     for output in outputs_of(notebook):
         assert output.output_type != "error"
         assert output.get("name") != "stderr", output.text

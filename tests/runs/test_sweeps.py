@@ -253,7 +253,15 @@ def test_a_killed_driver_and_killed_workers_change_nothing(
         driver.start()
         return driver
 
+    def quiet() -> bool:
+        begun = len(here.lines())
+        time.sleep(0.5)
+        return len(here.lines()) == begun
+
     while killed < kills:
+        # A worker that dies with its driver has its last run given to another, until the
+        # scheduler has seen the driver go: that is nothing the next driver asked for.
+        until(quiet)
         already, begun = stored(results), len(here.lines())
         driver = start_driver()
         until(lambda: len(here.lines()) > begun or not driver.is_alive())  # noqa: B023
