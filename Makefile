@@ -23,7 +23,7 @@ quick_tests := tests/lie/test_algebra.py tests/lie/test_exact.py tests/runs/test
 	tests/test_packaging.py
 # What pyproject.toml admits and a matrix of CI tries.
 pythons := 3.11 3.12 3.13 3.14
-nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout 600
+nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout 3600
 
 .PHONY: help book test smoke lint notebooks paper render bench lab constraints resolve clean
 
