@@ -61,24 +61,14 @@ def probe(
     try:
         forward = weights.to(fields) @ pushed_rows(model, inputs, fields, outputs)
     except Exception as error:  # whatever a layer raises that has no forward mode
-        why = f"forward mode cannot run: {type(error).__name__}: {str(error).splitlines()[0]}"
+        said = next(iter(str(error).splitlines()), "")
+        why = f"forward mode cannot run: {type(error).__name__}: {said}"
         if mode == "forward":
             raise RuntimeError(why) from error
         return chosen("reverse", why)
     # A weight on each output, so that no error cancels and one backward pass checks all.
     gradient = _gradient_of(model, inputs, outputs, weights)
-    reverse = action.rows(inputs, gradient[:, None], backend)[:, 0]
-    if torch.isfinite(reverse).all():  # else the rows say which sample it is
-        off = float((forward - reverse).abs().max())
-        allowed = torch.finfo(forward.dtype).eps ** 0.5 * float(reverse.abs().max())
-        if not off <= allowed:
-            raise ValueError(
-                f"the derivatives along {action!r} differ between forward and reverse mode by "
-                f"{off:.2g} of {float(reverse.abs().max()):.2g}: its fields do not agree with "
-                "its rows (symscope.testing.check_action tells), or a layer of the model has a "
-                "wrong derivative in one of the modes; mode='reverse' or mode='forward' with a "
-                "model whose derivatives agree avoids the comparison"
-            )
+    _check_agreement(action, forward, action.rows(inputs, gradient[:, None], backend)[:, 0])
     return chosen(
         "forward", "asked for" if mode == "forward" else f"{count} outputs, {directions} directions"
     )
@@ -114,6 +104,23 @@ def _check_model(model: Callable, outputs: Outputs, inputs: Float[Tensor, "n ...
             "function around a network with dropout, call the network's eval() first"
         )
     return values.shape[1]
+
+
+def _check_agreement(
+    action: Action, forward: Float[Tensor, "n k"], reverse: Float[Tensor, "n k"]
+) -> None:
+    """Refuse derivatives that depend on how they are taken."""
+    if not torch.isfinite(reverse).all():
+        return  # the rows will say which sample it is
+    error, largest = float((forward - reverse).abs().max()), float(reverse.abs().max())
+    if not error <= torch.finfo(forward.dtype).eps ** 0.5 * largest:
+        raise ValueError(
+            f"the derivatives along {action!r} differ between forward and reverse mode by "
+            f"{error:.2g} of {largest:.2g}: its fields do not agree with its rows "
+            "(symscope.testing.check_action tells), or a layer of the model has a wrong "
+            "derivative in one of the modes; mode='reverse' does without fields and forward "
+            "derivatives"
+        )
 
 
 def _gradient_of(
