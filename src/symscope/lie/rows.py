@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 OUTPUTS = ("all", "sum")
 # Cotangents or tangents held at once: taken in chunks of at most this many bytes.
 CHUNK_BYTES = 2**25
+FEW_DIRECTIONS = 64  # whose rows are no larger than the data
 
 
 @dataclass(frozen=True)
@@ -89,22 +91,22 @@ class Differentiation:
     count: int  # of outputs
 
     def blocks(
-        self, inputs: Float[Tensor, "n ..."], others: Float[Tensor, "m ..."], start: int
-    ) -> Iterator[tuple[bool, Block]]:
-        """The rows of one batch, block by block, and those of its shuffled pairing (True).
+        self, inputs: Float[Tensor, "n ..."], moved: dict[str, Float[Tensor, "n ..."]], start: int
+    ) -> Iterator[tuple[str, Block]]:
+        """The rows of one batch, block by block, with their kind.
 
-        ``others`` are as many as the inputs, or none. Nothing is held but one block.
+        ``moved`` holds, by the kind of rows, the samples that move while the network is
+        differentiated at the inputs. Nothing is held but one block.
         """
-        pairs = [(False, inputs), *([(True, others)] if len(others) else [])]
         if self.mode.name == "forward":
-            for shuffled, moved in pairs:
-                for block in self._pushed(inputs, moved, start):
-                    yield shuffled, block
+            for kind, samples in moved.items():
+                for block in self._pushed(inputs, samples, start):
+                    yield kind, block
             return
         first = 0
         for cotangents in output_cotangents(self.model, inputs, self.outputs):
-            for shuffled, moved in pairs:
-                yield shuffled, Pulled(start, first, moved, cotangents, self.action, self.backend)
+            for kind, samples in moved.items():
+                yield kind, Pulled(start, first, samples, cotangents, self.action, self.backend)
             first += cotangents.shape[1]
             del cotangents  # or it would still be held while the next ones are computed
 
@@ -132,6 +134,11 @@ class Block:
     start: int
     first: int
 
+    def __len__(self) -> int:
+        """The number of samples."""
+        raise NotImplementedError
+
+    @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows themselves.
 
@@ -140,10 +147,16 @@ class Block:
         """
         raise NotImplementedError
 
-    def into(self, factor: Factor) -> None:
-        """Take the rows into a factor."""
-        rows = self.rows()
+    def into(self, factor: Factor, weights: Float[Tensor, " n"] | None = None) -> None:
+        """Take the rows into a factor, each sample's times its weight."""
+        rows = self.rows
+        if weights is not None:
+            rows = rows * weights[:, None, None].to(rows)
         factor.update(rows, 0 if self.first else len(rows))
+
+    def part(self, start: int, stop: int) -> Block:
+        """The rows of some of the samples."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -152,9 +165,18 @@ class Pushed(Block):
 
     values: Float[Tensor, "n c k"]
 
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.values)
+
+    @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows, checked."""
         return _finite(self.values, self.start)
+
+    def part(self, start: int, stop: int) -> Pushed:
+        """The rows of some of the samples."""
+        return Pushed(self.start + start, self.first, self.rows[start:stop])
 
 
 @dataclass(frozen=True)
@@ -166,20 +188,45 @@ class Pulled(Block):
     action: Action
     backend: str
 
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.moved)
+
+    @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows, checked."""
         return _finite(self.action.rows(self.moved, self.cotangents, self.backend), self.start)
 
-    def into(self, factor: Factor) -> None:
+    def into(self, factor: Factor, weights: Float[Tensor, " n"] | None = None) -> None:
         """Take in the rows, or their Gram matrix where that keeps as many digits."""
-        if hasattr(self.action, "gram") and not factor.keeps_digits(self.cotangents.dtype):
-            gram = self.action.gram(self.moved, self.cotangents, self.backend, factor.dtype)
+        known = "rows" in self.__dict__  # computed before
+        if (
+            not known
+            and hasattr(self.action, "gram")
+            and not factor.keeps_digits(self.cotangents.dtype)
+        ):
+            cotangents = self.cotangents
+            if weights is not None:
+                shape = (-1, *[1] * (cotangents.ndim - 1))
+                cotangents = cotangents * weights.reshape(shape).to(cotangents)
+            gram = self.action.gram(self.moved, cotangents, self.backend, factor.dtype)
             if torch.isfinite(gram.sum()):  # else the rows tell which sample it was
                 samples = 0 if self.first else len(self.moved)
-                count = self.cotangents.shape[0] * self.cotangents.shape[1]
-                factor.update_gram(gram, samples, count, self.cotangents.dtype)
+                count = cotangents.shape[0] * cotangents.shape[1]
+                factor.update_gram(gram, samples, count, cotangents.dtype)
                 return
-        super().into(factor)
+        super().into(factor, weights)
+
+    def part(self, start: int, stop: int) -> Block:
+        """Some of the samples; of few directions the rows of all are computed first, once."""
+        if self.backend != "triton" and len(self.action.basis) <= FEW_DIRECTIONS:
+            return Pushed(self.start + start, self.first, self.rows[start:stop])
+        return replace(
+            self,
+            start=self.start + start,
+            moved=self.moved[start:stop],
+            cotangents=self.cotangents[start:stop],
+        )
 
 
 def _finite(rows: Float[Tensor, "n c k"], start: int) -> Float[Tensor, "n c k"]:
