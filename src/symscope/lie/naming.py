@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UNNAMED = "not named at this precision"
-LARGEST, SMALLEST, VOTES = 0.3, 1e-8, 16  # thresholds: from the closure residual to 0.3
+# Tuned on 36 algebras in their representations, judged on 36 others (see tests/naming_cases.py for
+# the kinds).
+LARGEST, SMALLEST, VOTES = 0.3, 1e-6, 16  # thresholds: from the closure residual to 0.3
 LEAST_SHARE = 0.7  # of the votes
 LEAST_RANGE = 1.5  # the largest threshold over the closure residual
 LINEAR = tuple(f"sl({n})" for n in range(2, 20))
@@ -176,14 +178,16 @@ def _name(whole: Algebra, t: float, tolerance: float) -> str | None:
     named = _core(core, t) if core.dimension else ()
     if named is None:
         return None
-    return _sum(simple, named, _abelian(rest.part(apart).matrices, tolerance))
+    return _sum(simple, named, _abelian(rest.part(apart).matrices, tolerance), len(apart))
 
 
 def _span(*rows: Float[Tensor, "_ k"]) -> Float[Tensor, "l k"]:
     return torch.linalg.qr(torch.cat(rows).T).Q.T
 
 
-def _sum(simple: list[tuple[str, ...]], core: tuple[str, ...], abelian: str) -> str:
+def _sum(
+    simple: list[tuple[str, ...]], core: tuple[str, ...], abelian: str = "", dimension: int = 0
+) -> str:
     """A direct sum, with the names that it has as a whole."""
     firsts = sorted((names[0] for names in simple), key=lambda name: (len(name), name))
     if len(firsts) == 1 and firsts[0] in LINEAR and abelian in ("scaling", "R") and not core:
@@ -191,6 +195,9 @@ def _sum(simple: list[tuple[str, ...]], core: tuple[str, ...], abelian: str) -> 
     parts = [*firsts, *core[:1], *([abelian] if abelian else [])]
     if len(parts) == 1 and not abelian:
         return " ~ ".join(core or simple[0])
+    if not firsts and not core and dimension:  # all commute
+        plain = f"R^{dimension}" if dimension > 1 else "R"
+        return abelian if abelian == plain else f"{abelian} ~ {plain}"
     whole = " + ".join(parts)
     return f"{PAIRS[whole]} ~ {whole}" if whole in PAIRS else whole
 
@@ -224,7 +231,7 @@ def _core(core: Algebra, t: float) -> tuple[str, ...] | None:
     simple = [simple_names(piece) for piece, _ in pieces]
     if not all(simple) or not len(radical):
         return None
-    levi = _sum(simple, (), "").split(" ~ ")
+    levi = _sum(simple, ()).split(" ~ ")
     first = levi[-1] if len(simple) > 1 else levi[0]
     ideal = core.part(radical)
     series = [len(rows) for rows in ideal.derived(t)]
@@ -279,6 +286,8 @@ def _solvable(algebra_: Algebra, t: float) -> tuple[str, ...] | None:
     if not k:
         return (f"R^{d}" if d > 1 else "R",)
     if not len(central[-1]):
+        if float(torch.linalg.eigvalsh(algebra_.killing).abs().max()) > (1.5 * t) ** 2:
+            return None  # the form of a nilpotent algebra is zero; this one is ill-conditioned
         if k == 1 and len(algebra_.centre(t)) == 1 and d % 2:
             return (f"heisenberg({d // 2})",)
         return (f"nilpotent, of dimension {d}",)
