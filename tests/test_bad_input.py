@@ -71,6 +71,12 @@ def test_good_input_is_answered_and_takes_the_probe_and_one_run_a_batch():
     assert counting.calls == PROBE + 5
 
 
+def test_sparse_data_are_told_the_way_out():
+    says = "data must be a dense tensor", "got torch.sparse_coo", "data.to_dense()"
+    refused(TypeError, *says, data=DATA.to_sparse())
+    refused(TypeError, *says, data=[DATA.to_sparse()])
+
+
 # Values that are not finite
 
 
@@ -142,7 +148,6 @@ NOT_DATA = {
     "dict": {"images": DATA},
     "NoneType": None,
     "int": 40,
-    "TensorDataset": torch.utils.data.TensorDataset(DATA),
 }
 
 
