@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..networks.modes import plain_attention
 from .actions import Action
 from .factor import Factor
 
@@ -254,7 +255,7 @@ def pushed_rows(
 
     # Forward mode takes the whole storage of a view for its tangent: a copy has just its own.
     inputs = inputs.clone()
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), plain_attention(), warnings.catch_warnings():
         # torch's first use of forward mode loads what torch itself has deprecated.
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         return torch.func.vmap(push, out_dims=-1)(fields)
