@@ -88,6 +88,8 @@ class Differentiation:
     backend: str
     mode: Mode
     count: int  # of outputs
+    whole: bool = False  # whether the network runs on whole batches alone
+    held: int = 0  # bytes that autograd holds of a sample
 
     def blocks(
         self, inputs: Float[Tensor, "n ..."], others: Float[Tensor, "m ..."], start: int
