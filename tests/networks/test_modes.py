@@ -62,7 +62,7 @@ class Keeping(nn.Module):
         with torch.no_grad():
             self.mean += 1
             self.layer.weight.data = self.layer.weight.data.clamp(max=0.1)
-            self.layer.bias.data.mul_(0.9)
+            self.layer.bias.data.clamp_(max=0.1)
         self.extra = self.mean * 2
         return y
 
