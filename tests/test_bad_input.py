@@ -267,10 +267,9 @@ def test_a_gradient_that_is_zero_everywhere():
 
 
 WRONG_OUTPUTS = {
-    "rank 3": (lambda x: x.reshape(len(x), 2, 3), "got (8, 2, 3)"),
     "a scalar": (lambda x: x.sum(), "got ()"),
-    "a dict": (lambda x: {"logits": x}, "got dict"),
-    "a tuple": (lambda x: (x, x), "got tuple"),
+    "a dict": (lambda x: {"logits": x}, "got dict with 'logits'"),
+    "a tuple": (lambda x: (x, x), "got tuple of 2"),
     "None": (lambda x: None, "got NoneType"),
     "too few": (lambda x: x[:1], "got (1, 6)"),
     "transposed": (lambda x: x.T, "got (6, 8)"),
@@ -282,15 +281,18 @@ WRONG_OUTPUTS = {
 @pytest.mark.parametrize("name", WRONG_OUTPUTS)
 def test_outputs_of_an_unknown_shape(name):
     model, came = WRONG_OUTPUTS[name]
-    says = "model's outputs must be a tensor of shape (N,) or (N, C)", "N = 8", "outputs=", came
+    says = (
+        "model's outputs must be a tensor of shape (N,) or (N, C, ...)",
+        "N = 8",
+        "outputs=",
+        came,
+    )
     refused(ValueError, *says, model=model, calls=PROBE)
 
 
 def test_what_an_outputs_callable_returns_is_not_blamed_on_the_model():
-    with pytest.raises(
-        ValueError, match=r"outputs(?!.*Hand in outputs).* got \(8, 1, 2\)"
-    ) as caught:
-        ss.learned_symmetries(network(), DATA, action=VECTORS, outputs=lambda y: y[:, None])
+    with pytest.raises(ValueError, match=r"outputs(?!.*Hand in outputs).* got \(3, 2\)") as caught:
+        ss.learned_symmetries(network(), DATA, action=VECTORS, outputs=lambda y: y[:3])
     assert "model's outputs" not in str(caught.value)
 
 
@@ -524,10 +526,10 @@ def test_precisions_that_are_not_there():
         ops.linear_gram(vectors, vectors[:, None], "tf32", "reference")
 
 
-@pytest.mark.parametrize("outputs", ["softmax", "", None, 0, ["all"]])
+@pytest.mark.parametrize("outputs", ["softmax", "", None, 0, 1.0, True, ["all"]])
 def test_an_unknown_output_mode(outputs):
-    says = "outputs must be one of all, sum, or a callable", f"got {outputs!r}"
-    refused(ValueError, *says, outputs=outputs)
+    says = "outputs must be one of all, sum, a name or an index", f"got {outputs!r}"
+    refused(ValueError, *says, outputs=outputs, calls=PROBE)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.int64, "float64", None, float])

@@ -66,19 +66,8 @@ def fit(
             derivatives are not those of the function, or too large to be squared.
         TypeError: if the network does not run on data of this precision, and on others it does.
     """
-    inputs, whole = batch[:PROBED].detach(), False
-    try:
-        values, gradient, changes = _run(model, outputs, inputs)
-    except Exception as error:
-        if len(batch) > len(inputs):  # is the batch size a part of the network?
-            inputs, whole = batch.detach(), True
-        try:
-            if not whole:
-                raise error
-            values, gradient, changes = _run(model, outputs, inputs)
-        except Exception:
-            _check_precision(model, outputs, batch[:PROBED].detach())
-            raise error from None
+    batch = batch.detach()
+    values, gradient, changes, inputs, whole = _first_run(model, outputs, batch)
     if gradient is None:
         raise ValueError(
             "the model's output does not depend on its input through autograd: it is constant, "
@@ -87,10 +76,26 @@ def fit(
     asked = _on_copies(model) if changes else model
     asked = _of_size(asked, len(inputs)) if whole else asked
     held = _check_repeats(asked, outputs, inputs, values)
-    _check_apart(asked, outputs, inputs, batch.detach(), values)
+    _check_apart(asked, outputs, inputs, batch, values)
     _check_squares(inputs, gradient)
     _check_derivatives(model, action, outputs, inputs, whole)
     return Fit(asked, values.shape[1], inputs, whole, held // len(inputs))
+
+
+def _first_run(
+    model: Callable, outputs: Outputs, batch: Float[Tensor, "n ..."]
+) -> tuple[Float[Tensor, "few c"], Tensor | None, bool, Tensor, bool]:
+    """What :func:`_run` gives for some samples, or all if the network takes no fewer; and which."""
+    failed = None
+    for whole in (False, True)[: 1 + (len(batch) > PROBED)]:
+        inputs = batch if whole else batch[:PROBED]
+        try:
+            return *_run(model, outputs, inputs), inputs, whole
+        except Exception as error:
+            failed = failed or error
+    assert failed is not None
+    _check_precision(model, outputs, batch[:PROBED])
+    raise failed
 
 
 def _on_copies(model: Callable) -> Callable:
