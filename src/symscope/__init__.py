@@ -3,10 +3,11 @@
 from . import data, kernels, lie, networks, runs, study, weights
 from .lie import actions, algebra
 from .lie.actions import LinearAction, PlaneAction
+from .lie.ask import learned_symmetries
 from .lie.compare import compare
 from .lie.controls import accuracy_along
 from .lie.layers import layer_symmetries
-from .lie.report import Symmetries, learned_symmetries
+from .lie.report import Symmetries
 from .lie.shards import symmetries_of_shards
 from .runs import sweeps
 from .weights.operations import match_operations

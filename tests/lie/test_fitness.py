@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import symscope as ss
 from symscope.lie.fitness import PROBED, fit
-from symscope.lie.rows import Outputs
+from symscope.lie.outputs import Outputs
 
 ACTION = ss.LinearAction(3, copies=4)
 SO3 = ss.algebra.so(3)

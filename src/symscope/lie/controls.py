@@ -107,7 +107,8 @@ def _reset(module: nn.Module) -> None:
 class Asked:
     """The network and the question of a report, whose data and network it does not keep alive."""
 
-    def __init__(self, model: object, search: Search):
+    def __init__(self, model: object, search: Search, ask: Callable[[Callable, Search], Any]):
+        self.ask = ask
         self._data, self._model = _weakly(search.data), _weakly(model)
         self._search = replace(search, data=())
         self._is_module = isinstance(model, nn.Module)

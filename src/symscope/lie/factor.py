@@ -52,8 +52,11 @@ class Factor:
         """R, float64: R^T R is the sum of all rows' outer products."""
         if self._gram is None:
             return self._triangle
-        values, vectors = torch.linalg.eigh(self._gram)
-        root = values.clamp(min=0).sqrt()[:, None] * vectors.T
+        # Columns of equal length first, so that coordinates of unlike size keep their digits.
+        size = self._gram.diagonal().sqrt()
+        unit = torch.where(size > 0, 1 / size, 0)
+        values, vectors = torch.linalg.eigh(unit[:, None] * self._gram * unit)
+        root = values.clamp(min=0).sqrt()[:, None] * vectors.T * size
         return torch.linalg.qr(torch.cat([self._triangle.to(root), root]), mode="r").R
 
     def keeps_digits(self, dtype: torch.dtype) -> bool:

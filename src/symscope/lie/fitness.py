@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..data import splits
 from ..networks.modes import evaluation_mode
 from .actions import Action
-from .rows import Outputs
+from .outputs import Outputs
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 
 from ..networks.modes import device_of, evaluation_mode
 from .actions import Action
-from .extract import Extraction, Search, blocks, check_rows
-from .factor import Factor
-from .report import Symmetries, report_of
+from .ask import report_of
+from .extract import Extraction, Search, check_rows, passes
+from .report import Symmetries
+from .rows import Pushed
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -92,7 +94,7 @@ def layer_symmetries(
         found = _extract(model, features, sizes, whitening, search)
     for name, extraction in found.items():
         check_rows(extraction.factor, f"every feature of layer {name!r}")
-    return {name: report_of(extraction, action) for name, extraction in found.items()}
+    return {name: report_of(extraction, search) for name, extraction in found.items()}
 
 
 def _named(model: nn.Module, layers: Sequence[str] | None) -> list[str]:
@@ -133,20 +135,23 @@ def _extract(
 ) -> dict[str, Extraction]:
     """One pass over the data; the rows of all features are shared out to their layers."""
     found: dict[str, Extraction] = {}
-    held: dict[bool, list[Tensor]] = {False: [], True: []}
-    for mode, control, block in blocks(model, features, search):
-        if not found:
-            found = {name: Extraction(search.factor(), search.factor(), mode) for name in sizes}
-        held[control].append(block.rows())
-        if sum(rows.shape[1] for rows in held[control]) < sum(sizes.values()):
-            continue  # in reverse, a few features at a time
-        rows = torch.cat(held[control], 1)
-        held[control].clear()
-        for name, own in zip(sizes, rows.split(list(sizes.values()), 1), strict=True):
-            if whitening is not None:
-                own = torch.einsum("wc,nck->nwk", whitening[name].to(own), own)
-            into: Factor = found[name].shuffled if control else found[name].factor
-            into.update(own)
+    for batch in passes(model, features, search, lambda: list(sizes.values())):
+        found = found or {name: Extraction(search, batch.mode) for name in sizes}
+        # Of whitened features the gradients are not known: they get no decision.
+        references = [] if whitening else batch.references
+        for own, reference in zip_longest(found.values(), references):
+            own.begin(batch, reference)
+        held: dict[str, list[Tensor]] = {}
+        for kind, block in batch.blocks:
+            parts = held.setdefault(kind, [])
+            parts.append(block.rows)
+            if sum(rows.shape[1] for rows in parts) < sum(sizes.values()):
+                continue  # in reverse, a few features at a time
+            rows = torch.cat(held.pop(kind), 1)
+            for name, own in zip(sizes, rows.split(list(sizes.values()), 1), strict=True):
+                if whitening is not None:
+                    own = torch.einsum("wc,nck->nwk", whitening[name].to(own), own)
+                found[name].take(kind, Pushed(block.start, 0, own))
     return found
 
 

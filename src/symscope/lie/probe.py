@@ -10,7 +10,8 @@ from torch import Tensor
 
 from .actions import Action
 from .fitness import fit
-from .rows import Differentiation, Mode, Outputs, fields_of, pushed_rows
+from .outputs import Outputs
+from .rows import Differentiation, Mode, fields_of, pushed_rows
 
 if TYPE_CHECKING:
     from jaxtyping import Float

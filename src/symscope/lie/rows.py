@@ -8,8 +8,9 @@ pushed through the network together: whichever is fewer.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -18,90 +19,14 @@ from torch import Tensor
 from ..networks.modes import plain_attention
 from .actions import Action
 from .factor import Factor
+from .outputs import Outputs
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-OUTPUTS = ("all", "sum")
-CHOICES = "one of all, sum, a name or an index of what the model returns, or a callable"
-PICKS = "<a name, an index or a callable>"
 # Cotangents or tangents held at once: taken in chunks of at most this many bytes.
 CHUNK_BYTES = 2**25
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Which functions of the network are differentiated; see :func:`symscope.learned_symmetries`.
-
-    Attributes:
-        mode: "all" or "sum", of a network that returns one tensor; a name or an index, to pick
-            one of those that it returns and take all of it; or a callable on what it returns.
-        unit_norm: whether each sample's outputs are scaled to unit norm first.
-
-    Raises:
-        ValueError: for a mode that is none of these.
-    """
-
-    mode: str | int | Callable[[Any], Tensor] = "all"
-    unit_norm: bool = False
-
-    def __post_init__(self) -> None:
-        if isinstance(self.mode, bool) or not (
-            callable(self.mode) or isinstance(self.mode, (str, int))
-        ):
-            raise ValueError(f"outputs must be {CHOICES}; got {self.mode!r}")
-
-    def __call__(self, raw: Any, samples: int) -> Float[Tensor, "n c"]:
-        """The functions' values (N, C), from what the model returned for N samples.
-
-        Further axes, as of feature maps (N, C, H, W) or tokens (N, T, C), are outputs as well.
-        """
-        if callable(self.mode):
-            values, whose = self.mode(raw), "what the callable outputs returns"
-        elif self.mode in OUTPUTS:
-            values, whose = raw, "the model's outputs"
-        else:
-            values, whose = self._picked(raw), f"the model's output {self.mode!r}"
-        if not (
-            isinstance(values, Tensor) and values.ndim and len(values) == samples and values.numel()
-        ):
-            came = tuple(values.shape) if isinstance(values, Tensor) else _described(values)
-            hint = f". Hand in outputs={PICKS} to pick what to differentiate"
-            raise ValueError(
-                f"{whose} must be a tensor of shape (N,) or (N, C, ...) with N = {samples}; got "
-                f"{came}{'' if callable(self.mode) else hint}"
-            )
-        if not values.is_floating_point():
-            raise ValueError(f"{whose} must be real floating-point numbers, got {values.dtype}")
-        values = values.reshape(samples, -1)
-        if self.unit_norm:
-            values = values / values.norm(dim=1, keepdim=True)
-        return values.sum(1, keepdim=True) if self.mode == "sum" else values
-
-    def _picked(self, raw: Any) -> Any:
-        """The one of several outputs that was named."""
-        if isinstance(raw, Tensor):
-            raise ValueError(
-                f"outputs must be {CHOICES}; got {self.mode!r}, and the model returns one tensor"
-            )
-        try:
-            if isinstance(self.mode, int):
-                return (list(raw.values()) if isinstance(raw, Mapping) else raw)[self.mode]
-            return raw[self.mode] if isinstance(raw, Mapping) else getattr(raw, str(self.mode))
-        except (LookupError, AttributeError, TypeError) as error:
-            raise ValueError(
-                f"the model's outputs have no {self.mode!r}: got {_described(raw)}"
-            ) from error
-
-
-def _described(value: Any) -> str:
-    """What a model returned, in words that name what can be picked."""
-    kind = type(value).__name__
-    if isinstance(value, Mapping):
-        return f"{kind} with {', '.join(map(repr, value))}"
-    if isinstance(value, (tuple, list)):
-        return f"{kind} of {len(value)}"
-    return kind
+FEW_DIRECTIONS = 64  # whose rows are no larger than the data
 
 
 class Mode(NamedTuple):
@@ -125,22 +50,22 @@ class Differentiation:
     held: int = 0  # bytes that autograd holds of a sample
 
     def blocks(
-        self, inputs: Float[Tensor, "n ..."], others: Float[Tensor, "m ..."], start: int
-    ) -> Iterator[tuple[bool, Block]]:
-        """The rows of one batch, block by block, and those of its shuffled pairing (True).
+        self, inputs: Float[Tensor, "n ..."], moved: dict[str, Float[Tensor, "n ..."]], start: int
+    ) -> Iterator[tuple[str, Block]]:
+        """The rows of one batch, block by block, with their kind.
 
-        ``others`` are as many as the inputs, or none. Nothing is held but one block.
+        ``moved`` holds, by the kind of rows, the samples that move while the network is
+        differentiated at the inputs. Nothing is held but one block.
         """
-        pairs = [(False, inputs), *([(True, others)] if len(others) else [])]
         if self.mode.name == "forward":
-            for shuffled, moved in pairs:
-                for block in self._pushed(inputs, moved, start):
-                    yield shuffled, block
+            for kind, samples in moved.items():
+                for block in self._pushed(inputs, samples, start):
+                    yield kind, block
             return
         first = 0
         for cotangents in output_cotangents(self.model, inputs, self.outputs):
-            for shuffled, moved in pairs:
-                yield shuffled, Pulled(start, first, moved, cotangents, self.action, self.backend)
+            for kind, samples in moved.items():
+                yield kind, Pulled(start, first, samples, cotangents, self.action, self.backend)
             first += cotangents.shape[1]
             del cotangents  # or it would still be held while the next ones are computed
 
@@ -168,6 +93,11 @@ class Block:
     start: int
     first: int
 
+    def __len__(self) -> int:
+        """The number of samples."""
+        raise NotImplementedError
+
+    @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows themselves.
 
@@ -176,10 +106,16 @@ class Block:
         """
         raise NotImplementedError
 
-    def into(self, factor: Factor) -> None:
-        """Take the rows into a factor."""
-        rows = self.rows()
+    def into(self, factor: Factor, weights: Float[Tensor, " n"] | None = None) -> None:
+        """Take the rows into a factor, each sample's times its weight."""
+        rows = self.rows
+        if weights is not None:
+            rows = rows * weights[:, None, None].to(rows)
         factor.update(rows, 0 if self.first else len(rows))
+
+    def part(self, start: int, stop: int) -> Block:
+        """The rows of some of the samples."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -188,9 +124,18 @@ class Pushed(Block):
 
     values: Float[Tensor, "n c k"]
 
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.values)
+
+    @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows, checked."""
         return _finite(self.values, self.start)
+
+    def part(self, start: int, stop: int) -> Pushed:
+        """The rows of some of the samples."""
+        return Pushed(self.start + start, self.first, self.rows[start:stop])
 
 
 @dataclass(frozen=True)
@@ -202,20 +147,45 @@ class Pulled(Block):
     action: Action
     backend: str
 
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.moved)
+
+    @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows, checked."""
         return _finite(self.action.rows(self.moved, self.cotangents, self.backend), self.start)
 
-    def into(self, factor: Factor) -> None:
+    def into(self, factor: Factor, weights: Float[Tensor, " n"] | None = None) -> None:
         """Take in the rows, or their Gram matrix where that keeps as many digits."""
-        if hasattr(self.action, "gram") and not factor.keeps_digits(self.cotangents.dtype):
-            gram = self.action.gram(self.moved, self.cotangents, self.backend, factor.dtype)
+        known = "rows" in self.__dict__  # computed before
+        if (
+            not known
+            and hasattr(self.action, "gram")
+            and not factor.keeps_digits(self.cotangents.dtype)
+        ):
+            cotangents = self.cotangents
+            if weights is not None:
+                shape = (-1, *[1] * (cotangents.ndim - 1))
+                cotangents = cotangents * weights.reshape(shape).to(cotangents)
+            gram = self.action.gram(self.moved, cotangents, self.backend, factor.dtype)
             if torch.isfinite(gram.sum()):  # else the rows tell which sample it was
                 samples = 0 if self.first else len(self.moved)
-                count = self.cotangents.shape[0] * self.cotangents.shape[1]
-                factor.update_gram(gram, samples, count, self.cotangents.dtype)
+                count = cotangents.shape[0] * cotangents.shape[1]
+                factor.update_gram(gram, samples, count, cotangents.dtype)
                 return
-        super().into(factor)
+        super().into(factor, weights)
+
+    def part(self, start: int, stop: int) -> Block:
+        """Some of the samples; of few directions the rows of all are computed first, once."""
+        if self.backend != "triton" and len(self.action.basis) <= FEW_DIRECTIONS:
+            return Pushed(self.start + start, self.first, self.rows[start:stop])
+        return replace(
+            self,
+            start=self.start + start,
+            moved=self.moved[start:stop],
+            cotangents=self.cotangents[start:stop],
+        )
 
 
 def _finite(rows: Float[Tensor, "n c k"], start: int) -> Float[Tensor, "n c k"]:
