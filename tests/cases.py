@@ -36,14 +36,13 @@ def assert_same_gram(factor: Factor, rows: torch.Tensor, tolerance: float) -> No
     assert float((gram - truth).norm() / truth.norm()) < tolerance
 
 
-class Recorder(nn.Module):
-    """A network that notes whether it was differentiated forwards."""
+class Recorder:
+    """A function around a network that notes whether it was differentiated forwards."""
 
     def __init__(self, inner: nn.Module):
-        super().__init__()
         self.inner, self.forwards = inner, 0
 
-    def forward(self, x):
+    def __call__(self, x):
         self.forwards += torch._C._functorch.is_functorch_wrapped_tensor(x)
         return self.inner(x)
 

@@ -5,8 +5,8 @@ import torch
 
 import symscope as ss
 from symscope.lie.evidence import AGAIN, MOVEMENT, OWN, SHUFFLED
+from symscope.lie.outputs import Outputs
 from symscope.lie.references import QUANTILE, References, combined_gradients
-from symscope.lie.rows import Outputs
 
 ACTION = ss.LinearAction(3)
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from .actions import Action
 from .controls import Asked
 from .extract import Extraction, Search, extract
+from .outputs import Outputs
 from .report import Symmetries
-from .rows import Outputs
 from .rule import CONFIDENCE, TOLERANCE
 
 

@@ -17,9 +17,10 @@ from ..networks.modes import device_of, evaluation_mode
 from .actions import Action
 from .evidence import AGAIN, MOVEMENT, OWN, SHUFFLED, Evidence, Piece
 from .factor import FACTOR_DTYPES, Factor
+from .outputs import Outputs
 from .probe import MODES, probe
 from .references import Reference, References, combined_gradients
-from .rows import Block, Differentiation, Mode, Outputs, Pulled, Pushed
+from .rows import Block, Differentiation, Mode, Pulled, Pushed
 from .rule import CONFIDENCE, TOLERANCE, check_levels
 from .stream import Stream
 
@@ -193,7 +194,9 @@ def passes(
         if pulled is not None and len(groups) == 1 and pulled.shape[1] == groups[0]:
             gradients = iter([pulled])
         else:
-            gradients = combined_gradients(function, inputs, search.outputs, groups, draw)
+            gradients = combined_gradients(
+                differentiation.model, inputs, search.outputs, groups, draw
+            )
         held = [
             own.of(each, inputs, moved, batch.start)
             for own, each in zip(references, gradients, strict=True)

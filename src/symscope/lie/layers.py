@@ -62,8 +62,9 @@ def layer_symmetries(
         data: as for :func:`symscope.learned_symmetries`. Whitening reads them twice.
         action: how the algebra moves the data.
         layers: names of submodules, as in ``model.named_modules()``, whose outputs are the
-            features. Default None: every linear layer and convolution, after the activations,
-            normalisations and dropout that directly follow it in an ``nn.Sequential``. In
+            features. Default None: every linear layer and convolution that runs, after the
+            activations, normalisations and dropout that directly follow it in an
+            ``nn.Sequential``. In
             :class:`symscope.networks.MLP` these are the hidden layers after their activation,
             "layers.1", "layers.3" and so on, and the outputs last.
         whiten: None (default), the features as they are; or a ridge r >= 0, to multiply them
@@ -88,7 +89,7 @@ def layer_symmetries(
     search = Search(
         data, action, backend=backend, mode=mode, batch_size=batch_size, dtype=dtype, seed=seed
     )
-    with evaluation_mode(model), _tapped(model, names) as (features, sizes):
+    with evaluation_mode(model), _tapped(model, names, layers is None) as (features, sizes):
         whitening = None if whiten is None else _whitening(features, sizes, search, model, whiten)
         found = _extract(model, features, sizes, whitening, search)
     for name, extraction in found.items():
@@ -187,11 +188,13 @@ def _follows(module: nn.Module) -> bool:
 
 @contextmanager
 def _tapped(
-    model: nn.Module, names: list[str]
+    model: nn.Module, names: list[str], chosen: bool
 ) -> Iterator[tuple[Callable[[Tensor], Tensor], dict[str, int]]]:
     """A function from inputs to all layers' features side by side, and how many each layer has.
 
     The sizes are there once the function was called; they are in the order the layers run in.
+    Layers that were ``chosen`` by default and do not run (heads for training, the weights that
+    attention multiplies by itself) are left out.
     """
     held: dict[str, Tensor] = {}
     sizes: dict[str, int] = {}
@@ -215,8 +218,14 @@ def _tapped(
         held.clear()
         model(inputs)
         missing = [name for name in names if name not in held]
-        if missing:
+        if missing and not chosen:
             raise ValueError(f"the layer {missing[0]!r} does not run when the model is called")
+        if not held:
+            raise ValueError(
+                f"of the layers chosen by default none runs when the model is called, "
+                f"{missing[0]!r} and so on: name layers of model.named_modules() yourself"
+            )
+        sizes.clear()
         sizes.update({name: values.shape[1] for name, values in held.items()})
         together = torch.cat(list(held.values()), 1)
         held.clear()
@@ -242,10 +251,10 @@ def _whitening(
     count, shift = 0, None
     sums: dict[str, Tensor] = {}
     squares: dict[str, Tensor] = {}
-    with torch.no_grad():
+    with torch.enable_grad():  # which some networks need inside
         for batch in search.stream():
-            inputs = batch.inputs.detach().to(device_of(model, batch.inputs.device))
-            values = features(inputs).double()
+            inputs = batch.inputs.detach().clone().to(device_of(model, batch.inputs.device))
+            values = features(inputs).detach().double()
             if shift is None:  # near the mean, so that no digits are lost to it
                 shift = values.mean(0)
                 for name, size in sizes.items():

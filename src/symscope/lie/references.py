@@ -16,7 +16,8 @@ from torch import Tensor
 from ..data import splits
 from .actions import Action
 from .evidence import MOVEMENT, OWN
-from .rows import Outputs, Pulled
+from .outputs import Outputs
+from .rows import Pulled
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -89,7 +90,7 @@ class References:
         # size, whichever is shorter there: elements need not be measured in the same unit.
         even = slopes.square().sum((1, 2)) / size.numel()
         scaled = (slopes * size).square().sum((1, 2)) / size.numel()
-        energy = torch.minimum(even[:, None], scaled[:, None] / size.square())
+        energy = torch.minimum(even[:, None], scaled[:, None] / size.square().clamp(min=1e-300))
         length = (energy / RANDOM).sqrt().reshape(len(inputs), 1, *inputs.shape[1:])
         movement = Pulled(start, 0, inputs, signs * length.to(signs), self.action, self.backend)
         return Reference({**weights, MOVEMENT: weights[OWN]}, movement)

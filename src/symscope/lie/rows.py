@@ -16,60 +16,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..networks.modes import plain_attention
 from .actions import Action
 from .factor import Factor
+from .outputs import Outputs
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-OUTPUTS = ("all", "sum")
 # Cotangents or tangents held at once: taken in chunks of at most this many bytes.
 CHUNK_BYTES = 2**25
 FEW_DIRECTIONS = 64  # whose rows are no larger than the data
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Which functions of the network are differentiated; see :func:`symscope.learned_symmetries`.
-
-    Raises:
-        ValueError: for a mode that is neither known nor callable.
-    """
-
-    mode: str | Callable[[Tensor], Tensor] = "all"
-    unit_norm: bool = False
-
-    def __post_init__(self) -> None:
-        if not callable(self.mode) and self.mode not in OUTPUTS:
-            raise ValueError(
-                f"outputs must be one of {', '.join(OUTPUTS)}, or a callable; got {self.mode!r}"
-            )
-
-    def __call__(self, raw: Any, samples: int) -> Float[Tensor, "n c"]:
-        """The functions' values (N, C), from what the model returned for N samples."""
-        values = self.mode(raw) if callable(self.mode) else raw
-        if not (
-            isinstance(values, Tensor)
-            and values.ndim in (1, 2)
-            and len(values) == samples
-            and values.numel()
-        ):
-            came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            must = f"must be a tensor of shape (N,) or (N, C) with N = {samples}; got {came}"
-            if callable(self.mode):
-                raise ValueError(f"what the callable outputs returns {must}")
-            raise ValueError(
-                f"the model's outputs {must}. Hand in outputs=<a callable> to pick what to "
-                "differentiate"
-            )
-        if not values.is_floating_point():
-            raise ValueError(
-                f"the model's outputs must be real floating-point numbers, got {values.dtype}"
-            )
-        values = values.reshape(samples, -1)
-        if self.unit_norm:
-            values = values / values.norm(dim=1, keepdim=True)
-        return values.sum(1, keepdim=True) if self.mode == "sum" else values
 
 
 class Mode(NamedTuple):
@@ -89,6 +46,8 @@ class Differentiation:
     backend: str
     mode: Mode
     count: int  # of outputs
+    whole: bool = False  # whether the network runs on whole batches alone
+    held: int = 0  # bytes that autograd holds of a sample
 
     def blocks(
         self, inputs: Float[Tensor, "n ..."], moved: dict[str, Float[Tensor, "n ..."]], start: int
@@ -301,7 +260,7 @@ def pushed_rows(
 
     # Forward mode takes the whole storage of a view for its tangent: a copy has just its own.
     inputs = inputs.clone()
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), plain_attention(), warnings.catch_warnings():
         # torch's first use of forward mode loads what torch itself has deprecated.
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         return torch.func.vmap(push, out_dims=-1)(fields)
