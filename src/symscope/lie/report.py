@@ -245,7 +245,7 @@ class Symmetries:
                 f"got {tuple(generator.shape)}"
             )
         generator = generator.to(basis)
-        direction = torch.einsum("kij,ij->k", basis, generator)
+        direction = basis.flatten(1) @ generator.flatten()
         length = float(direction.norm())
         if not length > 0 or float(generator.norm()) > length * (1 + 1e-6):
             raise ValueError("generator must be in the algebra that was searched, and not zero")

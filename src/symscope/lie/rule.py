@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -98,7 +97,7 @@ def _gram(factor: Factor) -> Float[Tensor, "k k"]:
 
 def _sums(pieces: list[Piece]) -> _Sums:
     own, shuffled, movement = (
-        reduce(Factor.merge, (piece.factors[kind] for piece in pieces))
+        Factor.merge(*(piece.factors[kind] for piece in pieces))
         for kind in (OWN, SHUFFLED, MOVEMENT)
     )
     moved = _gram(movement)
