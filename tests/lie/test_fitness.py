@@ -94,6 +94,14 @@ def test_recurrent_networks_with_the_batch_first_are_not_refused(size):
     assert found.factor.samples == 64
 
 
+def test_one_sample_a_batch_is_enough():
+    images = random(30, 1, 6, 7).split(1)
+    found = ss.learned_symmetries(
+        nn.Sequential(nn.Flatten(), mlp(42, 9, 3)), images, action=ss.PlaneAction()
+    )
+    assert found.factor.samples == 30 and found.shuffled.factor.samples == 29
+
+
 # Chance
 
 
