@@ -35,6 +35,9 @@ BASES = {
     "scaling": (algebra.scaling(4), 1),
     "translations": (algebra.translations(3), 3),
     "affine": (algebra.affine(2), 6),
+    "euclidean": (algebra.euclidean(3), 6),
+    "e(1,3)": (algebra.euclidean(1, 3), 10),
+    "heisenberg": (algebra.heisenberg(2), 5),
 }
 
 
@@ -164,6 +167,8 @@ def test_orthonormal_drops_dependent_elements():
         (lambda: algebra.sl(1), "n must be a whole number of at least 2, got 1"),
         (lambda: algebra.so(1), r"p \+ q must be a whole number of at least 2, got 1"),
         (lambda: algebra.so(2.0), "p must be a whole number of at least 0, got 2.0"),
+        (lambda: algebra.heisenberg(0), "n must be a whole number of at least 1, got 0"),
+        (lambda: algebra.euclidean(1), r"p \+ q must be a whole number of at least 2, got 1"),
         (lambda: algebra.sp(3), "dim must be even for a symplectic algebra, got 3"),
         (
             lambda: algebra.principal_angles(algebra.so(3), algebra.so(2)),

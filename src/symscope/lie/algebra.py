@@ -101,6 +101,30 @@ def affine(n: int = 2) -> Float[Tensor, "k {n}+1 {n}+1"]:
     return torch.cat([homogeneous(gl(n)), translations(n)])
 
 
+def euclidean(p: int, q: int = 0) -> Float[Tensor, "k n n"]:
+    """so(p, q) and the translations of R^(p+q), as homogeneous matrices: the algebra e(p, q).
+
+    With n = p + q the dimension is n (n - 1) / 2 + n. e(1, 3) is the Poincare algebra.
+
+    >>> euclidean(3).shape
+    torch.Size([6, 4, 4])
+    """
+    return torch.cat([homogeneous(so(p, q)), translations(p + q)])
+
+
+def heisenberg(n: int = 1) -> Float[Tensor, "k n n"]:
+    """n pairs [p_i, q_i] = z, as strictly upper triangular matrices; the dimension is 2 n + 1.
+
+    >>> p, q, z = heisenberg(1)
+    >>> torch.equal(bracket(p, q), z)
+    True
+    """
+    whole("n", n, 1)
+    size, pairs = n + 2, range(1, n + 1)
+    first, second = ([_unit(size, 0, i) for i in pairs], [_unit(size, i, n + 1) for i in pairs])
+    return torch.stack([*first, *second, _unit(size, 0, n + 1)])
+
+
 def homogeneous(basis: Float[Tensor, "k n n"]) -> Float[Tensor, "k n+1 n+1"]:
     """A linear algebra written in homogeneous coordinates: a zero row and column appended."""
     return torch.nn.functional.pad(basis, (0, 1, 0, 1))
