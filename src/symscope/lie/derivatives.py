@@ -139,6 +139,7 @@ def _derivatives(
 
 def _in_double(model: Callable) -> Callable | None:
     """The network in float64, if it is not too large; it stays what it is."""
+    model = getattr(model, "_orig_mod", model)  # not compiled a second time for it
     if not isinstance(model, nn.Module):
         return model
     held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
