@@ -7,6 +7,7 @@ import symscope as ss
 from symscope.lie.evidence import AGAIN, MOVEMENT, OWN, SHUFFLED
 from symscope.lie.outputs import Outputs
 from symscope.lie.references import QUANTILE, References, combined_gradients
+from symscope.lie.rows import Differentiation, Mode
 
 ACTION = ss.LinearAction(3)
 
@@ -68,14 +69,17 @@ def test_limits_are_those_of_the_first_samples_however_they_come():
     assert set(whole.of(late[1], late[0], {}, 0).weights) == {OWN, MOVEMENT}
 
 
-def test_combinations_with_random_signs_are_as_long_as_all_gradients_together():
+@pytest.mark.parametrize("held", [0, 2**19])  # in chunks of 512 samples
+def test_combinations_with_random_signs_are_as_long_as_all_gradients_together(held):
     weight = drawn(5, 3, seed=2)
 
     def function(x):
         return x @ weight.T
 
     inputs, draw = drawn(4000, 3), torch.Generator().manual_seed(0)
-    first, second = combined_gradients(function, inputs, Outputs(), [2, 3], draw)
+    asked = Differentiation(function, ACTION, Outputs(), "auto", Mode("reverse", ""), 5, held=held)
+    first, second = combined_gradients(asked, inputs, [2, 3], draw)
+    assert len(first) == len(second) == 4000
     for found, part in ((first, weight[:2]), (second, weight[2:])):
         mean = float(found.square().sum() / len(inputs))
         assert mean == pytest.approx(float(part.square().sum()), rel=0.1)

@@ -156,3 +156,13 @@ def test_data_of_inference_mode_are_taken():
     for given in (data, list(data.split(30))):
         found = ss.learned_symmetries(network(), given, action=ACTION)
         torch.testing.assert_close(found.variance, expected.variance)
+
+
+def test_the_public_call_reads_as_far_as_is_said():
+    found = ss.learned_symmetries(network(), Endless(30, 8), action=ACTION, samples=200)
+    assert found.factor.samples == 200
+    data, model = vectors(300), network()
+    few = ss.learned_symmetries(model, data, action=ACTION, samples=100)
+    expected = ss.learned_symmetries(network(), data[:100], action=ACTION)
+    torch.testing.assert_close(few.variance, expected.variance)
+    assert few.controls()["untrained"].factor.samples == 100

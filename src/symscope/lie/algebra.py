@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _unit(n: int, i: int, j: int) -> Float[Tensor, "n n"]:
-    matrix = torch.zeros(n, n, dtype=torch.float64)
+    matrix = torch.zeros(n, n, dtype=torch.float64, device="cpu")
     matrix[i, j] = 1.0
     return matrix
 
@@ -27,13 +27,14 @@ def _unit(n: int, i: int, j: int) -> Float[Tensor, "n n"]:
 def gl(n: int) -> Float[Tensor, "k n n"]:
     """All n x n matrices: the elementary matrices E_ij in row-major order, dimension n^2."""
     whole("n", n, 1)
-    return torch.eye(n * n, dtype=torch.float64).reshape(n * n, n, n)
+    return torch.eye(n * n, dtype=torch.float64, device="cpu").reshape(n * n, n, n)
 
 
 def sl(n: int) -> Float[Tensor, "k n n"]:
     """The traceless n x n matrices, dimension n^2 - 1."""
     whole("n", n, 2)
-    traceless = gl(n) - torch.eye(n, dtype=torch.float64) * torch.eye(n).reshape(-1, 1, 1) / n
+    one = torch.eye(n, dtype=torch.float64, device="cpu")
+    traceless = gl(n) - one * one.reshape(-1, 1, 1) / n
     return orthonormal(traceless)
 
 
@@ -69,9 +70,9 @@ def sp(dim: int) -> Float[Tensor, "k dim dim"]:
     if dim % 2:
         raise ValueError(f"dim must be even for a symplectic algebra, got {dim}")
     n = dim // 2
-    form = torch.zeros(dim, dim, dtype=torch.float64)
-    form[:n, n:] = torch.eye(n)
-    form[n:, :n] = -torch.eye(n)
+    form = torch.zeros(dim, dim, dtype=torch.float64, device="cpu")
+    form[:n, n:] = torch.eye(n, device="cpu")
+    form[n:, :n] = -torch.eye(n, device="cpu")
     # A = J S with S symmetric solves the defining equation, since J^T = -J and J^2 = -1.
     pairs = [(i, j) for i in range(dim) for j in range(i, dim)]
     return orthonormal(
@@ -82,7 +83,7 @@ def sp(dim: int) -> Float[Tensor, "k dim dim"]:
 def scaling(n: int) -> Float[Tensor, "1 n n"]:
     """The uniform scaling of R^n: the identity matrix at unit norm, dimension 1."""
     whole("n", n, 1)
-    return torch.eye(n, dtype=torch.float64)[None] / n**0.5
+    return torch.eye(n, dtype=torch.float64, device="cpu")[None] / n**0.5
 
 
 def translations(n: int) -> Float[Tensor, "n n+1 n+1"]:

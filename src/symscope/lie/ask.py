@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,11 +48,12 @@ def learned_symmetries(
     data: Tensor | Iterable,
     *,
     action: Action,
-    outputs: str | Callable[[Tensor], Tensor] = "all",
+    outputs: str | int | Callable[[Any], Tensor] = "all",
     unit_norm: bool = False,
     backend: str = "auto",
     mode: str = "auto",
     batch_size: int = 512,
+    samples: int | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
     tolerance: float = TOLERANCE,
@@ -66,16 +68,16 @@ def learned_symmetries(
     more outputs than the action has directions, they are differentiated forwards, together.
 
     Args:
-        model: any torch module or callable from a batch (N, ...) to (N, C) or (N,),
-            differentiable by autograd.
+        model: any torch module or callable from a batch (N, ...) to (N, C, ...) or (N,),
+            differentiable by autograd; a module is after the call what it was before.
         data: a tensor (N, ...), or an iterable of batches (tensors, or tuples that begin with
-            one, as a DataLoader yields). Batches go to the model's device. The order of an
-            iterable should be random: its shuffled control pairs samples within a batch. That
-            of a tensor pairs over all of it, for 2,048 samples or 32 a direction at most.
+            one, as a DataLoader yields), or a dataset. Batches go to the model's device. The
+            shuffled control of an iterable pairs samples within a batch and with 64 kept of all
+            before it; that of a tensor over all of it, for 2,048 samples or 32 a direction.
         action: how the algebra moves the data: ``LinearAction``, ``PlaneAction``, or your own.
         outputs: "all" (default) differentiates every output; "sum" their sum, as the paper
-            does, which leaves free what softmax ignores; a callable gets the model's outputs
-            and returns (N, C) or (N,).
+            does, which leaves free what softmax ignores; a name or an index picks one of several
+            that the model returns; a callable gets what it returns and gives (N, C, ...) or (N,).
         unit_norm: scale each sample's outputs to unit L2 norm first, as the paper does with a
             classifier's logits; default False.
         backend: "auto" (default), Triton kernels on a CUDA device and torch elsewhere;
@@ -84,7 +86,8 @@ def learned_symmetries(
         mode: "auto" (default), "forward" or "reverse". "auto" goes forwards where the network
             has more outputs than the action has directions, the backend is "auto" and every
             layer can; the report's ``mode`` says which it was, and why.
-        batch_size: samples at a time where the data are one tensor; default 512.
+        batch_size: samples at a time where the data are one tensor or a dataset; default 512.
+        samples: how many are used at most, of an endless stream above all; default None, all.
         dtype: precision of the factor, torch.float64 (default) or torch.float32, which is faster
             and loses variances below 1e-5 of the largest. Rows are computed in the precision of
             the network and its data.
@@ -117,5 +120,6 @@ def learned_symmetries(
         seed,
         tolerance,
         confidence,
+        samples,
     )
     return report(model, search)

@@ -46,6 +46,7 @@ class Search:
     seed: int = 0
     tolerance: float = TOLERANCE
     confidence: float = CONFIDENCE
+    samples: int | None = None
 
     def __post_init__(self) -> None:
         ops.check_backend(self.backend)
@@ -62,7 +63,7 @@ class Search:
 
     def stream(self) -> Stream:
         """The data as checked batches."""
-        return Stream(self.data, self.action, self.batch_size, self.seed)
+        return Stream(self.data, self.action, self.batch_size, self.seed, self.samples)
 
     def factor(self) -> Factor:
         """An empty factor for this action."""
@@ -191,12 +192,10 @@ def passes(
         blocks = differentiation.blocks(inputs, {OWN: inputs, **moved}, batch.start)
         ahead = next(blocks)
         pulled = ahead[1].cotangents if isinstance(ahead[1], Pulled) else None
-        if pulled is not None and len(groups) == 1 and pulled.shape[1] == groups[0]:
+        if pulled is not None and [len(inputs), *groups] == list(pulled.shape[:2]):
             gradients = iter([pulled])
         else:
-            gradients = combined_gradients(
-                differentiation.model, inputs, search.outputs, groups, draw
-            )
+            gradients = combined_gradients(differentiation, inputs, groups, draw)
         held = [
             own.of(each, inputs, moved, batch.start)
             for own, each in zip(references, gradients, strict=True)
@@ -213,8 +212,8 @@ def _rounding(
     """What the smallest changes of a few samples change in their rows."""
     if differentiation.backend == "triton":  # whose kernels may write no rows
         differentiation = replace(differentiation, backend="auto")
-    few = inputs[:NUDGED]
-    noise = torch.randn(few.shape, generator=draw, dtype=torch.float64).to(few.device)
+    few = inputs if differentiation.whole else inputs[:NUDGED]
+    noise = torch.randn(few.shape, generator=draw, dtype=torch.float64, device="cpu").to(few.device)
     nudged = (few.double() * (1 + torch.finfo(few.dtype).eps * noise)).to(few.dtype)
     for (_, at), (_, near) in zip(
         differentiation.blocks(few, {OWN: few}, start),
@@ -238,6 +237,11 @@ def check_rows(factor: Factor, where: str = "every output") -> None:
         ValueError: for fewer rows than directions, or rows that are all zero.
     """
     _enough(factor.rows, factor.dimension)
+    if not torch.isfinite(factor.triangle).all():
+        raise ValueError(
+            f"the squares of the derivatives of {where} are too large for float64: rescale the "
+            "data or the outputs"
+        )
     if factor.is_zero():
         raise ValueError(
             f"the derivative of {where} along every direction is exactly zero on these data: "

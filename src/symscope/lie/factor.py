@@ -43,7 +43,7 @@ class Factor:
         self.rows = 0
         self.rounding = 0.0  # the relative variance that rounding alone can leave of a direction
         self._triangle: Float[Tensor, "k k"] = torch.zeros(
-            dimension, dimension, dtype=torch.float64
+            dimension, dimension, dtype=torch.float64, device="cpu"
         )
         self._gram: Float[Tensor, "k k"] | None = None
 

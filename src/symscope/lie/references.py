@@ -6,7 +6,7 @@ exact, and random gradients of the length of the network's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,7 @@ from torch import Tensor
 from ..data import splits
 from .actions import Action
 from .evidence import MOVEMENT, OWN
-from .outputs import Outputs
-from .rows import Pulled
+from .rows import Differentiation, Pulled
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -69,7 +68,7 @@ class References:
             start: the place of the first sample in the user's data.
         """
         signs = torch.randint(
-            2, (len(inputs), RANDOM, *inputs.shape[1:]), generator=self._generator
+            2, (len(inputs), RANDOM, *inputs.shape[1:]), generator=self._generator, device="cpu"
         )
         signs = (2 * signs - 1).to(inputs)
         slopes = gradients.double().flatten(2)
@@ -115,9 +114,8 @@ def _cut(norms: Float[Tensor, " n"], limit: Tensor) -> Float[Tensor, " n"]:
 
 
 def combined_gradients(
-    function: Callable[[Tensor], Tensor],
+    differentiation: Differentiation,
     inputs: Float[Tensor, "n ..."],
-    outputs: Outputs,
     sizes: Sequence[int],
     generator: torch.Generator,
 ) -> Iterator[Float[Tensor, "n 1 ..."]]:
@@ -125,10 +123,26 @@ def combined_gradients(
 
     Its squared length is in the mean that of all the group's gradients.
     """
+    parts = [
+        _combined(differentiation, x, sizes, generator)
+        for x in inputs.split(differentiation.chunk(inputs))
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return map(torch.cat, zip(*map(list, parts), strict=True))
+
+
+def _combined(
+    differentiation: Differentiation,
+    inputs: Float[Tensor, "n ..."],
+    sizes: Sequence[int],
+    generator: torch.Generator,
+) -> Iterator[Float[Tensor, "n 1 ..."]]:
     inputs = inputs.detach().requires_grad_()
     with torch.enable_grad():
-        values = outputs(function(inputs), len(inputs))
-        signs = 2 * torch.randint(2, values.shape, generator=generator).to(values) - 1
+        values = differentiation.outputs(differentiation.model(inputs), len(inputs))
+        signs = torch.randint(2, values.shape, generator=generator, device="cpu")
+        signs = 2 * signs.to(values) - 1
         totals = [part.sum() for part in (values * signs).split(list(sizes), 1)]
     for place, total in enumerate(totals):
         keep = place + 1 < len(totals)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Cotangents or tangents held at once: taken in chunks of at most this many bytes.
 CHUNK_BYTES = 2**25
+# What autograd holds for backward passes: samples are taken in chunks that hold at most this.
+GRAPH_BYTES = 2**28
 FEW_DIRECTIONS = 64  # whose rows are no larger than the data
 
 
@@ -57,28 +59,31 @@ class Differentiation:
         ``moved`` holds, by the kind of rows, the samples that move while the network is
         differentiated at the inputs. Nothing is held but one block.
         """
-        if self.mode.name == "forward":
-            for kind, samples in moved.items():
-                for block in self._pushed(inputs, samples, start):
+        forward = self.mode.name == "forward"
+        chunk = self.chunk(inputs, forward)
+        parts = {kind: samples.split(chunk) for kind, samples in moved.items()}
+        for i, x in enumerate(inputs.split(chunk)):
+            first = 0
+            for cotangents in () if forward else output_cotangents(self.model, x, self.outputs):
+                for kind, u in parts.items():
+                    block = Pulled(start, first, u[i], cotangents, self.action, self.backend)
                     yield kind, block
-            return
-        first = 0
-        for cotangents in output_cotangents(self.model, inputs, self.outputs):
-            for kind, samples in moved.items():
-                yield kind, Pulled(start, first, samples, cotangents, self.action, self.backend)
-            first += cotangents.shape[1]
-            del cotangents  # or it would still be held while the next ones are computed
+                first += cotangents.shape[1]
+                del block, cotangents  # or they would be held while the next are computed
+            for kind, u in parts.items() if forward else ():
+                fields = fields_of(self.action, u[i], self.backend)
+                yield kind, Pushed(start, 0, pushed_rows(self.model, x, fields, self.outputs))
+            start += len(x)
 
-    def _pushed(
-        self, inputs: Float[Tensor, "n ..."], moved: Float[Tensor, "n ..."], start: int
-    ) -> Iterator[Pushed]:
+    def chunk(self, inputs: Float[Tensor, "n ..."], forward: bool = False) -> int:
+        """How many samples are differentiated at once; all, if the network takes no fewer."""
+        if self.whole:
+            return len(inputs)
+        if not forward:
+            return max(1, GRAPH_BYTES // self.held) if self.held else len(inputs)
         directions = len(self.action.basis)
         held = directions * (inputs[0].numel() + self.count) * inputs.element_size()
-        chunk = max(1, CHUNK_BYTES // held)
-        for x, u in zip(inputs.split(chunk), moved.split(chunk), strict=True):
-            fields = fields_of(self.action, u, self.backend)
-            yield Pushed(start, 0, pushed_rows(self.model, x, fields, self.outputs))
-            start += len(x)
+        return max(1, CHUNK_BYTES // held)
 
 
 @dataclass(frozen=True)

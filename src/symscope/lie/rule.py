@@ -170,7 +170,7 @@ def _tested(
     half = torch.linalg.solve_triangular(lower, changes, upper=False)
     whitened = torch.linalg.solve_triangular(lower, half.T, upper=False)
     factor = t.ppf(confidence, len(pieces) - 1) if len(pieces) > 1 else math.inf
-    bounds = torch.full((len(chosen),), math.inf, dtype=torch.float64)
+    bounds = torch.full((len(chosen),), math.inf, dtype=torch.float64, device="cpu")
     for d in range(1, len(chosen) + 1):
         values, vectors = torch.linalg.eigh(whitened[:d, :d])
         largest = values[-1].clamp(min=0)
@@ -197,7 +197,7 @@ def _cuts(
     tolerance: float,
 ) -> tuple[Cut, ...]:
     """All admissible answers; behind the last direction stands an unrelated one, with rho 1."""
-    following = torch.cat([relative[1:], torch.ones(1, dtype=torch.float64)])
+    following = torch.cat([relative[1:], torch.ones(1, dtype=torch.float64, device="cpu")])
     gaps = following / torch.maximum(relative, floor)
     found = [
         Cut(d, float(gaps[d - 1]), float(bound[d - 1]))
