@@ -1,6 +1,6 @@
 """The rule that counts symmetries beside others, on cases with known answers.
 
-    make truth            # all cases: writes benchmarks/results/truth.csv and prints the table
+    make truth            # all cases: writes data/truth.csv and prints the table
 
 A case is right if as many directions are found as its algebra has dimensions, a control if none
 is. Cases of the tuning half may be looked at while constants are chosen; the others judge them.
@@ -24,7 +24,7 @@ from truth_networks import control, trained
 import symscope as ss
 from symscope import algebra
 
-RESULTS = Path(__file__).parent / "results" / "truth.csv"
+RESULTS = Path(__file__).parents[1] / "data" / "truth.csv"
 # Breakings of which a count of zero is right, and of which the whole algebra is.
 SMALL, LARGE = 0.03, 0.3
 TRAINED = ("so(2)", "so(3)", "so(1,1)", "scaling", "so(2) + so(2)", "so(2), one ignored")

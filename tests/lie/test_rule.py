@@ -82,7 +82,7 @@ def test_too_few_rows_are_an_answer_of_their_own():
 
 
 def test_a_direction_within_coarse_rounding_is_below_resolution():
-    made = evidence([0.05, 0.06, 0.1, 0.1])
+    made = evidence([0.05, 0.06, 0.12, 0.12])
     noise = torch.eye(4, dtype=torch.float64) * 0.02
     made.rounding.update(noise[None])
     found = decide(made)
