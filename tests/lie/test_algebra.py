@@ -183,3 +183,22 @@ def test_orthonormal_drops_dependent_elements():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_angles_in_a_metric_are_those_of_the_moved_spans():
+    # In units in which the second coordinate is ten times as long, a slope of 1 is one of 10.
+    metric = torch.diag(torch.tensor([1.0, 100, 0], dtype=torch.float64))
+    x, slope = (torch.tensor([row], dtype=torch.float64) for row in ([1, 0, 0], [1, 1, 0]))
+    assert float(algebra.principal_angles(x, slope)) == pytest.approx(45)
+    angle = algebra.principal_angles(x, slope, metric)
+    assert float(angle) == pytest.approx(math.degrees(math.atan(10)))
+
+
+def test_what_has_no_length_in_a_metric_drops_out():
+    metric = torch.diag(torch.tensor([1e-8, 1e8, 0], dtype=torch.float64))
+    x, off = (torch.tensor([row], dtype=torch.float64) for row in ([1, 0, 0], [1, 0, 5]))
+    nothing = torch.tensor([[0.0, 0, 1]], dtype=torch.float64)
+    assert float(algebra.principal_angles(x, off, metric)) < 1e-6
+    assert len(algebra.measured(torch.cat([x, nothing]), metric)) == 1
+    with pytest.raises(ValueError, match="at least one dimension"):
+        algebra.principal_angles(x, nothing, metric)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from symscope.lie.evidence import MOVEMENT, OWN, SHUFFLED, Evidence
-from symscope.lie.rule import KAPPA, decide
+from symscope.lie.rule import KAPPA, decide, reference_metric, relative_within
 
 
 def evidence(rho: list[float], samples: int = 320, spread: float = 0.0, seed: int = 0) -> Evidence:
@@ -126,3 +126,19 @@ def test_the_bound_covers_the_truth(true):
             piece.factors[MOVEMENT].update(rows[start:stop, 2:])
         covered += float(decide(made).bound[0]) >= true
     assert covered >= 0.93 * draws
+
+
+def test_rho_within_a_span():
+    held = evidence([0.1, 0.5, 1])
+    found = decide(held)
+    span = found.directions[[0, 2]] * torch.tensor([[2.0], [3]])  # of any length
+    relative, turned = relative_within(held, span)
+    torch.testing.assert_close(relative, torch.tensor([0.1, 1], dtype=torch.float64))
+    angle = torch.nn.functional.cosine_similarity(turned[0] @ span, found.directions[0], dim=0)
+    assert abs(float(angle)) == pytest.approx(1)
+
+
+def test_the_metric_is_the_reference_of_one_sample():
+    held = evidence([0.1, 0.5, 1])
+    inner = reference_metric(held)
+    torch.testing.assert_close(inner, (1 + KAPPA**2) * torch.eye(3, dtype=torch.float64))

@@ -201,9 +201,14 @@ def closure_residual(basis: Float[Tensor, "k n n"]) -> float:
 
 
 def principal_angles(
-    a: Float[Tensor, "k ..."], b: Float[Tensor, "l ..."]
+    a: Float[Tensor, "k ..."],
+    b: Float[Tensor, "l ..."],
+    metric: Float[Tensor, "d d"] | None = None,
 ) -> Float[Tensor, " smaller"]:
     """Principal angles between the spans of ``a`` and ``b``, in degrees, ascending.
+
+    ``metric`` is an inner product of the flattened elements, default Frobenius'. It may be
+    degenerate: what has no length in it drops out of both spans.
 
     The largest is 0 exactly when the smaller span lies inside the larger. Small angles are
     taken from their sines, large ones from their cosines, so that both are exact to rounding
@@ -222,6 +227,8 @@ def principal_angles(
             f"the two spans hold matrices of different shapes: {tuple(a.shape[1:])} and "
             f"{tuple(b.shape[1:])}"
         )
+    if metric is not None:
+        a, b = measured(a, metric), measured(b, metric)
     a, b = orthonormal(a).flatten(1), orthonormal(b).flatten(1)
     if not len(a) or not len(b):
         raise ValueError("principal angles need two spans of at least one dimension each")
@@ -231,3 +238,24 @@ def principal_angles(
     sines = torch.linalg.svdvals(a - a @ b.T @ b).clamp(max=1.0).flip(0)
     angles = torch.where(cosines**2 > 0.5, torch.asin(sines), torch.acos(cosines))
     return torch.rad2deg(angles)
+
+
+def measured(
+    elements: Float[Tensor, "k ..."], metric: Float[Tensor, "d d"]
+) -> Float[Tensor, "_ r"]:
+    """Elements in coordinates in which the metric is the plain inner product, at unit length.
+
+    Elements without length in the metric are left out.
+    """
+    # Coordinates of equal length first, so that unlike units keep their digits.
+    size = metric.diagonal().clamp(min=0).sqrt()
+    unit = torch.where(size > 0, 1 / size, 0)
+    values, vectors = torch.linalg.eigh(unit[:, None] * metric * unit)
+    kept = values > 1e-12 * values.max()
+    root = size[:, None] * vectors[:, kept] * values[kept].sqrt()
+    flat = elements.to(torch.float64).flatten(1)
+    flat = flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-300)
+    moved = flat @ root
+    lengths = moved.norm(dim=1, keepdim=True)
+    long = lengths[:, 0] > 1e-8 * (flat.abs() @ size)
+    return moved[long] / lengths[long]

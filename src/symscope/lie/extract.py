@@ -54,12 +54,7 @@ class Search:
         check_levels(self.tolerance, self.confidence)
         if self.dtype not in FACTOR_DTYPES:
             raise ValueError(f"dtype must be torch.float64 or torch.float32, got {self.dtype!r}")
-        missing = [name for name in MEMBERS if not hasattr(self.action, name)]
-        if missing:
-            raise TypeError(
-                "action must be an object like LinearAction(5) or PlaneAction('gl2'); "
-                f"{self.action!r} has no {', '.join(missing)}"
-            )
+        check_action(self.action)
 
     def stream(self) -> Stream:
         """The data as checked batches."""
@@ -68,6 +63,28 @@ class Search:
     def factor(self) -> Factor:
         """An empty factor for this action."""
         return Factor(len(self.action.basis), self.dtype)
+
+    def differentiation(
+        self, function: Callable[[Tensor], Tensor], inputs: Tensor
+    ) -> Differentiation:
+        """How a function is differentiated, once two samples have shown that it can be."""
+        return probe(
+            function, self.action, self.outputs, inputs, mode=self.mode, backend=self.backend
+        )
+
+
+def check_action(action: object, name: str = "action") -> None:
+    """Refuse what is no action.
+
+    Raises:
+        TypeError: naming the members that are missing.
+    """
+    missing = [member for member in MEMBERS if not hasattr(action, member)]
+    if missing:
+        raise TypeError(
+            f"{name} must be an object like LinearAction(5) or PlaneAction('gl2'); "
+            f"{action!r} has no {', '.join(missing)}"
+        )
 
 
 class Pass(NamedTuple):
@@ -136,18 +153,25 @@ def extract(model: Callable[[Tensor], Tensor], search: Search) -> Extraction:
     Beside the rows, those of the shuffled control are taken: the same derivatives of the
     network against other samples; and of some batches the evidence for a decision.
     """
-    if not callable(model):
-        raise TypeError(f"model must be callable, got {type(model).__name__}")
+    found = gather(model, model, search)
+    check_rows(found.factor)
+    return found
+
+
+def gather(network: object, function: Callable[[Tensor], Tensor], search: Search) -> Extraction:
+    """All rows of a function of a network in one extraction, whatever they are."""
+    if not callable(network):
+        raise TypeError(f"model must be callable, got {type(network).__name__}")
     found: Extraction | None = None
-    with evaluation_mode(model):
-        for batch in passes(model, model, search):
+    with evaluation_mode(network):
+        for batch in passes(network, function, search):
             found = found or Extraction(search, batch.mode)
             found.begin(batch, next(iter(batch.references), None))
             for kind, block in batch.blocks:
                 found.take(kind, block)
                 del block
     assert found is not None  # an empty stream has been refused
-    check_rows(found.factor)
+    check_enough(found.factor.rows, found.factor.dimension)
     return found
 
 
@@ -172,16 +196,9 @@ def passes(
         inputs, others = batch.inputs.detach().to(device), batch.others.detach().to(device)
         first = differentiation is None
         if differentiation is None:
-            differentiation = probe(
-                function,
-                search.action,
-                search.outputs,
-                inputs,
-                mode=search.mode,
-                backend=search.backend,
-            )
+            differentiation = search.differentiation(function, inputs)
             if stream.total is not None:
-                _enough(stream.total * differentiation.count, len(search.action.basis))
+                check_enough(stream.total * differentiation.count, len(search.action.basis))
             groups = sizes() if sizes else [differentiation.count]
             references = [References(search.action, search.backend, search.seed) for _ in groups]
         if not len(others):
@@ -236,7 +253,7 @@ def check_rows(factor: Factor, where: str = "every output") -> None:
     Raises:
         ValueError: for fewer rows than directions, or rows that are all zero.
     """
-    _enough(factor.rows, factor.dimension)
+    check_enough(factor.rows, factor.dimension)
     if not torch.isfinite(factor.triangle).all():
         raise ValueError(
             f"the squares of the derivatives of {where} are too large for float64: rescale the "
@@ -250,7 +267,12 @@ def check_rows(factor: Factor, where: str = "every output") -> None:
         )
 
 
-def _enough(rows: int, dimension: int) -> None:
+def check_enough(rows: int, dimension: int) -> None:
+    """Refuse fewer rows than directions.
+
+    Raises:
+        ValueError: saying how many there are of both.
+    """
     if rows < dimension:
         raise ValueError(
             f"data give {rows} rows (samples x outputs), fewer than the {dimension} directions of "

@@ -11,19 +11,19 @@ from torch import Tensor, nn
 
 from . import algebra
 from .actions import Action
+from .answered import Answered
 from .controls import Asked, untrained_copy
-from .decision import Decision
 from .evidence import Evidence
 from .factor import Factor
 from .rows import Mode
-from .rule import CONFIDENCE, TOLERANCE, decide
+from .rule import CONFIDENCE, TOLERANCE
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from matplotlib.figure import Figure
 
 
-class Symmetries:
+class Symmetries(Answered):
     """What a network's derivatives say about its symmetries under one action.
 
     Two orders of directions: ``variance`` and ``generators`` are LieGG's, by the mean squared
@@ -58,7 +58,7 @@ class Symmetries:
         confidence: float = CONFIDENCE,
     ):
         self.factor, self.action, self.shuffled, self.mode = factor, action, shuffled, mode
-        self.evidence, self._sought = evidence, (tolerance, confidence)
+        super().__init__(evidence, tolerance, confidence)
         self.asked: Asked | None = None
         self.variance: Float[Tensor, " k"]
         self.variance, directions = factor.spectrum()
@@ -85,61 +85,13 @@ class Symmetries:
     def _matrices(self, coefficients: Float[Tensor, "a k"]) -> Float[Tensor, "a ..."]:
         return torch.tensordot(coefficients, self.action.basis.cpu().to(coefficients), 1)
 
-    @cached_property
-    def decision(self) -> Decision | None:
-        """How many directions are symmetries and why; None where there is no evidence."""
-        return self.decide(*self._sought)
-
-    def decide(
-        self, tolerance: float = TOLERANCE, confidence: float = CONFIDENCE
-    ) -> Decision | None:
-        """The decision at other levels from the same evidence: :func:`symscope.lie.rule.decide`.
-
-        Raises:
-            ValueError: for a tolerance or confidence outside (0, 1).
-        """
-        if self.evidence is None or len(self.evidence.pieces) < 2:
-            return None
-        return decide(self.evidence, tolerance, confidence)
-
-    @property
-    def count(self) -> int | None:
-        """How many directions are symmetries; None where the data cannot tell (:meth:`why`)."""
-        return self.decision.count if self.decision else None
-
-    @property
-    def answer(self) -> str:
-        """What kind of answer the count is.
-
-        "exact" (the outputs change no more than by rounding), "approximate" (at most by the
-        tolerance), "none", "below resolution", "too few samples" or "no evidence".
-        """
-        return self.decision.answer if self.decision else "no evidence"
-
-    @property
-    def relative(self) -> Float[Tensor, " r"]:
-        """rho, ascending: the root mean square change of the outputs along each direction.
-
-        Relative to an unrelated direction that moves the data as far: 0 along a symmetry, about
-        1 where there is none. Directions that the data leave undefined are not among them.
-        """
-        return self._decided().relative
-
-    @property
-    def bound(self) -> Float[Tensor, " r"]:
-        """Upper confidence bounds: of the largest ``relative`` among the first d directions.
-
-        Infinite behind the first above 1.
-        """
-        return self._decided().bound
-
     @property
     def directions(self) -> Float[Tensor, "r ..."]:
         """The generators in the order of ``relative``, each of unit Frobenius norm.
 
         They are not orthogonal: any two move the data in unrelated ways.
         """
-        coefficients = self._decided().directions
+        coefficients = self.decided().directions
         return self._matrices(coefficients / coefficients.norm(dim=1, keepdim=True))
 
     @property
@@ -153,21 +105,7 @@ class Symmetries:
 
         An input that is always zero, or samples that do not span the space: nothing can be said.
         """
-        return self._matrices(self._decided().undefined)
-
-    def why(self) -> str:
-        """In words how many directions are symmetries, and why each was kept or not."""
-        if self.decision is None:
-            return "no decision: the report has no evidence (one sample, or whitened features)"
-        return self.decision.why()
-
-    def _decided(self) -> Decision:
-        if self.decision is None:
-            raise ValueError(
-                "this report has no evidence to decide on: it was built from a factor alone, of "
-                "whitened features, or of data in which no two samples could be paired"
-            )
-        return self.decision
+        return self._matrices(self.decided().undefined)
 
     @cached_property
     def relative_variance(self) -> Float[Tensor, " k"]:
@@ -279,7 +217,7 @@ class Symmetries:
         control = self.shuffled and other.shuffled and self.shuffled.merge(other.shuffled)
         evidence = self.evidence and other.evidence and self.evidence.merge(other.evidence)
         factor = self.factor.merge(other.factor)
-        return Symmetries(factor, self.action, control, self.mode, evidence, *self._sought)
+        return Symmetries(factor, self.action, control, self.mode, evidence, *self.levels)
 
     def controls(
         self,

@@ -90,6 +90,23 @@ def check_levels(tolerance: float, confidence: float) -> None:
             raise ValueError(f"{name} must be between 0 and 1, both excluded; got {value!r}")
 
 
+def reference_metric(evidence: Evidence) -> Float[Tensor, "k k"]:
+    """The inner product of directions by how far they move the data: S + kappa^2 M a sample.
+
+    Angles in it do not depend on units, and undefined directions have no length:
+    ``principal_angles(a, b, metric=...)`` of :mod:`symscope.lie.algebra`.
+    """
+    return _sums(evidence.pieces).reference / evidence.samples
+
+
+def relative_within(
+    evidence: Evidence, span: Float[Tensor, "d k"]
+) -> tuple[Float[Tensor, " d"], Float[Tensor, "d d"]]:
+    """rho within a span, ascending, and the directions (as rows) in the span's coordinates."""
+    relative, turned = _solve(_sums(evidence.pieces), span.T)
+    return relative, turned.T
+
+
 def _gram(factor: Factor) -> Float[Tensor, "k k"]:
     triangle = factor.triangle.cpu()
     return triangle.T @ triangle
