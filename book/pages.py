@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from nbformat import NotebookNode
 
+import verdicts
 from notebooks import RESULTS
 from sources import (
     BuildError,
@@ -21,6 +22,7 @@ from sources import (
     prepared_notebook,
     read_notebook,
     run_key,
+    write_notebook,
 )
 
 SCALE_NOTES = {
@@ -30,8 +32,8 @@ SCALE_NOTES = {
 PICTURE = "book/_static/finding.png"  # of the README
 PICTURE_TAG = "readme-picture"
 MARKER = re.compile(
-    r"(<!-- (ledger:short|ledger:full|runs|scale|picture) -->).*?"
-    r"(<!-- /(?:ledger|runs|scale|picture) -->)",
+    r"(<!-- (ledger:short|ledger:full|corrections|runs|scale|picture) -->).*?"
+    r"(<!-- /(?:ledger|corrections|runs|scale|picture) -->)",
     re.S,
 )
 
@@ -80,12 +82,16 @@ def runs_table(results: dict[str, Result]) -> str:
 
 def generated_texts(root: Path, scale: str, results: dict[str, Result]) -> dict[str, str]:
     """What goes between each kind of marker."""
-    from symscope.study import ledger  # imported here: torch takes seconds to load
+    from symscope.study import tables  # imported here: torch takes seconds to load
 
-    claims = [claim for result in results.values() for claim in ledger.read(result.path)]
+    findings = verdicts.findings_of(root, {name: each.path for name, each in results.items()})
+    every = verdicts.all_of(findings)
+    notebooks = {name: each.notebook for name, each in results.items()}
+    archived = (root / verdicts.ARCHIVE).exists()
     return {
-        "ledger:short": ledger.markdown(claims, short=True),
-        "ledger:full": ledger.markdown(claims, short=False),
+        "ledger:short": tables.markdown(every),
+        "ledger:full": verdicts.page(findings, notebooks),
+        "corrections": verdicts.corrections(root, every) if archived else "",
         "runs": runs_table(results),
         "scale": " ".join([SCALE_NOTES[scale], *_exceptions(root, scale, results)]),
     }
@@ -114,7 +120,7 @@ def fill_markers(text: str, generated: dict[str, str], where: str) -> str:
         return f"{found[1]}{gap}{generated[found[2]].strip()}{gap}{found[3]}"
 
     filled, pairs = MARKER.subn(replaced, text)
-    if pairs != len(re.findall(r"<!-- (?:ledger|runs|scale|picture)\b", text)):
+    if pairs != len(re.findall(r"<!-- (?:ledger|corrections|runs|scale|picture)\b", text)):
         raise BuildError(f"{where}: a marker is misspelt or not closed, as in `<!-- /ledger -->`")
     return filled
 
@@ -124,12 +130,14 @@ def stage(root: Path, scale: str, folder: str) -> Path:
     results = results_of(root, scale, folder)
     target = root / "_build" / "stage"
     shutil.rmtree(target, ignore_errors=True)
-    ignored = shutil.ignore_patterns("record", "*.py", "__pycache__")
+    ignored = shutil.ignore_patterns("record", "*.py", "*.json", "*.yaml", "__pycache__")
     shutil.copytree(root / "book", target / "book", ignore=ignored)
     shutil.copy(root / "_config.yml", target)
     (target / "notebooks").mkdir()
-    for result in results.values():
-        shutil.copy(result.path, target / "notebooks")
+    findings = verdicts.findings_of(root, {name: each.path for name, each in results.items()})
+    for name, result in results.items():
+        linked = verdicts.with_anchors(read_notebook(result.path), findings[name])
+        write_notebook(linked, target / "notebooks" / result.path.name)
     front = target / "book" / "index.md"
     if "<!-- scale -->" not in front.read_text(encoding="utf-8"):
         raise BuildError("book/index.md must say the scale: `<!-- scale --><!-- /scale -->`")
