@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import statistics
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -169,7 +170,7 @@ def with_anchors(notebook: NotebookNode, findings: Iterable[Finding]) -> Noteboo
             spans = "".join(f'<span id="{name}"></span>' for name in anchors[k])
             cells.append(new_markdown_cell(spans, id=f"anchors-{k}"))
         cells.append(cell)
-        if k == 0 and _is_first(notebook):
+        if k == 0 and is_first(notebook):
             cells.append(new_markdown_cell(NOTE, id="first-record"))
     notebook.cells = cells
     return notebook
@@ -182,7 +183,8 @@ changed.
 :::"""
 
 
-def _is_first(notebook: NotebookNode) -> bool:
+def is_first(notebook: NotebookNode) -> bool:
+    """Whether a run is of the first record: its output holds verdicts of its own."""
     from symscope.study.ledger import MIME
 
     stored = [
@@ -192,6 +194,25 @@ def _is_first(notebook: NotebookNode) -> bool:
         for claim in output.get("data", {}).get(MIME, ())
     ]
     return any("verdict" in claim for claim in stored)
+
+
+# --- Their numbers --------------------------------------------------------------------------------
+
+
+def numbers(findings: Iterable[Finding]) -> str:
+    """Every number that the authors print, beside ours: a table."""
+    from symscope.study import tables
+
+    lines = ["| What | They print | Ours | Ours over theirs | Verdict |", "|---|---|---|---|---|"]
+    for each in findings:
+        if each.claim.printed is None:
+            continue
+        row = tables.side_by_side(each.claim)
+        ours = row["ours"] if each.claim.scale else ""
+        lines.append(
+            f"| {each.claim.says} | {row['theirs']} | {ours} | {row['ratio']} | {each.verdict} |"
+        )
+    return "\n".join(lines)
 
 
 # --- What we got wrong ----------------------------------------------------------------------------
@@ -211,7 +232,7 @@ def changed(root: Path, findings: Iterable[Finding]) -> dict[str, tuple[dict[str
 def corrections(root: Path, findings: Iterable[Finding]) -> str:
     """Each reason for which verdicts changed, and a table of the claims that it changed."""
     from symscope.study.criteria import Criterion
-    from symscope.study.tables import WHOSE, spread
+    from symscope.study.tables import WHOSE, number, spread
 
     findings = list(findings)
     moved = changed(root, findings)
@@ -234,6 +255,12 @@ def corrections(root: Path, findings: Iterable[Finding]) -> str:
             asked = Criterion(old["criterion"]).shown().replace("<", "&lt;")
             cells = (old["says"], asked, spread(old["values"]), old["verdict"], verdict)
             lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+        units = reason.get("in_their_unit", {})
+        for id in [id for id in units if id in moved]:
+            factor, theirs = units[id]
+            middle = statistics.median(moved[id][0]["values"])
+            lines += ["", f"*{moved[id][0]['says']}* {number(middle)} is "]
+            lines[-1] += f"{number(factor * middle)} in their unit; they print {number(theirs)}."
     whose = {each.claim.id: each.claim.whose for each in findings}
     taken = [
         (old["says"], WHOSE[whose[old["id"]]])

@@ -108,6 +108,30 @@ def test_the_readme_is_filled_again_and_again(house: Path, ran: list[str]) -> No
     assert pages.readme(house)[0] == readme.read_text(encoding="utf-8")
 
 
+def test_the_picture_of_the_first_record_gives_way_to_that_of_the_source(
+    house: Path, ran: list[str]
+) -> None:
+    write_claim(house)
+    notebooks.run(house, "paper")
+    record_claim(house)
+    path = result(house, ONE, "paper")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"cell": 3,', '"cell": 3, "verdict": "x",'), encoding="utf-8")
+    source = house / "notebooks" / f"{ONE}.ipynb"
+    notebook = sources.read_notebook(source)
+    cell = sources.code_cells(notebook)[0]
+    cell.metadata.tags.append(pages.PICTURE_TAG)
+    figure = (
+        '<img src="data:image/png;base64,bmV3" alt="new" width="7"><figcaption>Seen (quick scale).'
+    )
+    cell.outputs = [new_output("display_data", data={"text/html": figure})]
+    sources.write_notebook(notebook, source)
+    readme = house / "README.md"
+    readme.write_text("# small\n\n<!-- picture --><!-- /picture -->\n")
+    text, picture = pages.readme(house)
+    assert f"![new]({pages.PICTURE})\n\n*Seen (quick scale).*" in text and picture == b"new"
+
+
 def test_a_record_without_the_readmes_picture_is_an_error(house: Path, ran: list[str]) -> None:
     notebooks.run(house, "paper")
     with pytest.raises(sources.BuildError, match=f"a cell tagged `{pages.PICTURE_TAG}`"):

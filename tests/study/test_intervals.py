@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest, false_discovery_control, norm, ttest_1samp
 from study_cases import NAN
 
-from symscope.study.intervals import Interval, combined, holm, interval, share
+from symscope.study.intervals import Interval, combined, holm, interval, of_groups, share
 
 DRAWS = 4000
 
@@ -120,6 +120,20 @@ def test_units_are_paired_by_their_order():
     assert math.isnan(combined([4.0], [0.0], "log")[0])
     with pytest.raises(ValueError, match="zip"):
         combined([4.0], [2.0, 3.0], "mean")
+
+
+def test_groups_become_a_table_that_says_how_many_there_were():
+    table = of_groups(
+        {"all": [1.0, 2.0, 4.0, 8.0], "few": [1.0, 4.0], "part": [1, 2, 4, NAN], "none": [NAN]},
+        "log",
+    )
+    assert list(table.index) == ["all (n = 4)", "few (n = 2)", "part (n = 3)", "none (n = 0)"]
+    assert list(table.columns) == ["estimate", "low", "high"]
+    np.testing.assert_allclose(table.iloc[0], interval([1, 2, 4, 8], "log")[:3])
+    assert table["estimate"].iloc[1] == pytest.approx(2)
+    assert table[["low", "high"]].isna().all(axis=1).tolist() == [False, True, False, True]
+    with pytest.raises(ValueError, match="method must be one of mean, log, fisher, median; got"):
+        of_groups({"all": [1.0]}, "share")
 
 
 # Holm

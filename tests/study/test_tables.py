@@ -113,6 +113,23 @@ def test_three_lists_are_counted_apart():
     ]
 
 
+def test_a_printed_number_stands_beside_ours():
+    same = {"criterion": "within 1.5 of 2", "printed": 2.0}
+    stated = [claim(**same), claim("later", **same), claim("other")]
+    stated[0].measure([2.5, 2.5, 2.5], scale="quick")
+    stated[2].measure([2.5], scale="quick")
+    assert [each.id for each in tables.printed(stated)] == ["gap"]
+    row = tables.side_by_side(stated[0])
+    assert row == {
+        "theirs": "2", "ours": "2.50, 3 seeds", "ratio": "1.25", "verdict": "reproduced"
+    }  # fmt: skip
+    elsewhere = claim(**same, printed_as="76.6 of theirs").measure([2.5], scale="quick")
+    assert tables.side_by_side(elsewhere)["theirs"] == "76.6 of theirs"
+    assert tables.side_by_side(elsewhere)["ratio"] == ""
+    (finding,) = judge([elsewhere])
+    assert tables.found_by(finding).endswith("the authors print 76.6 of theirs, here 2")
+
+
 # Numbers
 
 

@@ -17,10 +17,13 @@ Their coverage is simulated in ``tests/study/test_intervals.py``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from .._checks import choice
+
+if TYPE_CHECKING:
+    import pandas
 
 LEVEL = 0.95
 LEAST = {"mean": 3, "log": 3, "fisher": 3, "median": 6, "share": 3}
@@ -160,3 +163,35 @@ def holm(p_values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, (len(p_values) - rank) * p_values[k]))
         corrected[k] = least
     return corrected
+
+
+def of_groups(groups: Mapping[str, Iterable[float]], method: str) -> pandas.DataFrame:
+    """The interval of each group, as a table that figures draw.
+
+    Args:
+        groups: one value an independent unit, by the name of the group.
+        method: as for :func:`interval`, but not "share".
+
+    Returns:
+        A row a group, its number of values behind its name, "plain (n = 5)", with columns
+        ``estimate``, ``low`` and ``high``. The ends are NaN where there are too few for an
+        interval, all is NaN where there is nothing.
+    """
+    import numpy as np
+    import pandas
+
+    choice("method", method, METHODS[:-1])
+    rows = {}
+    for name, given in groups.items():
+        values = [float(value) for value in given]
+        numbers, found = known(values), interval(values, method)
+        if found:
+            row = list(found[:3])
+        elif numbers:
+            there, back = _CURVES.get(method, (float, float))
+            middle = np.median if method == "median" else np.mean
+            row = [back(float(middle([there(number) for number in numbers]))), np.nan, np.nan]
+        else:
+            row = [np.nan] * 3
+        rows[f"{name} (n = {len(numbers)})"] = row
+    return pandas.DataFrame.from_dict(rows, orient="index", columns=["estimate", "low", "high"])

@@ -8,7 +8,7 @@ book's ledger page and the README's table are made: verdicts are computed anew t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,9 @@ class Ledger:
 
     def __getitem__(self, id: str) -> Claim:
         return self.claims[id]
+
+    def __iter__(self) -> Iterator[Claim]:
+        return iter(self.claims.values())
 
     def measure_reports(
         self,
@@ -132,13 +135,16 @@ class Ledger:
         return {"text/plain": plain, "text/html": tables.stated(claims)}
 
 
-class Verdicts(list[Finding]):
+class Verdicts:
     """Findings that show themselves in Jupyter, and are kept in its output."""
 
+    def __init__(self, findings: Iterable[Finding]):
+        self.findings = list(findings)
+
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        plain = "\n".join(f"{each.claim.id}: {each.verdict}" for each in self)
-        stored = [each.claim.stored() for each in self]
-        return {"text/plain": plain, "text/html": tables.html(self), MIME: stored}
+        plain = "\n".join(f"{each.claim.id}: {each.verdict}" for each in self.findings)
+        stored = [each.claim.stored() for each in self.findings]
+        return {"text/plain": plain, "text/html": tables.html(self.findings), MIME: stored}
 
 
 def read(notebook: str | Path) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from html import escape
 from .claims import PAPERS, WHOSE, Claim
 from .criteria import Criterion
 from .intervals import Interval, known
-from .verdicts import UNMEASURED, VERDICTS, Finding
+from .verdicts import UNMEASURED, VERDICTS, Finding, judge
 
 COLUMNS = ("Claim", "Whose", "Measured by", "Must be", "Found", "Controls", "Verdict")
 LISTS = {"the papers": PAPERS, "this book": ("ours",), "checks of our code": ("check",)}
@@ -120,6 +120,21 @@ def must_of(claim: Claim) -> str:
 
 def _unit(claim: Claim) -> str:
     return "" if claim.unit == "none" else claim.unit
+
+
+def printed(claims: Iterable[Claim]) -> list[Claim]:
+    """The claims on a number that the authors print, if it was measured."""
+    return [claim for claim in claims if claim.printed is not None and claim.scale]
+
+
+def side_by_side(claim: Claim) -> dict[str, str]:
+    """A printed number beside ours, and ours over it."""
+    (finding,) = judge([claim])
+    row = {"theirs": claim.printed_as or number(claim.printed or 0.0), "ours": "", "ratio": ""}
+    row["ours"] = _values(claim, claim.values, finding.value, claim.criterion)
+    if finding.value and claim.printed:
+        row["ratio"] = number(finding.value.estimate / claim.printed)
+    return row | {"verdict": finding.verdict}
 
 
 def cells(finding: Finding) -> tuple[str, ...]:
