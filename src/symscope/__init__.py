@@ -6,6 +6,7 @@ from .lie.actions import LinearAction, PlaneAction
 from .lie.ask import learned_symmetries
 from .lie.compare import compare
 from .lie.controls import accuracy_along
+from .lie.equivariance import dynamics_symmetries, equivariant_symmetries
 from .lie.fields import FieldAction
 from .lie.layers import layer_symmetries
 from .lie.naming import name_algebra
@@ -27,6 +28,8 @@ __all__ = [
     "algebra",
     "compare",
     "data",
+    "dynamics_symmetries",
+    "equivariant_symmetries",
     "kernels",
     "layer_symmetries",
     "learned_symmetries",
