@@ -6,6 +6,7 @@ from .lie.actions import LinearAction, PlaneAction
 from .lie.ask import learned_symmetries
 from .lie.compare import compare
 from .lie.controls import accuracy_along
+from .lie.images import plane_symmetries
 from .lie.layers import layer_symmetries
 from .lie.report import Symmetries
 from .lie.shards import symmetries_of_shards
@@ -29,6 +30,7 @@ __all__ = [
     "lie",
     "match_operations",
     "networks",
+    "plane_symmetries",
     "runs",
     "study",
     "sweeps",
