@@ -27,7 +27,7 @@ from .warps import Warp, affine_fields, deformations
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-DEGREES = 5.0  # of a turn, to either side; along other directions a path as long
+DEGREES = 2.5  # of a turn, to either side; along other directions a path as long
 QUANTILE = 0.95  # of the images' changes, to which larger ones are cut down
 DRAWS = 1000  # random sets of deformations
 ENOUGH_OUTPUTS = 3  # to be centred and of unit norm: of two, nothing would be left
@@ -60,7 +60,7 @@ def plane_symmetries(
         group: "affine" (default), six directions, or "gl2", the four that keep the centre.
         contrast: a network of the same kind trained without what the first may have learned
             from, an augmentation say; default None.
-        degrees: of a turn to either side, above 0; default 5.
+        degrees: of a turn to either side, above 0; default 2.5.
         outside: the value beyond the border; default None, the median of the border's pixels.
         batch_size: images at a time; default 512.
         seed: for the random deformations.

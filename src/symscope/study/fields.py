@@ -107,5 +107,6 @@ def arrows(
             angles="uv", color=INK, width=0.008,
         )  # fmt: skip
         axes.set(xticks=[], yticks=[], xlim=(-1, width), ylim=(height, -1), aspect="equal")
+        axes.spines[:].set_visible(False)
         axes.set_title(title, fontsize=10)
     return figure
