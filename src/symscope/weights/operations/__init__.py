@@ -1,5 +1,6 @@
 """Which image operation a learned matrix is: known operations, scores, best match and its nulls."""
 
+from .fitted import filtered_and_turned, fitted
 from .matching import match_operations, refit, regrouped, seen_part
 from .matrices import (
     blur,
@@ -19,6 +20,8 @@ __all__ = [
     "blur",
     "compose",
     "difference",
+    "filtered_and_turned",
+    "fitted",
     "flip",
     "identity",
     "known_operations",
