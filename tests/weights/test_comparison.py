@@ -110,13 +110,14 @@ def test_the_authors_networks_are_compared_up_to_the_order_of_their_sets_alone()
     orbits = other.orbits[1]
     for value in (orbits.base, orbits.generators):
         value.copy_(value[[2, 0, 1]])
-    pair = [learned_published(each, 1, 1) for each in (network, other)]
+    layers = network.orbits[1], orbits
+    pair = [learned_published(each.matrices(), each(), 1) for each in layers]
     expected = network.orbits[1].generators[0, 1] @ network.orbits[1].base[0, 1]
     torch.testing.assert_close(pair[0].atoms[0, 1], (expected / expected.norm()).double())
     for kind in KINDS[:-1]:
         assert distances(pair, kind)[0, 1] < 1e-3, kind
     orbits.generators.neg_()  # another orbit, unlike in a group with codes of either sign
-    pair[1] = learned_published(other, 1, 1)
+    pair[1] = learned_published(orbits.matrices(), orbits(), 1)
     assert distances(pair, "whole")[0, 1] > 1
     assert distances(pair, "base")[0, 1] < 1e-3
     assert distances(pair, "seen")[0, 1] > 0.5

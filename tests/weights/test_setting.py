@@ -48,6 +48,23 @@ def test_a_network_is_trained_by_the_recipe(task):
         assert not torch.equal(orbits.inverses, other.inverses)
 
 
+def test_a_run_is_measured_on_held_out_images():
+    options = {**FEW, "train": 128, "epochs": 1, "sets": 2, "seed": 3}
+    found = setting.run("photographs", "reconstruct", "learned", **options)
+    test = setting.images("photographs", **{**FEW, "train": 128}).splits.test.inputs
+    assert found["nothing"] == pytest.approx(float(test.square().mean()))
+    assert 0 < found["score"] < 2 * found["nothing"]
+    assert found["generators"].shape == (4, 2, 3, 36, 36)
+    assert found["atoms"].shape == (4, 2, 4, 3, 36) and found["usage"].shape == (4, 2, 4)
+    assert found["residual"].shape == (4,)
+    # Base filters and A in four layers, thresholds, D.
+    assert found["parameters"] == 4 * 2 * 3 * (36 + 36 * 36) + 4 * 8 + 8 * 108
+    free = setting.run("photographs", "classify", "free", **options)
+    assert "generators" not in free and 0 <= free["score"] <= 1
+    expected = 4 * 8 * 108 + 4 * 8 + 3 * 16 + (8 * 16 + 1) * 3
+    assert free["parameters"] == expected
+
+
 def test_what_is_refused():
     with pytest.raises(ValueError, match="source must be one of photographs, digits"):
         setting.images("SVHN", 10, 10)

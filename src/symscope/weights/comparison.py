@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .orbits import CyclicOrbit
-    from .published import PublishedNetwork, PublishedOrbits
 
 KINDS = ("seen", "whole", "base", "atoms", "regrouped")
 
@@ -54,18 +53,19 @@ def learned(orbit: CyclicOrbit) -> Learned:
     return Learned(orbit.generators.detach().double().cpu(), atoms[:, 0])
 
 
-def learned_published(network: PublishedNetwork, layer: int, channel: int) -> Learned:
-    """What one layer of the authors' network has learned for one channel, no group.
+def learned_published(
+    generators: Float[Tensor, "j c d d"], atoms: Float[Tensor, "j n c d"], channel: int
+) -> Learned:
+    """What one layer of the authors' network holds for one channel: no group, atoms of unit norm.
 
-    Atoms are scaled to unit norm. Free filters stand in their order, with generators of 0.
+    Args:
+        generators, atoms: of a :class:`symscope.weights.PublishedOrbits`, its ``matrices()`` and
+            what it returns.
+        channel: from 0.
     """
-    orbits: PublishedOrbits = network.orbits[layer]  # type: ignore[assignment]
-    atoms = orbits().detach().double().cpu()[:, :, channel]
-    if orbits.kind == "free":
-        matrices = atoms.new_zeros(len(atoms), orbits.dim, orbits.dim)
-    else:
-        matrices = orbits.matrices().detach().double().cpu()[:, channel]
-    return Learned(matrices, torch.nn.functional.normalize(atoms, dim=-1), group=False)
+    chosen = atoms[:, :, channel].detach().double().cpu()
+    matrices = generators[:, channel].detach().double().cpu()
+    return Learned(matrices, torch.nn.functional.normalize(chosen, dim=-1), group=False)
 
 
 def distances(

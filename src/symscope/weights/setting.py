@@ -7,14 +7,23 @@ Source: Theodosis, Helwani and Ba 2023 (`theodosis2023linear`) and what their pu
 from __future__ import annotations
 
 import functools
+import time
 from dataclasses import replace
 from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
 
 from .. import data
 from .._checks import choice, whole
 from ..data import Split, Splits
-from ..networks import fit_steps, seeded
-from .published import PublishedClassifier, PublishedNetwork, PublishedReconstructor
+from ..networks import evaluate, fit_steps, seeded
+from .published import (
+    PublishedClassifier,
+    PublishedNetwork,
+    PublishedOrbits,
+    PublishedReconstructor,
+)
 
 # What is added to the loss, a unit of |A B - I|_F, for each task.
 REGULARISER = {"classify": 1e-4, "reconstruct": 1e-2}
@@ -144,3 +153,66 @@ def trained(
         schedule="halvings", seed=seed,
     )  # fmt: skip
     return head
+
+
+def run(
+    source: str,
+    task: str,
+    kind: str,
+    *,
+    train: int,
+    test: int,
+    statistics: int,
+    epochs: float,
+    regularised: bool = True,
+    sets: int = 5,
+    seed: int,
+) -> dict[str, float | Tensor]:
+    """Train one network and measure it on held-out images: what the notebooks keep of a run.
+
+    Args are those of :func:`images` and :func:`trained`.
+
+    Returns:
+        ``score``, accuracy or mean squared error, on the test images; ``nothing``, the same
+        without a network: the largest class's share, or the error of an answer of 0;
+        ``parameters``, B not counted; ``seconds`` of training; ``atoms`` (layers, sets, n,
+        channels, d); ``usage`` (layers, sets, n), the share of places where a code is not zero;
+        and but for free filters ``generators`` (layers, sets, channels, d, d); and if learned
+        ``residual``, (layers,), the mean of ``|A B - I|_F / sqrt(d)``.
+    """
+    problem = images(source, train, test, statistics)
+    began = time.perf_counter()
+    head = trained(
+        problem, task, kind, epochs=epochs, regularised=regularised, sets=sets, seed=seed
+    )
+    seconds = time.perf_counter() - began
+    inputs, targets = problem.splits.test
+    network = head.network
+    layers: list[PublishedOrbits] = list(network.orbits)  # type: ignore[arg-type]
+    with torch.no_grad():
+        if isinstance(head, PublishedClassifier):
+            score = evaluate(head, problem.splits.test)[1]
+            nothing = float(targets.bincount().max()) / len(targets)
+        else:
+            score, nothing = float(head.loss(inputs)), float(inputs.square().mean())
+        found: dict[str, float | Tensor] = {
+            "score": score,
+            "nothing": nothing,
+            "seconds": seconds,
+            "parameters": sum(
+                value.numel() for name, value in head.named_parameters() if "inverses" not in name
+            ),
+            "atoms": torch.stack([orbits() for orbits in layers]),
+            "usage": torch.stack(
+                [
+                    (codes > 0).float().mean((0, 2, 3)).reshape(sets, -1)
+                    for codes in network.every_layer(inputs[:200])
+                ]
+            ),
+        }
+        if kind != "free":
+            found["generators"] = torch.stack([orbits.matrices() for orbits in layers])
+        if kind == "learned":
+            size = sets * network.shape[0] * layers[0].dim ** 0.5
+            found["residual"] = torch.stack([orbits.penalty() for orbits in layers]) / size
+    return found
