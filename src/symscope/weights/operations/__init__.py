@@ -14,6 +14,7 @@ from .matrices import (
     scaling,
     shift,
 )
+from .regrouping import orbit_structure
 from .structure import scores
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "known_operations",
     "match_operations",
     "median",
+    "orbit_structure",
     "refit",
     "regrouped",
     "rotation",
