@@ -65,6 +65,14 @@ def test_a_run_is_measured_on_held_out_images():
     assert free["parameters"] == expected
 
 
+def test_the_time_of_a_training_is_its_own():
+    problem = setting.images("photographs", **FEW)
+    short, long = (
+        setting.timed(problem, "classify", epochs=e, batch_size=32, sets=1) for e in (0.5, 20)
+    )
+    assert 0 < short < long
+
+
 def test_what_is_refused():
     with pytest.raises(ValueError, match="source must be one of photographs, digits"):
         setting.images("SVHN", 10, 10)

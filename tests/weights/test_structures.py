@@ -30,10 +30,11 @@ def test_what_is_planted_has_its_structure_and_no_other(kind):
     assert torch.equal(again.samples, planted.samples)
 
 
-@pytest.mark.parametrize("kind", SCORES)
-def test_the_score_finds_the_truth_where_the_loss_sees_most_of_it(kind):
-    found = recovered(kind, "truth", filters=8, draws=99)
-    assert found["p"] == pytest.approx(0.01) and found["score"] > found["null"]
+def test_the_scores_find_the_truth_but_where_filters_alone_have_it():
+    found = {kind: recovered(kind, "truth", filters=8, draws=99)["found"] for kind in SCORES}
+    assert found["skew"] >= 0.5 and found["toeplitz"] >= 0.5
+    # What a pooling matrix makes is pooled, and so is any orbit of such atoms.
+    assert found["pooled"] <= 0.2
 
 
 def test_training_from_near_lowers_the_objective():

@@ -85,7 +85,9 @@ def fit_steps(
     for step in range(steps):
         rows = next(batches).to(inputs.device)
         wanted = None if targets is None else targets.index_select(0, rows)
-        value = task.loss(inputs.index_select(0, rows), wanted) + penalty * task.network.penalty()
+        value = task.loss(inputs.index_select(0, rows), wanted)
+        if penalty:  # else it would cost time for nothing
+            value = value + penalty * task.network.penalty()
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         norm = nn.utils.clip_grad_norm_(weights, clip)

@@ -54,18 +54,22 @@ def learned(orbit: CyclicOrbit) -> Learned:
 
 
 def learned_published(
-    generators: Float[Tensor, "j c d d"], atoms: Float[Tensor, "j n c d"], channel: int
+    generators: Float[Tensor, "j c d d"],
+    atoms: Float[Tensor, "j n c d"],
+    channel: int,
+    group: bool = False,
 ) -> Learned:
-    """What one layer of the authors' network holds for one channel: no group, atoms of unit norm.
+    """What one layer of the authors' network holds for one channel, atoms of unit norm.
 
     Args:
         generators, atoms: of a :class:`symscope.weights.PublishedOrbits`, its ``matrices()`` and
             what it returns.
         channel: from 0.
+        group: whether the generators are exactly cyclic; default False, the authors' are not.
     """
     chosen = atoms[:, :, channel].detach().double().cpu()
     matrices = generators[:, channel].detach().double().cpu()
-    return Learned(matrices, torch.nn.functional.normalize(chosen, dim=-1), group=False)
+    return Learned(matrices, torch.nn.functional.normalize(chosen, dim=-1), group)
 
 
 def distances(

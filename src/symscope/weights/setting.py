@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -155,6 +155,13 @@ def trained(
     return head
 
 
+def timed(problem: Problem, task: str, kind: str = "learned", **options: Any) -> float:
+    """Seconds of a whole training, :func:`trained` with these options, data not counted."""
+    began = time.perf_counter()
+    trained(problem, task, kind, **options)
+    return time.perf_counter() - began
+
+
 def run(
     source: str,
     task: str,
@@ -166,6 +173,7 @@ def run(
     epochs: float,
     regularised: bool = True,
     sets: int = 5,
+    batch_size: int = 128,
     seed: int,
 ) -> dict[str, float | Tensor]:
     """Train one network and measure it on held-out images: what the notebooks keep of a run.
@@ -175,17 +183,16 @@ def run(
     Returns:
         ``score``, accuracy or mean squared error, on the test images; ``nothing``, the same
         without a network: the largest class's share, or the error of an answer of 0;
-        ``parameters``, B not counted; ``seconds`` of training; ``atoms`` (layers, sets, n,
+        ``parameters``, B not counted; ``atoms`` (layers, sets, n,
         channels, d); ``usage`` (layers, sets, n), the share of places where a code is not zero;
         and but for free filters ``generators`` (layers, sets, channels, d, d); and if learned
         ``residual``, (layers,), the mean of ``|A B - I|_F / sqrt(d)``.
     """
     problem = images(source, train, test, statistics)
-    began = time.perf_counter()
     head = trained(
-        problem, task, kind, epochs=epochs, regularised=regularised, sets=sets, seed=seed
-    )
-    seconds = time.perf_counter() - began
+        problem, task, kind, epochs=epochs, regularised=regularised, sets=sets,
+        batch_size=batch_size, seed=seed,
+    )  # fmt: skip
     inputs, targets = problem.splits.test
     network = head.network
     layers: list[PublishedOrbits] = list(network.orbits)  # type: ignore[arg-type]
@@ -198,7 +205,6 @@ def run(
         found: dict[str, float | Tensor] = {
             "score": score,
             "nothing": nothing,
-            "seconds": seconds,
             "parameters": sum(
                 value.numel() for name, value in head.named_parameters() if "inverses" not in name
             ),

@@ -4,7 +4,8 @@ import pytest
 import torch
 from helpers import random
 
-from symscope.weights.operations import orbit_structure, rotation, shift
+from symscope.weights.operations import orbit_structure, rotation, shift, stand_out
+from symscope.weights.operations.regrouping import alike
 
 KNOWN = {"rotation 90": rotation(6, 90), "shift": shift(6, 0, 1)}
 
@@ -23,7 +24,9 @@ def test_orbits_of_a_known_operation_match_it_as_no_regrouping_does():
         match = table[table.quantity == "match"]
         assert set(match.operation) == {"shift"}
         assert match.value.tolist() == pytest.approx([1] * 6)
-        assert (match.p_regrouped == 0.01).all() and (match.p_basis == 0.01).all()
+        for null_of in ("regrouped", "basis", "alike"):
+            assert (match[f"p_{null_of}"] == 0.01).all(), null_of
+        assert stand_out(table, "match") == 1
         assert null["match"].shape == (99,) and null["match"].max() < 0.9
 
 
@@ -34,6 +37,31 @@ def test_random_orbits_are_as_their_regrouping():
         table, _ = orbit_structure(atoms, KNOWN, draws=99, seed=seed)
         share.append(float((table.p_regrouped < 0.05).mean()))
     assert torch.tensor(share).mean() < 0.12
+
+
+def test_the_null_alike_keeps_inner_products_and_stays_in_the_span():
+    orbit = torch.nn.functional.normalize(random(4, 36, dtype=torch.float64), dim=1)
+    others = random(5, 4, 36, seed=1, dtype=torch.float64)
+    made = alike(orbit, others)[:, 0]
+    torch.testing.assert_close(made @ made.mT, (orbit @ orbit.mT).expand(5, 4, 4))
+    for each, span in zip(made, others, strict=True):
+        assert torch.linalg.matrix_rank(torch.cat([each, span])) == 4
+
+
+def test_parallel_smooth_atoms_are_no_structure_of_a_group():
+    # Orbits under matrices of nearly rank one, u u^T with u smooth: pooled, whoever asks the
+    # two simpler nulls together.
+    smooth = torch.linspace(0, 1, 6, dtype=torch.float64)
+    found = []
+    for seed in range(10):
+        draw = random(5, 6, seed=seed, dtype=torch.float64)
+        waves = torch.cos(2 * draw[:, :2, None] * smooth + 6 * draw[:, 2:4, None])
+        u = (waves[:, 0, :, None] * waves[:, 1, None, :]).flatten(1)
+        noise = random(5, 4, 36, seed=seed + 50, dtype=torch.float64)
+        atoms = u[:, None] / u.norm(dim=1)[:, None, None] + 0.02 * noise
+        table, _ = orbit_structure(atoms, KNOWN, draws=99, seed=seed)
+        found.append(stand_out(table, "pooled"))
+    assert sum(found) / 10 < 0.12
 
 
 def test_what_is_refused():

@@ -1,6 +1,5 @@
 """Which image operation a learned matrix is: known operations, scores, best match and its nulls."""
 
-from .fitted import filtered_and_turned, fitted
 from .matching import match_operations, refit, regrouped, seen_part
 from .matrices import (
     blur,
@@ -14,8 +13,9 @@ from .matrices import (
     scaling,
     shift,
 )
-from .regrouping import orbit_structure
+from .regrouping import orbit_structure, stand_out
 from .structure import scores
+from .supervised import filtered_and_turned, fitted
 
 __all__ = [
     "blur",
@@ -36,4 +36,5 @@ __all__ = [
     "scores",
     "seen_part",
     "shift",
+    "stand_out",
 ]

@@ -5,7 +5,7 @@ import torch
 from helpers import random
 
 from symscope.weights.operations import rotation
-from symscope.weights.operations.fitted import filtered_and_turned, fitted
+from symscope.weights.operations.supervised import filtered_and_turned, fitted
 
 
 def test_filters_by_hand():
