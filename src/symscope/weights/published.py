@@ -49,7 +49,7 @@ class PublishedOrbits(nn.Module):
     Attributes:
         base: (sets, channels, d), or (sets, order, channels, d) if free: w, of norm 1 with all
             its channels.
-        generators: (sets, channels, d, d), A; None if free.
+        generators: (sets, channels, d, d), A; None unless learned (:meth:`matrices` has them all).
         inverses: (sets, channels, d, d), B; None unless learned.
 
     Raises:
