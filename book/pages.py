@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from nbformat import NotebookNode
 
+import verdicts
 from notebooks import RESULTS
 from sources import (
     BuildError,
@@ -21,6 +22,7 @@ from sources import (
     prepared_notebook,
     read_notebook,
     run_key,
+    write_notebook,
 )
 
 SCALE_NOTES = {
@@ -30,8 +32,8 @@ SCALE_NOTES = {
 PICTURE = "book/_static/finding.png"  # of the README
 PICTURE_TAG = "readme-picture"
 MARKER = re.compile(
-    r"(<!-- (ledger:short|ledger:full|runs|scale|picture) -->).*?"
-    r"(<!-- /(?:ledger|runs|scale|picture) -->)",
+    r"(<!-- (ledger:short|ledger:full|numbers|corrections|runs|scale|picture) -->).*?"
+    r"(<!-- /(?:ledger|numbers|corrections|runs|scale|picture) -->)",
     re.S,
 )
 
@@ -80,12 +82,17 @@ def runs_table(results: dict[str, Result]) -> str:
 
 def generated_texts(root: Path, scale: str, results: dict[str, Result]) -> dict[str, str]:
     """What goes between each kind of marker."""
-    from symscope.study import ledger  # imported here: torch takes seconds to load
+    from symscope.study import tables  # imported here: torch takes seconds to load
 
-    claims = [claim for result in results.values() for claim in ledger.read(result.path)]
+    findings = verdicts.findings_of(root, {name: each.path for name, each in results.items()})
+    every = verdicts.all_of(findings)
+    notebooks = {name: each.notebook for name, each in results.items()}
+    archived = (root / verdicts.ARCHIVE).exists()
     return {
-        "ledger:short": ledger.markdown(claims, short=True),
-        "ledger:full": ledger.markdown(claims, short=False),
+        "ledger:short": tables.markdown(every),
+        "ledger:full": verdicts.page(findings, notebooks),
+        "numbers": verdicts.numbers(every),
+        "corrections": verdicts.corrections(root, every) if archived else "",
         "runs": runs_table(results),
         "scale": " ".join([SCALE_NOTES[scale], *_exceptions(root, scale, results)]),
     }
@@ -114,7 +121,7 @@ def fill_markers(text: str, generated: dict[str, str], where: str) -> str:
         return f"{found[1]}{gap}{generated[found[2]].strip()}{gap}{found[3]}"
 
     filled, pairs = MARKER.subn(replaced, text)
-    if pairs != len(re.findall(r"<!-- (?:ledger|runs|scale|picture)\b", text)):
+    if pairs != len(re.findall(r"<!-- (?:ledger|numbers|corrections|runs|scale|picture)\b", text)):
         raise BuildError(f"{where}: a marker is misspelt or not closed, as in `<!-- /ledger -->`")
     return filled
 
@@ -124,12 +131,14 @@ def stage(root: Path, scale: str, folder: str) -> Path:
     results = results_of(root, scale, folder)
     target = root / "_build" / "stage"
     shutil.rmtree(target, ignore_errors=True)
-    ignored = shutil.ignore_patterns("record", "*.py", "__pycache__")
+    ignored = shutil.ignore_patterns("record", "*.py", "*.json", "*.yaml", "__pycache__")
     shutil.copytree(root / "book", target / "book", ignore=ignored)
     shutil.copy(root / "_config.yml", target)
     (target / "notebooks").mkdir()
-    for result in results.values():
-        shutil.copy(result.path, target / "notebooks")
+    findings = verdicts.findings_of(root, {name: each.path for name, each in results.items()})
+    for name, result in results.items():
+        linked = verdicts.with_anchors(read_notebook(result.path), findings[name])
+        write_notebook(linked, target / "notebooks" / result.path.name)
     front = target / "book" / "index.md"
     if "<!-- scale -->" not in front.read_text(encoding="utf-8"):
         raise BuildError("book/index.md must say the scale: `<!-- scale --><!-- /scale -->`")
@@ -162,24 +171,33 @@ def render(root: Path, scale: str, folder: str, site: Path) -> None:
     (beside / "_build" / "html").replace(site)
 
 
-def readme_picture(results: dict[str, Result]) -> tuple[str, bytes]:
-    """Alt text and PNG of the figure whose cell is tagged `readme-picture`."""
+def readme_picture(root: Path, results: dict[str, Result]) -> tuple[str, str, bytes]:
+    """Alt text, caption and PNG of the figure whose cell is tagged `readme-picture`.
+
+    That of the first record shows a test that could not fail: until the record is made anew, the
+    quick-scale figure of the source notebook stands there, and its caption says so.
+    """
     for result in results.values():
-        for cell in code_cells(result.notebook):
+        first = verdicts.is_first(result.notebook)
+        source = root / "notebooks" / result.path.name
+        for cell in code_cells(read_notebook(source) if first else result.notebook):
             if PICTURE_TAG in cell.metadata.get("tags", []):
                 found = re.search(
-                    r'<img src="data:image/png;base64,([^"]*)" alt="([^"]*)"',
+                    r'<img src="data:image/png;base64,([^"]*)" alt="([^"]*)"[^>]*>'
+                    r"(?:<figcaption>([^<]*))?",
                     cell.outputs[0].data["text/html"],
                 )
                 if found:
-                    return html.unescape(found[2]), base64.b64decode(found[1])
+                    alt, caption = html.unescape(found[2]), html.unescape(found[3] or "")
+                    return alt, caption, base64.b64decode(found[1])
     raise BuildError(f"no notebook of the record shows a figure in a cell tagged `{PICTURE_TAG}`")
 
 
 def readme(root: Path) -> tuple[str, bytes]:
     """The README with its tables taken from the paper-scale record, and its picture."""
     results = results_of(root, "paper", RESULTS["paper"])
-    alt, picture = readme_picture(results)
-    generated = generated_texts(root, "paper", results) | {"picture": f"![{alt}]({PICTURE})"}
+    alt, caption, picture = readme_picture(root, results)
+    shown = f"![{alt}]({PICTURE})" + f"\n\n*{caption}*" * bool(caption)
+    generated = generated_texts(root, "paper", results) | {"picture": shown}
     text = (root / "README.md").read_text(encoding="utf-8")
     return fill_markers(text, generated, "README.md"), picture

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import notebooks
 import sources
+from symscope.study.ledger import Ledger
 
 ONE, TWO = "01_one", "02_two"
 FILES = {
@@ -54,3 +56,30 @@ def edit(house: Path, name: str, text: str = "scale: paper\nseeds: 4\n") -> None
     """A change to a file, or a new one; in a YAML it sets `seeds`."""
     (house / name).parent.mkdir(parents=True, exist_ok=True)
     (house / name).write_text(text, encoding="utf-8")
+
+
+CLAIM = {
+    "id": "gap",
+    "whose": "moskalev2022liegg",
+    "says": "There is a gap.",
+    "quantity": "the gap",
+    "unit": "none",
+    "criterion": "> 100",
+    "threshold": "by judgement",
+    "set": "before any run",
+    "interval": "mean",
+    "figure": "cell-1",
+}
+
+
+def write_claim(house: Path, **more: object) -> None:
+    """What the first notebook claims."""
+    stated = {"theirs": "one network", "ours": "{seeds} seeds", "claims": [CLAIM | more]}
+    edit(house, f"notebooks/claims/{ONE}.yaml", yaml.safe_dump(stated))
+
+
+def measured_bundle(house: Path, cell: int = 3) -> dict:
+    """What the first notebook shows as it ends: the claim, measured in one of its cells."""
+    ledger = Ledger.of(house / f"notebooks/claims/{ONE}.yaml", "paper")
+    ledger["gap"].measure([250.0, 251.0, 252.0], cell=cell)
+    return ledger.verdicts()._repr_mimebundle_()

@@ -10,13 +10,28 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from symscope.study import figures
-from symscope.study.claims import Claim
+from symscope.study.claims import Claim, Control
 
 NAN = float("nan")
 
 
 def claim(id: str = "gap", criterion: str = "> 3", **more) -> Claim:
-    return Claim(id, "moskalev2022liegg", "The gap is wide.", "gap behind k", criterion, **more)
+    stated = {
+        "whose": "moskalev2022liegg",
+        "says": "The gap is wide.",
+        "quantity": "gap behind k",
+        "unit": "none",
+        "threshold": "by judgement",
+        "set": "before any run",
+        "interval": "mean",
+        "theirs": "one network",
+    }
+    return Claim(id, criterion=criterion, **stated | more)
+
+
+def beside(*names: str, **more) -> Control:
+    """A control that must be "<= 2" if nothing else is said."""
+    return Control(names, **{"must": "<= 2", "shows": "there is no gap"} | more)
 
 
 TEXTS = {"caption": "What is seen", "alt": "A picture in words", "scale": "quick"}
@@ -87,3 +102,38 @@ def legend_of(figure: Figure) -> list[str]:
 def settings_now() -> dict:
     """matplotlib's settings, but for the backend: that one is looked up when first asked for."""
     return {name: value for name, value in matplotlib.rcParams.items() if name != "backend"}
+
+
+class Cells(HTMLParser):
+    """The text of a table's cells, row by row, and the tags that were met."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.tags: set[str] = set()
+        self.inside = False
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.inside = self.inside or tag == "table"
+        if tag == "br":
+            self.rows[-1][-1] += "\n"
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag != "table"
+
+    def handle_data(self, data):
+        if self.inside and self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+def table(html: str) -> list[list[str]]:
+    """The rows of an HTML table that holds nothing else."""
+    cells = Cells()
+    cells.feed(html)
+    assert cells.tags - {"br", "p"} == {"table", "thead", "tbody", "tr", "th", "td"}
+    return cells.rows

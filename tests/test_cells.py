@@ -18,8 +18,7 @@ def test_code_cells_can_be_read_in_the_book(path: Path) -> None:
         lines = cell.source.splitlines()
         if cell.cell_type != "code" or not lines:
             continue
-        # The list of claims is one statement; the book folds it.
-        if len(lines) > LINES and "claims" not in cell.metadata.get("tags", []):
+        if len(lines) > LINES:
             too_large.append(f"cell {number}: {len(lines)} lines, at most {LINES}")
         if (widest := max(map(len, lines))) > COLUMNS:
             too_large.append(f"cell {number}: {widest} columns, at most {COLUMNS}")

@@ -12,12 +12,14 @@ import build
 import notebooks
 import pages
 import sources
-from symscope.study import ledger
+import verdicts
+from symscope.study import claims, ledger
 
 ROOT = build.ROOT
 NAMES = sources.notebook_names(ROOT)
 SOURCES = [ROOT / "notebooks" / f"{name}.ipynb" for name in NAMES]
-RECORD = sorted((ROOT / notebooks.RESULTS["paper"]).glob("*.ipynb"))
+RECORD_FOLDER = notebooks.RESULTS["paper"]
+RECORD = sorted((ROOT / RECORD_FOLDER).glob("*.ipynb"))
 LEAST_CHECKED_CELLS = 3
 NEEDS_RECORD = pytest.mark.skipif(not RECORD, reason="no paper-scale record: `make paper`")
 
@@ -88,7 +90,55 @@ def test_outputs_say_their_scale(path: Path) -> None:
     scale = "paper" if path in RECORD else "quick"
     told = sources.read_notebook(path).metadata.get("symscope", {})
     assert told.get("scale") == scale, "run `make notebooks`"
-    assert {claim.scale for claim in ledger.read(path)} <= {scale}
+    assert {claim["scale"] for claim in ledger.read(path)} <= {scale}
+
+
+def claims_of(path: Path) -> list[claims.Claim]:
+    """What the notebook of this name claims today."""
+    stated = ROOT / "notebooks" / "claims" / f"{path.stem}.yaml"
+    return claims.load(stated) if stated.exists() else []
+
+
+def test_claims_belong_to_a_notebook() -> None:
+    stated = {path.stem for path in (ROOT / "notebooks" / "claims").glob("*")}
+    assert stated and stated <= set(NAMES)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=shown)
+def test_every_claim_was_measured(path: Path) -> None:
+    stated = claims_of(path)
+    stored = ledger.read(path)
+    assert [each["id"] for each in stored] == [claim.id for claim in stated]
+    assert all(claim.scale == "quick" for claim in ledger.measured_by(stated, stored))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=shown)
+def test_a_claims_figure_is_a_figure_of_its_notebook(path: Path) -> None:
+    notebook = sources.read_notebook(path)
+    for claim in claims_of(path):
+        cells = [cell for cell in notebook.cells if cell.id == claim.figure]
+        assert not claim.figure or "<figure" in str(cells[0].outputs), claim.id
+
+
+@pytest.mark.parametrize("path", RECORD, ids=shown)
+def test_no_criterion_was_moved_in_silence(path: Path) -> None:
+    assert ledger.moved_silently(claims_of(path), ledger.read(path)) == []
+
+
+def test_nothing_about_a_claim_is_typed_in_a_notebook() -> None:
+    for path in SOURCES:
+        code = [cell.source for cell in sources.code_cells(sources.read_notebook(path))]
+        typed = [text for text in code if "Claim(" in text]
+        assert not typed, path.stem
+
+
+@NEEDS_RECORD
+def test_every_changed_verdict_has_one_reason() -> None:
+    paths = {
+        name: each.path for name, each in pages.results_of(ROOT, "paper", RECORD_FOLDER).items()
+    }
+    text = verdicts.corrections(ROOT, verdicts.all_of(verdicts.findings_of(ROOT, paths)))
+    assert "have another verdict now" in text
 
 
 @NEEDS_RECORD

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_output
-from small_house import ONE, TWO, result, write_source
+from small_house import ONE, TWO, measured_bundle, result, write_claim, write_source
 
 import notebooks
 import pages
 import sources
-from symscope.study import ledger
 
 
 def test_a_missing_quick_run_is_an_error(house: Path, ran: list[str]) -> None:
@@ -65,20 +64,18 @@ def test_a_time_that_leaves_out_kept_work_says_so(house: Path, ran: list[str]) -
 
 def record_claim(house: Path) -> None:
     """Lays a measured claim, and the README's figure, into the first notebook's record."""
-    claim = ledger.Claim("gap", "moskalev2022liegg", "There is a gap.", "the gap", "> 100")
-    claim.measure([250.0], scale="paper")
-    bundle = ledger.Ledger(claim)._repr_mimebundle_()
     path = result(house, ONE, "paper")
     notebook = sources.read_notebook(path)
     first, last = sources.code_cells(notebook)[0], sources.code_cells(notebook)[-1]
-    last.outputs = [new_output("display_data", data=bundle)]
+    last.outputs = [new_output("display_data", data=measured_bundle(house))]
     first.metadata.tags.append(pages.PICTURE_TAG)
-    figure = '<img src="data:image/png;base64,aGk=" alt="a &lt; b">'
+    figure = '<figure><img src="data:image/png;base64,aGk=" alt="a &lt; b">'
     first.outputs = [new_output("display_data", data={"text/html": figure})]
     sources.write_notebook(notebook, path)
 
 
 def test_markers_are_filled_from_the_record(house: Path, ran: list[str]) -> None:
+    write_claim(house)
     notebooks.run(house, "paper")
     record_claim(house)
     (house / "book/ledger.md").write_text(
@@ -97,6 +94,7 @@ def test_markers_are_filled_from_the_record(house: Path, ran: list[str]) -> None
 
 
 def test_the_readme_is_filled_again_and_again(house: Path, ran: list[str]) -> None:
+    write_claim(house)
     notebooks.run(house, "paper")
     record_claim(house)
     readme = house / "README.md"
@@ -108,6 +106,30 @@ def test_the_readme_is_filled_again_and_again(house: Path, ran: list[str]) -> No
     assert f"![a < b]({pages.PICTURE})" in readme.read_text(encoding="utf-8")
     assert pages.readme(house)[1] == b"hi"
     assert pages.readme(house)[0] == readme.read_text(encoding="utf-8")
+
+
+def test_the_picture_of_the_first_record_gives_way_to_that_of_the_source(
+    house: Path, ran: list[str]
+) -> None:
+    write_claim(house)
+    notebooks.run(house, "paper")
+    record_claim(house)
+    path = result(house, ONE, "paper")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"cell": 3,', '"cell": 3, "verdict": "x",'), encoding="utf-8")
+    source = house / "notebooks" / f"{ONE}.ipynb"
+    notebook = sources.read_notebook(source)
+    cell = sources.code_cells(notebook)[0]
+    cell.metadata.tags.append(pages.PICTURE_TAG)
+    figure = (
+        '<img src="data:image/png;base64,bmV3" alt="new" width="7"><figcaption>Seen (quick scale).'
+    )
+    cell.outputs = [new_output("display_data", data={"text/html": figure})]
+    sources.write_notebook(notebook, source)
+    readme = house / "README.md"
+    readme.write_text("# small\n\n<!-- picture --><!-- /picture -->\n")
+    text, picture = pages.readme(house)
+    assert f"![new]({pages.PICTURE})\n\n*Seen (quick scale).*" in text and picture == b"new"
 
 
 def test_a_record_without_the_readmes_picture_is_an_error(house: Path, ran: list[str]) -> None:

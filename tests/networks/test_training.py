@@ -150,6 +150,16 @@ def drifting() -> Splits:
     return Splits("drifting", train, validation, train)
 
 
+def test_it_ends_as_its_last_epoch_where_that_is_asked_for():
+    data, model = drifting(), Drift()
+    recorder = Recorder(model)
+    report = fit(model, data, epochs=30, lr=0.2, keep="last")
+    assert report.best_epoch < 30
+    assert torch.equal(model(data.validation.inputs.to(model.b.device)).cpu(), recorder.outputs[-1])
+    with pytest.raises(ValueError, match="keep must be one of best, last; got 'first'"):
+        fit(Drift(), data, epochs=1, keep="first")
+
+
 def test_a_classifier_ends_as_its_most_accurate_epoch_and_not_as_its_last():
     data, model = drifting(), Drift()
     recorder = Recorder(model)

@@ -76,6 +76,28 @@ def test_rank_correlations_are_scipy_s_with_ties_too(rounding):
     assert found.equals(rank_correlation(x, y)) and not found.equals(rank_correlation(x, y, seed=1))
 
 
+def coverage(of_units: bool) -> float:
+    """How often the interval holds the truth, on a grid of 20 architectures by 5 seeds."""
+    random, hits, units = np.random.default_rng(0), 0, np.repeat(np.arange(20), 5)
+    for seed in range(200):  # each architecture has a level of its own, and no correlation
+        x, y = random.normal(size=(2, 20))[:, units] + 0.3 * random.normal(size=(2, 100))
+        found = rank_correlation(x, y, units if of_units else None, draws=300, seed=seed)
+        hits += found.low <= 0 <= found.high
+    return hits / 200
+
+
+def test_the_units_of_a_grid_are_its_clusters():
+    assert coverage(of_units=True) > 0.9
+    assert coverage(of_units=False) < 0.75  # rows of one architecture are no independent units
+
+
+def test_clusters_are_refused_that_are_none():
+    x = [1, 2, 3, 4, 5, 6]
+    for clusters in ([0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 2], [0, 1, 2]):
+        with pytest.raises(ValueError, match="labels of at least 3 clusters of one size; got"):
+            rank_correlation(x, x, clusters)
+
+
 def test_a_perfect_order_has_no_spread():
     found = rank_correlation([1, 2, 3, 4, 5], [1, 4, 9, 16, 26])
     np.testing.assert_allclose(found, 1)

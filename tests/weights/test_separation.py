@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from symscope.weights.separation import separation
+from symscope.weights.separation import by_seed, separation
 
 
 def points(shift: float, seeds: int = 8, dims: int = 30, seed: int = 0) -> np.ndarray:
@@ -44,12 +44,30 @@ def test_an_interval_holds_the_truth_as_often_as_it_says():
     assert 0.9 <= covered <= 0.995
 
 
+def test_the_numbers_of_seeds_by_hand():
+    # Within: 2 but for the pairs of seed 2 in the first condition, 3. Between: 6.
+    apart = np.full((6, 6), 2.0)
+    apart[:3, 3:] = apart[3:, :3] = 6
+    for k in (0, 1):
+        apart[k, 2] = apart[2, k] = 3
+    labels = list("aaabbb"), [0, 1, 2] * 2
+    within = by_seed({"x": apart}, *labels, "within").x
+    # With all 14/6; without seed 0 or 1 it is 5/2, without seed 2 it is 2.
+    assert within.tolist() == pytest.approx([7 - 5, 7 - 5, 7 - 4])
+    assert by_seed({"x": apart}, *labels, "between").x.tolist() == pytest.approx([6] * 3)
+    effect = by_seed({"x": apart}, *labels).x
+    whole, without = 6 / (14 / 6), [6 / 2.5, 6 / 2.5, 3]
+    assert effect.tolist() == pytest.approx([3 * whole - 2 * each - 1 for each in without])
+
+
 def test_what_is_refused():
     with pytest.raises(ValueError, match="every condition must have every seed, once"):
         separation({"x": np.zeros((4, 4))}, list("aabb"), [0, 1, 0, 0])
     with pytest.raises(ValueError, match="2 conditions and 3 seeds are needed, got 2 and 2"):
         separation({"x": np.zeros((4, 4))}, list("aabb"), [0, 1, 0, 1])
     labels = list("aaabbb"), [0, 1, 2] * 2
+    with pytest.raises(ValueError, match="part must be"):
+        by_seed({"x": np.zeros((6, 6))}, *labels, "beside")
     with pytest.raises(ValueError, match=r"distances 'x' must be \(6, 6\), got \(5, 5\)"):
         separation({"x": np.zeros((5, 5))}, *labels)
     with pytest.raises(ValueError, match="distances 'x' hold NaN or infinity"):

@@ -95,10 +95,11 @@ def fit(
     lr: float = 1e-3,
     weight_decay: float = 0.0,
     schedule: str = "constant",
+    keep: str = "best",
     seed: int = 0,
     progress: bool = False,
 ) -> Fit:
-    """Train with Adam; the model ends with the weights of its best validation epoch.
+    """Train with Adam; the model ends with the weights of its best validation epoch, or the last.
 
     Labels (integer targets) are fitted with cross-entropy and selected by accuracy; values by
     mean squared error and selected by that loss. The test split is never looked at. The model
@@ -114,20 +115,22 @@ def fit(
         lr: Adam's learning rate; default 1e-3.
         weight_decay: L2 penalty inside Adam, as torch's ``Adam(weight_decay=...)``; default 0.
         schedule: "constant" (default), or "cosine", to zero over all steps.
+        keep: the weights of the "best" validation epoch (default), or of the "last" one.
         seed: for the order of the samples, by a stream of its own
             (:func:`symscope.data.splits.stream`): a network built from the same seed shares no
             random numbers with it. Default 0.
         progress: show a progress bar; default False.
 
     Raises:
-        ValueError: for an unknown schedule, epochs or a batch size that is no whole number of at
-            least 1, or a training or validation loss that is not finite (training stops at that
-            epoch).
+        ValueError: for an unknown schedule or ``keep``, epochs or a batch size that is no whole
+            number of at least 1, or a training or validation loss that is not finite (training
+            stops at that epoch).
     """
     import pandas
     from tqdm import tqdm
 
     choice("schedule", schedule, SCHEDULES)
+    choice("keep", keep, ("best", "last"))
     epochs, batch_size = whole("epochs", epochs), whole("batch_size", batch_size)
     order = stream(seed, "order")
     loss = loss or default_loss(splits.train.targets)
@@ -146,7 +149,8 @@ def fit(
         check_finite("validation", validated, epoch, lr)
         history.append((epoch, trained, validated, accuracy))
         best.offer(accuracy if classify else -validated, epoch, model)
-    model.load_state_dict(best.weights)
+    if keep == "best":
+        model.load_state_dict(best.weights)
     model.eval()
     return Fit(
         pandas.DataFrame(history, columns=HISTORY), best.epoch, time.perf_counter() - started

@@ -1,65 +1,31 @@
 """The ledger: a notebook's claims, shown before and after the run, kept in its output.
 
-A notebook shows its claims as it ends, and they are stored in its output as JSON under a MIME
-type of their own, from where the book's ledger page and the README's table are made.
+A notebook names the file of its claims, measures each once and shows the verdicts as it ends.
+What was measured is stored in its output as JSON under a MIME type of its own, from where the
+book's ledger page and the README's table are made: verdicts are computed anew there.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .claims import REPRODUCED, VERDICTS, Claim, restored
+from . import tables
+from .claims import AFTER, Claim, load, refuse_twins
+from .criteria import Criterion
+from .tables import number, spread
+from .verdicts import Finding, judge
 
 __all__ = [
-    "COLUMNS", "MIME", "Claim", "Ledger", "html", "legend", "markdown", "number", "read", "spread",
-    "stated", "tally",
+    "MIME", "Claim", "Ledger", "measured_by", "moved_silently", "number", "read", "spread",
 ]  # fmt: skip
 MIME = "application/vnd.symscope.claims+json"
 
 
-def number(value: float) -> str:
-    """A number as every table prints it: whole numbers whole, others to three digits."""
-    if not math.isfinite(value) or (value == int(value) and abs(value) < 1e5):
-        return f"{value:g}"
-    if 1e-3 <= abs(value) < 1e5:
-        digits = max(0, 2 - math.floor(math.log10(abs(value))))
-        return f"{value:,.{digits}f}"
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def spread(values: Iterable[float], of: str = "seeds") -> str:
-    """The median and the range: "1.20 [1.10, 1.40]"; one number if all are equal.
-
-    NaN is left out, and what was left out is said: "1.20 [1.10, 1.30], 2 of 3 seeds".
-
-    Args:
-        values: any numbers: a list, a column of a table, a tensor.
-        of: what each value belongs to; default "seeds".
-
-    >>> spread([1.4, 1.1, 1.2])
-    '1.20 [1.10, 1.40]'
-    >>> spread([2.0, float("nan")])
-    '2, 1 of 2 seeds'
-    """
-    given = [float(value) for value in values]
-    known = [value for value in given if not math.isnan(value)]
-    if not known:
-        return f"none of {len(given)} {of}" if given else "none"
-    low, middle, high = min(known), statistics.median(known), max(known)
-    extent = "" if low == high else f" [{number(low)}, {number(high)}]"
-    left_out = f", {len(known)} of {len(given)} {of}" if len(known) < len(given) else ""
-    return number(middle) + extent + left_out
-
-
 class Ledger:
-    """A notebook's claims in the order they were stated; shows itself in Jupyter.
+    """A notebook's claims in the order they were stated; shows itself in Jupyter as stated.
 
     Args:
         claims: with ids of their own.
@@ -71,183 +37,188 @@ class Ledger:
     """
 
     def __init__(self, *claims: Claim, scale: str = ""):
+        refuse_twins(claims, "the ledger")
         self.claims = {claim.id: claim for claim in claims}
-        _refuse_twins(claims, "the ledger")
         for claim in claims:
             claim.belongs_to(scale)
 
+    @classmethod
+    def of(cls, path: str | Path, scale: str) -> Ledger:
+        """The claims of a YAML file, ``claims/NAME.yaml`` for the notebook NAME.
+
+        Raises:
+            ValueError: as :func:`symscope.study.claims.load`.
+        """
+        return cls(*load(path), scale=scale)
+
     def __getitem__(self, id: str) -> Claim:
         return self.claims[id]
+
+    def __iter__(self) -> Iterator[Claim]:
+        return iter(self.claims.values())
 
     def measure_reports(
         self,
         id: str,
         runs: Iterable[Mapping[str, Any]],
         measure: Callable[[Any], Any],
-        controls: Sequence[str] = (),
         *,
         learned: str = "learned",
     ) -> Claim:
-        """Measure a claim by one number a report, a run at a time.
+        """Measure a claim, and its controls, by one number a report, a run at a time.
 
         Args:
-            id: of the claim.
+            id: of the claim; its controls' names are names of reports.
             runs: a run a seed: its reports by name.
             measure: from a report to a number, ``lambda found: found.gaps[0]`` say.
-            controls: names of the reports that are controls; default none.
             learned: name of the report that the claim is about.
 
         Raises:
             ValueError: as :meth:`Claim.measure`.
             KeyError: if a run has no report of a name.
         """
-        runs = list(runs)
+        runs, claim = list(runs), self[id]
 
         def of(name: str) -> list[float]:
             return [float(measure(run[name])) for run in runs]
 
-        return self[id].measure(of(learned), controls={name: of(name) for name in controls})
+        names = claim.control.names if claim.control else ()
+        return claim.measure(of(learned), controls={name: of(name) for name in names})
 
     def require(self, *ids: str) -> None:
-        """Print the verdicts of claims that must come out as reproduced.
+        """Print the claims whose every value must meet its criterion, and every control its own.
+
+        It asks less than a verdict does, which a few seeds may not reach, and more: not one
+        value may be off.
 
         Raises:
-            AssertionError: if one did not; the message shows its values and controls.
+            AssertionError: if one is off; the message shows its values and controls.
             KeyError: if there is no claim of an id.
             ValueError: if no id is given, for that would require nothing.
         """
         if not ids:
-            raise ValueError("name the claims that must be reproduced")
-        missed = [self[id] for id in ids if self[id].verdict != REPRODUCED]
+            raise ValueError("name the claims whose values are required")
+        missed = []
+        for claim in map(self.__getitem__, ids):
+            asked = [(claim.values, claim.criterion)]
+            if claim.control and claim.control.must:
+                asked += [(values, claim.control.must) for values in claim.controls.values()]
+            met = [values and all(map(Criterion(text).met_by, values)) for values, text in asked]
+            if not all(met):
+                must = (
+                    f", controls {claim.controls} must be {claim.control.must}"
+                    * bool(claim.controls)
+                    if claim.control
+                    else ""
+                )
+                missed.append(
+                    f"{claim.id}: values {list(claim.values)} must be {claim.criterion}{must}"
+                )
         if missed:
-            lines = [
-                f"{claim.id}: {claim.verdict}: values {list(claim.values)} must be "
-                f"{claim.criterion}"
-                + (f", controls {claim.controls} {claim.control_criterion}" * bool(claim.controls))
-                for claim in missed
-            ]
-            raise AssertionError("\n".join(lines))
+            raise AssertionError("\n".join(missed))
         for id in ids:
-            print(f"{id}: {self[id].verdict}")
+            print(f"{id}: {self[id].criterion} in every run")
+
+    def verdicts(self) -> Verdicts:
+        """The findings of all claims, for display as the notebook ends.
+
+        Raises:
+            ValueError: if a claim was never measured.
+        """
+        if missing := [claim.id for claim in self.claims.values() if not claim.scale]:
+            raise ValueError(f"never measured: {', '.join(missing)}")
+        return Verdicts(judge(self.claims.values()))
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         claims = list(self.claims.values())
-        measured = any(claim.scale for claim in claims)
-        plain = "\n".join(f"{c.id}: {c.criterion}" + f": {c.verdict}" * measured for c in claims)
-        bundle = {"text/plain": plain, "text/html": html(claims) if measured else stated(claims)}
-        return bundle | ({MIME: [claim.stored() for claim in claims]} if measured else {})
+        plain = "\n".join(f"{claim.id}: {claim.criterion}" for claim in claims)
+        return {"text/plain": plain, "text/html": tables.stated(claims)}
 
 
-def stated(claims: Sequence[Claim]) -> str:
-    """The claims before the run, as an HTML table: what would have to be seen."""
-    header = ("Claim", "Measured by", "Every seed must be", "Controls must be")
-    rows = [
-        (c.says, c.measured, _shown(c.criterion, c.unit), _shown(c.control_criterion or "", c.unit))
-        for c in claims
-    ]
-    return _html_table(header, rows)
+class Verdicts:
+    """Findings that show themselves in Jupyter, and are kept in its output."""
+
+    def __init__(self, findings: Iterable[Finding]):
+        self.findings = list(findings)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        plain = "\n".join(f"{each.claim.id}: {each.verdict}" for each in self.findings)
+        stored = [each.claim.stored() for each in self.findings]
+        return {"text/plain": plain, "text/html": tables.html(self.findings), MIME: stored}
 
 
-COLUMNS = ("Claim", "Measured by", "Must be", "Found", "Controls", "Verdict")
+def read(notebook: str | Path) -> list[dict[str, Any]]:
+    """What an executed notebook stored of its claims: their terms then, and what was measured.
 
-
-def _cells(claim: Claim, mixed: bool) -> tuple[str, ...]:
-    controls = [f"{name} {spread(values)}" for name, values in claim.controls.items()]
-    if claim.control_criterion:
-        controls.append(f"must be {_shown(claim.control_criterion)}")
-    found = [spread(claim.values)]
-    found += [f"the authors print {number(claim.printed)}"] if claim.printed is not None else []
-    found += [f"at {claim.scale} scale"] if mixed and claim.scale else []
-    must = _shown(claim.criterion, claim.unit)
-    return claim.says, claim.measured, must, "\n".join(found), "\n".join(controls), claim.verdict
-
-
-def html(claims: Sequence[Claim]) -> str:
-    """Measured claims as an HTML table: median and range over seeds, controls, verdict."""
-    rows = [_cells(claim, _mixed(claims)) for claim in claims]
-    return _html_table(COLUMNS, rows) + f"<p>{legend(claims)}</p>"
-
-
-def markdown(claims: Sequence[Claim], short: bool = False) -> str:
-    """Measured claims as a Markdown table.
-
-    ``short`` keeps claim, criterion, value and verdict of the headlines, and counts the
-    verdicts of all the claims above the table.
-    """
-    keep = (0, 2, 3, 5) if short else range(len(COLUMNS))
-    shown = [claim for claim in claims if claim.headline or not short]
-    rows = [COLUMNS, *(_cells(claim, _mixed(claims)) for claim in shown)]
-    lines = ["| " + " | ".join(_escaped(row[i]) for i in keep) + " |" for row in rows]
-    lines.insert(1, "|" + " --- |" * len(keep))
-    return "\n".join([*([tally(claims), ""] if short else []), *lines, "", legend(claims)])
-
-
-def _mixed(claims: Sequence[Claim]) -> bool:
-    """Whether the claims were measured at several scales, so that each must say its own."""
-    return len({claim.scale for claim in claims if claim.scale}) > 1
-
-
-def legend(claims: Sequence[Claim]) -> str:
-    """How to read the values: at which scale, over how many seeds."""
-    scales = " and ".join(sorted({claim.scale for claim in claims if claim.scale})) or "no"
-    counts = sorted({len(claim.values) for claim in claims}) or [0]
-    seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"Found: median and, in brackets, range over {seeds} seeds, at {scales} scale."
-
-
-def tally(claims: Sequence[Claim]) -> str:
-    """How many claims got which verdict, as a sentence."""
-    verdicts = [claim.verdict for claim in claims]
-    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
-    return f"Of {len(claims)} claims: {', '.join(counts)}."
-
-
-def read(notebook: str | Path) -> list[Claim]:
-    """The measured claims stored in an executed notebook, in order.
+    Of notebooks that ran before claims had files, the criteria and values are there.
 
     Raises:
-        ValueError: if two claims in it have the same id, or a stored verdict does not follow
-            from the values stored beside it.
+        ValueError: if it stores two claims with one id.
     """
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    found = [
-        restored(claim)
-        for cell in cells
-        for output in cell.get("outputs", ())
-        for claim in output.get("data", {}).get(MIME, ())
-    ]
-    _refuse_twins(found, str(notebook))
+    found = []
+    for cell in cells:
+        for output in cell.get("outputs", ()):
+            for claim in output.get("data", {}).get(MIME, ()):
+                found.append({"cell": 0} | _modern(claim))
+                found[-1]["cell"] = found[-1]["cell"] or cell.get("execution_count") or 0
+    ids = [claim["id"] for claim in found]
+    if twins := sorted({id for id in ids if ids.count(id) > 1}):
+        raise ValueError(f"{notebook} stores two claims with the same id: {', '.join(twins)}")
     return found
 
 
-def _refuse_twins(claims: Sequence[Claim], where: str) -> None:
-    ids = [claim.id for claim in claims]
-    twins = sorted({id for id in ids if ids.count(id) > 1})
-    if twins:
-        named = ", ".join(map(repr, twins))
-        raise ValueError(f"{where} stores two claims with the same id: {named}")
+def _modern(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What was stored before claims had files, under the names of today."""
+    if "measured" not in stored:
+        return dict(stored)
+    must = stored["control_criterion"]
+    return {
+        "id": stored["id"],
+        "quantity": stored["measured"],
+        "unit": stored["unit"] or "none",
+        "criterion": stored["criterion"],
+        "control": {"must": must} if must else None,
+        **{name: stored[name] for name in ("values", "controls", "scale")},
+    }
 
 
-def _shown(criterion: str, unit: str = "") -> str:
-    """A criterion as it is printed: ">= 3" with the signs of mathematics and its unit."""
-    for typed, printed in {"<=": "\u2264", ">=": "\u2265", "==": "="}.items():
-        criterion = criterion.replace(typed, printed)
-    return f"{criterion} {unit}".strip() if criterion else ""
+def measured_by(claims: Iterable[Claim], stored: Iterable[Mapping[str, Any]]) -> list[Claim]:
+    """The claims, measured by what a notebook stored where that fits.
+
+    It fits where the quantity and its unit are the same, word for word, and every control that
+    the claim announces is there. Claims that nothing fits stay unmeasured.
+    """
+    by_id = {each["id"]: each for each in stored}
+    claims = list(claims)
+    for claim in claims:
+        kept = by_id.get(claim.id)
+        names = claim.control.names if claim.control else ()
+        if not kept or (kept["quantity"], kept["unit"]) != (claim.quantity, claim.unit):
+            continue
+        if not kept["scale"] or not all(kept["controls"].get(name) for name in names):
+            continue
+        controls = {name: kept["controls"][name] for name in names}
+        measured = {name: kept[name] for name in ("values", "scale", "cell")}
+        claim.measure(**measured, controls=controls)
+    return claims
 
 
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")
+def moved_silently(claims: Iterable[Claim], stored: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What was changed after it was measured, and is not said to be ``set: after the record``.
 
-
-def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>"
-        + "".join("<td>" + escape(cell).replace("\n", "<br>") + "</td>" for cell in row)
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<table class="symscope-ledger"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table>"
-    )
+    Compared are the criterion, what a control must be, and every other term that was stored.
+    """
+    by_id = {each["id"]: each for each in stored}
+    said = []
+    for claim in claims:
+        kept, now = by_id.get(claim.id), claim.stored()
+        if kept is None or claim.set == AFTER:
+            continue
+        for name in ("criterion", "interval", "no_effect", "family"):
+            if name in kept and kept[name] != now[name]:
+                said.append(f"{claim.id}: {name} was {kept[name]!r} and is {now[name]!r}")
+        must = [(each.get("control") or {}).get("must") for each in (kept, now)]
+        if must[0] != must[1]:
+            said.append(f"{claim.id}: the control must be {must[1]!r}, and it was {must[0]!r}")
+    return [f"{line}; say `set: {AFTER}`" for line in said]

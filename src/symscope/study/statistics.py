@@ -95,6 +95,7 @@ def slopes(
 def rank_correlation(
     first: Sequence[float],
     second: Sequence[float],
+    clusters: Sequence[Hashable] | None = None,
     *,
     draws: int = 2000,
     level: float = 0.95,
@@ -102,31 +103,53 @@ def rank_correlation(
 ) -> pandas.Series:
     """Spearman's rank correlation with its bootstrap interval.
 
+    What is resampled are the independent units: in a grid of networks by seed not the rows, but
+    all rows of an architecture, say. A percentile interval of few units is too narrow, so its
+    ends are moved outwards as Student's are from the normal law's (Hesterberg).
+
     Args:
         first, second: (N,), paired.
-        draws: resamplings of the pairs, with replacement; default 2,000.
-        level: of the percentile interval; default 0.95.
+        clusters: N labels of independent units, each with equally many rows. Default None: every
+            row is one.
+        draws: resamplings of the units, with replacement; default 2,000.
+        level: of the interval; default 0.95.
         seed: of the resampling.
 
     Returns:
         ``estimate``, ``low`` and ``high``. NaN where one of the two is constant.
 
     Raises:
-        ValueError: for values that are not finite, of unequal lengths, or fewer than 3.
+        ValueError: for values that are not finite, of unequal lengths, or fewer than 3; for fewer
+            than 3 clusters, or clusters of unequal sizes.
+
+    References:
+        Hesterberg, "What teachers should know about the bootstrap", 2015.
     """
     import numpy as np
     import pandas
+    from scipy.stats import norm, t
 
     x = _finite("first", first)
     y = _finite("second", second, len(x))
     if len(x) < 3:
         raise ValueError(f"a rank correlation needs at least 3 pairs, got {len(x)}")
+    named = list(range(len(x)) if clusters is None else clusters)
+    labels = pandas.Series(named, dtype=object).factorize()[0]
+    sizes = np.bincount(labels)
+    if len(labels) != len(x) or len(sizes) < 3 or sizes.min() != sizes.max():
+        raise ValueError(
+            f"clusters must be {len(x)} labels of at least 3 clusters of one size; got "
+            f"{len(labels)} labels, sizes {sorted(set(sizes.tolist()))}"
+        )
+    units = np.argsort(labels, kind="stable").reshape(len(sizes), -1)
     random = np.random.default_rng(seed)
-    drawn = random.integers(len(x), size=(draws, len(x)))
+    drawn = units[random.integers(len(units), size=(draws, len(units)))].reshape(draws, -1)
     resampled = _spearman(x[drawn], y[drawn])
     resampled = resampled[np.isfinite(resampled)]  # a draw of one pair only has no ranks
     estimate = _spearman(x[None], y[None])[0]
-    ends = (1 - level) / 2, (1 + level) / 2
+    count = len(units)
+    wide = norm.cdf(-np.sqrt(count / (count - 1)) * t.ppf((1 + level) / 2, count - 1))
+    ends = wide, 1 - wide
     known = np.isfinite(estimate) and len(resampled)
     low, high = np.quantile(resampled, ends) if known else (np.nan, np.nan)
     return pandas.Series([estimate, low, high], index=COLUMNS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from .._checks import choice
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -21,11 +23,9 @@ def separation(
     """Mean distances within and between conditions, the effect, and its interval over seeds.
 
     The effect is the mean distance between conditions over the mean within one, less 1: so much
-    further apart, as a share. Every condition must have been run with every seed; pairs of one
-    seed are left out on both sides, since networks of one seed may share their start. The
-    interval is the jackknife's, leaving out one seed, with all its networks, at a time: Student's,
-    with one degree of freedom fewer than seeds. The others are compared with the first kind
-    *in pairs*: their effect is taken from its effect with the same seeds left out.
+    further apart, as a share. The interval is Student's over the seeds' shares of it
+    (:func:`by_seed`), so the jackknife's. The others are compared with the first kind *in pairs*,
+    seed by seed.
 
     Args:
         distances: (N, N), symmetric, by the name of what is compared; the first is judged.
@@ -38,58 +38,86 @@ def separation(
         this one's (NaN in the first row).
 
     Raises:
-        ValueError: for matrices of another shape or not finite, conditions without every seed, or
-            fewer than 2 conditions or 3 seeds.
+        ValueError: as :func:`by_seed`.
+    """
+    import numpy as np
+    import pandas
+    from scipy.stats import t
+
+    shares = by_seed(distances, conditions, seeds)
+    n = len(shares)
+    quantile = t.ppf((1 + level) / 2, n - 1)
+
+    def ends(values: pandas.DataFrame) -> tuple[pandas.Series, ...]:
+        middle, half = values.mean(), quantile * values.std() / np.sqrt(n)
+        return middle, middle - half, middle + half
+
+    excess = shares.iloc[:, 0].to_numpy()[:, None] - shares
+    excess.iloc[:, 0] = np.nan
+    columns = {}
+    for part in ("within", "between"):
+        columns[part] = by_seed(distances, conditions, seeds, part).mean()
+    columns |= dict(zip(("estimate", "low", "high"), ends(shares), strict=True))
+    columns |= dict(zip(("excess", "excess_low", "excess_high"), ends(excess), strict=True))
+    return pandas.DataFrame(columns)
+
+
+def by_seed(
+    distances: Mapping[str, npt.ArrayLike],
+    conditions: Sequence[Hashable],
+    seeds: Sequence[Hashable],
+    part: str = "effect",
+) -> pandas.DataFrame:
+    """The effect, or a mean distance, as one number a seed: the jackknife's pseudovalues.
+
+    With all n seeds let it be e, and without one of them, with all its networks, f; that seed's
+    number is n e - (n - 1) f. Student's interval of these numbers is the jackknife's of e. Every
+    condition must have been run with every seed; pairs of one seed are left out, since networks
+    of one seed may share their start.
+
+    Args:
+        distances, conditions, seeds: as for :func:`separation`.
+        part: "effect" (default), "within" or "between".
+
+    Returns:
+        A row a seed, a column a kind.
+
+    Raises:
+        ValueError: for another part, matrices of another shape or not finite, conditions without
+            every seed, or fewer than 2 conditions or 3 seeds.
 
     References:
         Efron and Stein, "The jackknife estimate of variance", 1981.
     """
     import numpy as np
     import pandas
-    from scipy.stats import t
 
+    choice("part", part, ("effect", "within", "between"))
     names, runs = pandas.factorize(np.array(list(conditions), dtype=object))[0], list(seeds)
     units = list(dict.fromkeys(runs))
-    count = len(names)
+    n, count = len(units), len(names)
     pairs = {(name, run) for name, run in zip(names, runs, strict=True)}
-    if len(pairs) != count or count != len(set(names)) * len(units):
+    if len(pairs) != count or count != len(set(names)) * n:
         raise ValueError("every condition must have every seed, once")
-    if len(set(names)) < 2 or len(units) < 3:
+    if len(set(names)) < 2 or n < 3:
         raise ValueError(
-            f"at least 2 conditions and 3 seeds are needed, got {len(set(names))} and {len(units)}"
+            f"at least 2 conditions and 3 seeds are needed, got {len(set(names))} and {n}"
         )
     places = np.array([units.index(run) for run in runs])
+    same = names[:, None] == names
+
+    def measured(matrix: np.ndarray, left_out: int = -1) -> float:
+        kept = places != left_out
+        apart = (places[:, None] != places) & kept[:, None] & kept
+        within, between = matrix[apart & same].mean(), matrix[apart & ~same].mean()
+        return {"within": within, "between": between, "effect": between / within - 1}[part]
+
     matrices = {kind: _checked(kind, given, count) for kind, given in distances.items()}
-
-    def effects(left_out: int | None) -> list[tuple[float, float, float]]:
-        kept = places != (-1 if left_out is None else left_out)
-        apart = places[:, None] != places
-        apart &= kept[:, None] & kept
-        same = names[:, None] == names
-        found = []
-        for matrix in matrices.values():
-            within, between = matrix[apart & same].mean(), matrix[apart & ~same].mean()
-            found.append((within, between, between / within - 1))
-        return found
-
-    everything = np.array(effects(None))
-    n = len(units)
-    drawn = np.array([effects(place) for place in range(n)])[:, :, 2]
-    quantile = t.ppf((1 + level) / 2, n - 1)
-
-    def half(values: np.ndarray) -> np.ndarray:
-        return quantile * np.sqrt((n - 1) / n * np.square(values - values.mean(0)).sum(0))
-
-    effect, excess = everything[:, 2], everything[0, 2] - everything[:, 2]
-    wide, wide_excess = half(drawn), half(drawn[:, :1] - drawn)
-    table = {
-        "within": everything[:, 0], "between": everything[:, 1],
-        "estimate": effect, "low": effect - wide, "high": effect + wide,
-        "excess": excess, "excess_low": excess - wide_excess, "excess_high": excess + wide_excess,
-    }  # fmt: skip
-    found = pandas.DataFrame(table, index=list(distances))
-    found.iloc[0, 5:] = np.nan
-    return found
+    columns = {
+        kind: [n * measured(matrix) - (n - 1) * measured(matrix, place) for place in range(n)]
+        for kind, matrix in matrices.items()
+    }
+    return pandas.DataFrame(columns, index=units)
 
 
 def _checked(kind: str, given: npt.ArrayLike, count: int) -> np.ndarray:
