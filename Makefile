@@ -25,7 +25,7 @@ quick_tests := tests/lie/test_algebra.py tests/lie/test_exact.py tests/runs/test
 pythons := 3.11 3.12 3.13 3.14
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout 3600
 
-.PHONY: help book test smoke lint notebooks paper render bench lab constraints resolve clean
+.PHONY: help book test smoke lint notebooks paper render bench truth lab constraints resolve clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target does; do \
@@ -60,6 +60,9 @@ render: $(ready) ## render the book from the committed record, running nothing
 
 bench: $(ready) ## time extraction beside the network alone (minutes; the machine should be quiet)
 	@$(kernel_environment) $(python) benchmarks/cpu.py
+
+truth: $(ready) ## hold the rule that counts symmetries to cases with known answers (15 minutes)
+	@$(kernel_environment) $(python) benchmarks/truth.py
 
 lab: $(ready) ## open JupyterLab in the environment
 	@$(python) -m jupyterlab notebooks

@@ -36,14 +36,13 @@ def assert_same_gram(factor: Factor, rows: torch.Tensor, tolerance: float) -> No
     assert float((gram - truth).norm() / truth.norm()) < tolerance
 
 
-class Recorder(nn.Module):
-    """A network that notes whether it was differentiated forwards."""
+class Recorder:
+    """A function around a network that notes whether it was differentiated forwards."""
 
     def __init__(self, inner: nn.Module):
-        super().__init__()
         self.inner, self.forwards = inner, 0
 
-    def forward(self, x):
+    def __call__(self, x):
         self.forwards += torch._C._functorch.is_functorch_wrapped_tensor(x)
         return self.inner(x)
 
@@ -107,3 +106,46 @@ def reference_rows(action):
     plain = Plain(action)
     plain.rows = lambda data, cotangents: action.rows(data, cotangents, "reference")
     return plain
+
+
+def random_network(inputs: int, width: int, outputs: int, seed: int):
+    """A function without symmetry, far from linear: one hidden layer of tanh, with biases."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def weights(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=draw, dtype=torch.float64)
+
+    first, bias = 1.5 / inputs**0.5 * weights(inputs, width), weights(width)
+    last = weights(width, outputs) / width**0.5
+    return lambda x: torch.tanh(x @ first.to(x) + bias.to(x)) @ last.to(x)
+
+
+def frame_network(x: torch.Tensor) -> torch.Tensor:
+    """From two vectors of space to one, equivariant by construction.
+
+    A network without symmetry sees the vectors in the frame that they span themselves (Puny et
+    al. 2022, frame averaging with one frame), and what it says is turned back.
+    """
+    a, b = x[:, :3], x[:, 3:]
+    first = a / a.norm(dim=1, keepdim=True)
+    second = b - (b * first).sum(1, keepdim=True) * first
+    second = second / second.norm(dim=1, keepdim=True)
+    frame = torch.stack([first, second, torch.linalg.cross(first, second)], 2)
+    seen = (frame.mT @ torch.stack([a, b], 2)).flatten(1)
+    return (frame @ random_network(6, 16, 3, 0)(seen)[:, :, None])[:, :, 0]
+
+
+def vector_neurons(x: torch.Tensor) -> torch.Tensor:
+    """From two vectors of space to one by mixing vectors (Deng et al. 2021, vector neurons)."""
+    draw, vectors = torch.Generator().manual_seed(0), x.reshape(len(x), -1, 3)
+    for _ in range(2):
+        mix, aim = (
+            torch.randn(8, vectors.shape[1], generator=draw, dtype=torch.float64).to(x)
+            / vectors.shape[1] ** 0.5
+            for _ in range(2)
+        )
+        vectors, aims = mix @ vectors, aim @ vectors
+        aims = aims / aims.norm(dim=2, keepdim=True)
+        vectors = vectors - (vectors * aims).sum(2, keepdim=True).clamp(max=0) * aims
+    last = torch.randn(1, 8, generator=draw, dtype=torch.float64).to(x)
+    return (last @ vectors)[:, 0]

@@ -3,10 +3,14 @@
 from . import data, kernels, lie, networks, runs, study, weights
 from .lie import actions, algebra
 from .lie.actions import LinearAction, PlaneAction
+from .lie.ask import learned_symmetries
 from .lie.compare import compare
 from .lie.controls import accuracy_along
+from .lie.fields import FieldAction
 from .lie.layers import layer_symmetries
-from .lie.report import Symmetries, learned_symmetries
+from .lie.naming import name_algebra
+from .lie.nearest import nearest_algebra
+from .lie.report import Symmetries
 from .lie.shards import symmetries_of_shards
 from .runs import sweeps
 from .weights.operations import match_operations
@@ -14,6 +18,7 @@ from .weights.orbits import CyclicOrbit
 
 __all__ = [
     "CyclicOrbit",
+    "FieldAction",
     "LinearAction",
     "PlaneAction",
     "Symmetries",
@@ -27,6 +32,8 @@ __all__ = [
     "learned_symmetries",
     "lie",
     "match_operations",
+    "name_algebra",
+    "nearest_algebra",
     "networks",
     "runs",
     "study",

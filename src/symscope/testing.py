@@ -51,7 +51,8 @@ def check_action(
     action.check(data)
     data = data.detach().double()
     draw = torch.Generator().manual_seed(seed)
-    cotangents = torch.randn(len(data), 3, *data.shape[1:], generator=draw, dtype=torch.float64)
+    shape = (len(data), 3, *data.shape[1:])
+    cotangents = torch.randn(shape, generator=draw, dtype=torch.float64, device="cpu")
     cotangents = cotangents.to(data.device)
     rows = action.rows(data, cotangents)
     directions = len(action.basis)
@@ -82,7 +83,7 @@ def _check_basis(action: Action) -> None:
             f"the basis of {action!r} must be float64 of shape {shape}, (K, *action.shape); got "
             f"{flat.dtype} of shape {tuple(action.basis.shape)}"
         )
-    error = float((flat @ flat.T - torch.eye(len(flat)).to(flat)).abs().max())
+    error = float((flat @ flat.T - torch.eye(len(flat), device="cpu").to(flat)).abs().max())
     _demand(error, 1e-10, f"the basis of {action!r} is not orthonormal")
 
 
@@ -95,8 +96,9 @@ def _check_rows(
     draw: torch.Generator,
 ) -> float:
     """Rows against finite differences of the flow, along the basis and one combination of it."""
-    mixed = torch.randn(1, len(action.basis), generator=draw, dtype=torch.float64)
-    coefficients = torch.cat([torch.eye(len(action.basis), dtype=torch.float64), mixed])
+    size = len(action.basis)
+    mixed = torch.randn(1, size, generator=draw, dtype=torch.float64, device="cpu")
+    coefficients = torch.cat([torch.eye(size, dtype=torch.float64, device="cpu"), mixed])
     worst = 0.0
     for k, a in enumerate(coefficients):
         generator = torch.tensordot(a.to(action.basis), action.basis, 1)

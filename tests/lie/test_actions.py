@@ -181,3 +181,57 @@ def test_shapes_that_are_accepted():
     rows = ss.LinearAction(5, copies=2).rows(data, data[:, None])
     flat = ss.LinearAction(5, copies=2).rows(data.flatten(1), data.flatten(1)[:, None])
     torch.testing.assert_close(rows, flat)
+
+
+@pytest.mark.parametrize("group", ["gl2", "affine"])
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_channels_last_are_the_same_images(group, mode, backend):
+    images = torch.rand(60, 3, 7, 9, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
+    net = ss.networks.seeded(
+        lambda: torch.nn.Sequential(
+            torch.nn.Conv2d(3, 5, 3), torch.nn.SiLU(), torch.nn.Flatten(), torch.nn.Linear(175, 8)
+        ),
+        0,
+    ).double()
+    first, last = (ss.PlaneAction(group, channels=where) for where in ("first", "last"))
+    how = {"mode": mode, "backend": backend}
+    expected = ss.learned_symmetries(net, images, action=first, **how)
+    found = ss.learned_symmetries(
+        lambda x: net(x.permute(0, 3, 1, 2)), images.permute(0, 2, 3, 1), action=last, **how
+    )
+    torch.testing.assert_close(found.variance, expected.variance, rtol=1e-10, atol=1e-15)
+    torch.testing.assert_close(found.shuffled.variance, expected.shuffled.variance)
+    moved = last.flow(images.permute(0, 2, 3, 1), last.basis[1], 0.3)
+    torch.testing.assert_close(
+        moved.permute(0, 3, 1, 2), first.flow(images, first.basis[1], 0.3), rtol=0, atol=1e-12
+    )
+    assert "channels='last'" in repr(last) and "channels" not in repr(ss.PlaneAction(group))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_images_with_their_channels_last_are_refused_and_told_the_ways_out(channels):
+    images = torch.rand(40, 16, 17, channels)
+    says = (
+        rf"\(40, 16, 17, {channels}\) look like images \(N, H, W, channels\).*permute\(0, 3, 1, 2\)"
+    )
+    with pytest.raises(ValueError, match=says):
+        ss.PlaneAction().check(images)
+    ss.PlaneAction().check(images.permute(0, 3, 1, 2))
+    ss.PlaneAction(channels="last").check(images)
+    if channels > 2:  # who means so many narrow channels says so
+        ss.PlaneAction(channels="first").check(images)
+
+
+@pytest.mark.parametrize("shape", [(40, 64, 4, 4), (40, 3, 9, 3), (40, 16, 17, 5), (40, 16, 3)])
+def test_images_with_few_columns_are_not_taken_for_channels_last(shape):
+    ss.PlaneAction().check(torch.rand(shape))
+
+
+def test_channels_are_known_or_refused():
+    with pytest.raises(ValueError, match="channels must be one of first, last; got 'middle'"):
+        ss.PlaneAction(channels="middle")
+    with pytest.raises(ValueError, match=r"must be images \(N, H, W, channels\)"):
+        ss.PlaneAction(channels="last").check(torch.rand(4, 5, 5))
+    with pytest.raises(ValueError, match="at least 3 x 3 pixels"):
+        ss.PlaneAction(channels="last").check(torch.rand(4, 5, 2, 6))

@@ -35,6 +35,9 @@ BASES = {
     "scaling": (algebra.scaling(4), 1),
     "translations": (algebra.translations(3), 3),
     "affine": (algebra.affine(2), 6),
+    "euclidean": (algebra.euclidean(3), 6),
+    "e(1,3)": (algebra.euclidean(1, 3), 10),
+    "heisenberg": (algebra.heisenberg(2), 5),
 }
 
 
@@ -164,6 +167,8 @@ def test_orthonormal_drops_dependent_elements():
         (lambda: algebra.sl(1), "n must be a whole number of at least 2, got 1"),
         (lambda: algebra.so(1), r"p \+ q must be a whole number of at least 2, got 1"),
         (lambda: algebra.so(2.0), "p must be a whole number of at least 0, got 2.0"),
+        (lambda: algebra.heisenberg(0), "n must be a whole number of at least 1, got 0"),
+        (lambda: algebra.euclidean(1), r"p \+ q must be a whole number of at least 2, got 1"),
         (lambda: algebra.sp(3), "dim must be even for a symplectic algebra, got 3"),
         (
             lambda: algebra.principal_angles(algebra.so(3), algebra.so(2)),
@@ -178,3 +183,22 @@ def test_orthonormal_drops_dependent_elements():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_angles_in_a_metric_are_those_of_the_moved_spans():
+    # In units in which the second coordinate is ten times as long, a slope of 1 is one of 10.
+    metric = torch.diag(torch.tensor([1.0, 100, 0], dtype=torch.float64))
+    x, slope = (torch.tensor([row], dtype=torch.float64) for row in ([1, 0, 0], [1, 1, 0]))
+    assert float(algebra.principal_angles(x, slope)) == pytest.approx(45)
+    angle = algebra.principal_angles(x, slope, metric)
+    assert float(angle) == pytest.approx(math.degrees(math.atan(10)))
+
+
+def test_what_has_no_length_in_a_metric_drops_out():
+    metric = torch.diag(torch.tensor([1e-8, 1e8, 0], dtype=torch.float64))
+    x, off = (torch.tensor([row], dtype=torch.float64) for row in ([1, 0, 0], [1, 0, 5]))
+    nothing = torch.tensor([[0.0, 0, 1]], dtype=torch.float64)
+    assert float(algebra.principal_angles(x, off, metric)) < 1e-6
+    assert len(algebra.measured(torch.cat([x, nothing]), metric)) == 1
+    with pytest.raises(ValueError, match="at least one dimension"):
+        algebra.principal_angles(x, nothing, metric)

@@ -3,14 +3,17 @@
 import copy
 import gc
 import pickle
+import warnings
 import weakref
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, prune
 
 import symscope as ss
 from symscope import algebra
+from symscope.lie.controls import untrained_copy
 
 ACTION = ss.LinearAction(2)
 
@@ -149,3 +152,107 @@ def test_the_finite_test_refuses_what_does_not_fit(change, says):
     given = {**given, "model": lambda x: x, "action": ACTION, "degrees": [0]}
     with pytest.raises(ValueError, match=says):
         ss.accuracy_along(**{**given, **change})
+
+
+# Copies of networks that compute their weights, or keep what they computed
+
+
+def weight_norm(layer: nn.Module, dim: int | None = 0) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.utils.weight_norm(layer, dim=dim)
+
+
+class Keeps(nn.Linear):
+    """Keeps its last features, and all before."""
+
+    def forward(self, x):
+        self.last = super().forward(x)
+        self.before = [*getattr(self, "before", []), {"features": self.last}]
+        return self.last
+
+
+class Halved(nn.Module):
+    def forward(self, weight):
+        return weight / 2
+
+
+COMPUTED = {
+    "weight norm": lambda: weight_norm(nn.Linear(6, 8)),
+    "weight norm, whole": lambda: weight_norm(nn.Linear(6, 8), None),
+    "spectral norm": lambda: nn.utils.spectral_norm(nn.Linear(6, 8)),
+    "pruned": lambda: prune.l1_unstructured(nn.Linear(6, 8), "weight", 0.3),
+    "weight norm, parametrized": lambda: parametrizations.weight_norm(nn.Linear(6, 8)),
+    "spectral norm, parametrized": lambda: parametrizations.spectral_norm(nn.Linear(6, 8)),
+    "orthogonal": lambda: parametrizations.orthogonal(nn.Linear(6, 8)),
+    "features kept": lambda: Keeps(6, 8),
+    "attention": lambda: nn.Sequential(
+        nn.Unflatten(1, (3, 2)), nn.TransformerEncoderLayer(2, 1, 4, batch_first=True), nn.Flatten()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_controls_of_networks_with_computed_weights(name):
+    model = ss.networks.seeded(lambda: nn.Sequential(COMPUTED[name](), nn.Tanh()), 0)
+    model(DATA)
+    report = ss.learned_symmetries(model, DATA, action=VECTORS)
+    assert report.controls()["untrained"].factor.samples == SAMPLES
+    fresh = untrained_copy(model, 0)
+    fresh(DATA)
+    for a, b in zip(model[0].modules(), fresh[0].modules(), strict=True):
+        weight = getattr(a, "weight", None)
+        if isinstance(weight, Tensor) and weight.numel() > 8:
+            assert not torch.isclose(weight, b.weight).flatten()[weight.flatten() != 0].any()
+    if "spectral" in name:
+        fresh.train()
+        for _ in range(50):
+            fresh(DATA)
+        norm = float(torch.linalg.matrix_norm(fresh[0].weight.detach(), 2))
+        assert norm == pytest.approx(1, abs=0.01)
+    if name == "pruned":
+        assert torch.equal(fresh[0].weight == 0, model[0].weight == 0)
+    if "norm" in name and "weight" in name:  # as a fresh layer without the norm has
+        assert fresh[0].weight.abs().max() <= 6**-0.5 + 1e-6
+    if name == "orthogonal":
+        gram = fresh[0].weight.T @ fresh[0].weight
+        torch.testing.assert_close(gram, torch.eye(6), rtol=0, atol=1e-5)
+
+
+def test_weights_that_a_reset_leaves_are_not_called_untrained():
+    class Forgets(nn.Linear):
+        def reset_parameters(self):
+            pass
+
+    says = r"leaves 0.weight as it was: .*controls\(untrained="
+    with pytest.raises(TypeError, match=says):
+        untrained_copy(nn.Sequential(Forgets(6, 8)), 0)
+    halved = nn.Sequential(nn.Linear(6, 8))
+    parametrize.register_parametrization(halved[0], "weight", Halved())
+    with pytest.raises(TypeError, match=r"layer 0 .*cannot be given a fresh weight.*untrained="):
+        untrained_copy(halved, 0)
+
+
+def test_a_network_that_cannot_be_copied_is_told_the_way_out():
+    model = nn.Sequential(nn.Linear(6, 8))
+    model.lock = (i for i in range(3))
+    with pytest.raises(TypeError, match=r"cannot be copied \(.*generator.*controls\(untrained="):
+        untrained_copy(model, 0)
+
+
+def test_an_untrained_copy_is_never_the_network_itself():
+    for seed in range(3):
+        model = ss.networks.seeded(lambda: nn.Linear(6, 8), seed)
+        assert not torch.equal(untrained_copy(model, seed).weight, model.weight)
+
+
+def test_the_finite_test_takes_networks_that_differentiate_inside():
+    def force(x):
+        x = x.detach().requires_grad_() if not x.requires_grad else x
+        return torch.autograd.grad(x.square().sum(), x)[0]
+
+    points = random(50, 2)
+    found = ss.accuracy_along(
+        force, points, points.argmax(1), ACTION, algebra.scaling(2)[0], [0, 30]
+    )
+    assert found.tolist() == [1, 1]

@@ -46,6 +46,9 @@ def generic(x):
     return torch.tanh(0.3 * x @ weights.to(x))
 
 
+SO2_OF_3 = torch.zeros(1, 3, 3, dtype=torch.float64)
+SO2_OF_3[0, 0, 1], SO2_OF_3[0, 1, 0] = 1, -1
+
 # name: function, n, copies, algebra
 KNOWN = {
     "so(2)": (radius, 2, 1, algebra.so(2)),
@@ -78,9 +81,12 @@ def test_known_algebra_is_found(name, dtype):
     function, n, copies, basis = KNOWN[name]
     found = ask(function, n, copies, dtype)
     assert found.count == len(basis)
+    assert found.answer == "exact" and not len(found.undefined)
+    assert float(algebra.principal_angles(found.symmetries, basis).max()) < 0.1
     assert float(found.angles_to(basis).max()) < 0.1
     assert found.closure() < 1e-3
     assert float(found.bias_to(basis)[: found.count].max()) < 1e-3
+    assert float(found.bound[found.count - 1]) < {torch.float32: 1e-6, torch.float64: 1e-14}[dtype]
     floor = {torch.float32: 1e-10, torch.float64: 1e-26}[dtype]
     assert float(found.relative_variance[found.count - 1]) < floor
 
@@ -92,12 +98,48 @@ def test_a_function_without_symmetry_has_none(n, copies, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_what_no_pairing_changes_is_shown_but_not_counted(dtype):
-    # The third coordinate is ignored: three directions of zero variance, in the control too.
+def test_an_ignored_input_is_a_symmetry(dtype):
+    # Whatever moves the third coordinate: three directions, in the control too.
     found = ask(lambda x: generic(x[:, :2]), 3, 1, dtype)
-    assert int((found.relative_variance < 1e-9).sum()) == 3
-    assert int((found.shuffled.relative_variance < 1e-9).sum()) == 3
-    assert found.count == 0
+    assert found.count == 3 and found.answer == "exact"
+    moved = torch.zeros(3, 3, 3, dtype=torch.float64)
+    moved[range(3), 2, range(3)] = 1
+    assert float(algebra.principal_angles(found.symmetries, moved).max()) < 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_where_the_data_do_not_move_nothing_is_claimed(dtype):
+    def padded(x):
+        return radius(x[:, :2]) + x[:, 2]  # of the third coordinate, which is always zero
+
+    data = torch.randn(1500, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
+    data[:, 2] = 0
+    found = ss.learned_symmetries(padded, data, action=ss.LinearAction(3))
+    assert len(found.undefined) == 3  # whatever is multiplied by the third coordinate
+    assert found.undefined[:, :, :2].abs().max() < 1e-6
+    assert found.count == 1
+    assert float(algebra.principal_angles(found.symmetries, SO2_OF_3).max()) < 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("size", [1, 100, 1000])
+def test_coordinates_of_unlike_size(size, dtype):
+    sizes = torch.tensor([size, 1.0, 1.0])
+    data = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0)) * sizes
+    found = ss.learned_symmetries(
+        lambda x: (x / sizes.to(x)).square().sum(1).sin(), data.to(dtype), action=ss.LinearAction(3)
+    )
+    assert found.count == 3 and found.answer == "exact"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_plane_is_found_beside_an_idle_feature(dtype):
+    def idle(x):
+        return torch.sin(x[:, 0] ** 2 + x[:, 1] ** 2) + x[:, 2] ** 3
+
+    data = torch.randn(1000, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    found = ss.learned_symmetries(idle, data, action=ss.LinearAction(4))
+    assert found.count == 1 + 4  # the rotation, and whatever moves the fourth coordinate
 
 
 @pytest.mark.parametrize("name", KNOWN)

@@ -17,6 +17,7 @@ from cases import (
 from torch import nn
 
 import symscope as ss
+from symscope.testing import check_action
 
 
 @pytest.mark.parametrize(("n", "outputs"), [(16, 1), (6, 3), (97, 1), (97, 3), (512, 3)])
@@ -54,6 +55,26 @@ def test_convolutions_and_channels_work():
     report = ss.learned_symmetries(model, images, action=ss.PlaneAction("affine"))
     assert report.generators.shape == (6, 3, 3) and report.variance.isfinite().all()
     assert (report.generators[:, 2] == 0).all()
+
+
+@pytest.mark.parametrize("outputs", [3, 20])
+def test_a_default_device_changes_nothing(outputs):
+    model, data = network(outputs), vectors(90)
+    images = torch.rand(40, 6, 7, generator=torch.Generator().manual_seed(0))
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(42, outputs))
+    expected = ss.learned_symmetries(model, data, action=ACTION)
+    # A device that holds no values: whatever lands on it by default fails or is lost.
+    with torch.device("meta"):
+        for given in (data, data.split(30)):
+            found = ss.learned_symmetries(model, given, action=ss.LinearAction(4, copies=2))
+            torch.testing.assert_close(found.variance, expected.variance)
+            assert found.count == expected.count
+            found.controls(data=data)
+        plane = ss.PlaneAction("affine")
+        assert ss.learned_symmetries(flat, images, action=plane).variance.isfinite().all()
+        assert set(ss.layer_symmetries(model, data, action=ACTION)) == {"layers.1", "layers.2"}
+        check_action(ACTION, data[:5])
+        found.angles_to(ss.algebra.so(4)), ss.algebra.sl(3), ss.algebra.scaling(3)
 
 
 MEMORY = """

@@ -109,8 +109,8 @@ def test_batches_of_an_iterable_and_small_chunks_change_nothing(monkeypatch):
         assert_same(report, expected[name])
 
 
-def test_one_sample_a_batch_has_no_control():
-    found = layer_symmetries(mlp(6, 9), [random(1, 6, seed=s) for s in range(4)], action=LINEAR)
+def test_a_batch_of_one_sample_alone_has_no_control():
+    found = layer_symmetries(mlp(6, 9), [random(1, 6)], action=LINEAR)
     assert found["layers.0"].shuffled is None
     with pytest.raises(ValueError, match="no shuffled control"):
         found["layers.0"].against_shuffled(torch.eye(3))
@@ -166,7 +166,8 @@ def test_one_pass_over_the_data_pushes_all_layers():
     assert len(calls) == few  # as often for one layer as for four
     calls.clear()
     layer_symmetries(model, torch.cat([data, data]), action=LINEAR, batch_size=100)
-    assert len(calls) == few + 4  # two more batches, each with its control
+    # Two more batches, each with its two pairings and the gradients that these are weighed by.
+    assert len(calls) == few + 8
 
 
 def test_the_network_is_left_as_it_was():
@@ -363,3 +364,56 @@ def test_an_activation_shared_by_layers_is_refused_and_not_mixed_up():
     assert feature_layers(model) == ["1"]
     with pytest.raises(ValueError, match="more than once"):
         layer_symmetries(model, random(50, 6), action=LINEAR)
+
+
+# Layers that do not run
+
+
+class WithHeads(nn.Module):
+    """Attention, whose projection torch multiplies by itself, and a head for training alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.attend = nn.Linear(1, 8), nn.MultiheadAttention(8, 2, batch_first=True)
+        self.body, self.auxiliary, self.head = nn.Linear(8, 4), nn.Linear(4, 2), nn.Linear(24, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x[..., None])
+        x = self.body(self.attend(x, x, x)[0])
+        if self.training:
+            return self.auxiliary(x)
+        return self.head(x.flatten(1))
+
+
+def test_default_layers_that_do_not_run_are_left_out():
+    model, data = WithHeads().double().train(), random(60, 6)
+    found = layer_symmetries(model, data, action=LINEAR)
+    assert list(found) == ["embed", "body", "head"]
+    assert_same(found["head"], ss.learned_symmetries(model, data, action=LINEAR, mode="forward"))
+    with pytest.raises(ValueError, match="'auxiliary' does not run"):
+        layer_symmetries(model, data, action=LINEAR, layers=["body", "auxiliary"])
+    idle = nn.Sequential(nn.Flatten())
+    idle.head = nn.Linear(2, 2)
+    idle.forward = lambda x: x
+    with pytest.raises(ValueError, match="none runs when the model is called, 'head'"):
+        layer_symmetries(idle, data, action=LINEAR)
+
+
+def test_whitening_takes_networks_that_differentiate_inside_or_change_their_input():
+    class Force(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.energy, self.force = mlp(6, 9, 1), nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            energy = self.energy(x)
+            return self.force(torch.autograd.grad(energy.sum(), x, create_graph=True)[0])
+
+    data = random(80, 6)
+    found = layer_symmetries(Force(), data, action=LINEAR, layers=["force"], whiten=1e-3)
+    assert found["force"].mode.name == "reverse"
+    before = data.clone()
+    changing = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 5)).double()
+    layer_symmetries(changing, data, action=LINEAR, whiten=1e-3)
+    assert torch.equal(data, before)

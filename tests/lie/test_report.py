@@ -1,4 +1,4 @@
-"""The rule that counts symmetries, on spectra chosen by hand; and the report around it."""
+"""The report around a factor and a decision."""
 
 import pytest
 import torch
@@ -21,29 +21,40 @@ def report(variances: list[float], control: list[float] | None = None) -> ss.Sym
     return ss.Symmetries(factor, ACTION, shuffled)
 
 
-@pytest.mark.parametrize(
-    ("variances", "control", "count"),
-    [
-        ([0.1, 1, 1, 1], [0.5, 1, 1, 1], 1),
-        ([0.1, 0.1, 0.1, 1], [0.5, 1, 1, 1], 3),
-        ([1, 2.99, 2.99, 2.99], [2, 2, 2, 2], 0),  # the gap is below three
-        ([1, 3.01, 3.01, 3.01], [2, 2, 2, 2], 1),
-        ([0.1, 1, 1, 1], [0.1, 1, 1, 1], 0),  # the control has as small a variance
-        ([0.1, 1, 1, 1], [0.09, 1, 1, 1], 0),
-        ([0.1, 1, 1, 1], [0.11, 1, 1, 1], 1),
-        ([0.1, 0.4, 4, 4], [1, 1, 1, 1], 2),  # the largest gap of two that qualify
-        ([0.1, 0.4, 1.4, 28], [1, 1, 1, 1], 1),  # the largest of all lies above the control
-        ([0, 0, 1, 1], [1, 1, 1, 1], 2),  # exact, and no ratio of rounding errors
-        ([1e-30, 1e-25, 1, 1], [1, 1, 1, 1], 2),
-        ([0, 0, 1, 1], [0, 0, 1, 1], 0),  # no pairing changes the outputs along these
-    ],
-)
-def test_the_rule(variances, control, count):
-    assert report(variances, control).count == count
+def test_a_report_of_a_factor_alone_decides_nothing():
+    found = report([0.1, 1, 1, 1])
+    assert found.count is None and found.answer == "no evidence"
+    assert "no decision" in repr(found) and "no decision" in found.why()
+    with pytest.raises(ValueError, match="no evidence to decide on"):
+        _ = found.relative
 
 
-def test_without_a_control_nothing_is_counted():
-    assert report([0.1, 1, 1, 1]).count == 0
+def test_the_control_has_a_control_of_its_own():
+    # The function ignores its third coordinate: whatever is paired with whatever, moving that
+    # coordinate changes nothing, and the shuffled pairing must say so, too.
+    data = torch.randn(600, 3, generator=torch.Generator().manual_seed(0))
+    found = ss.learned_symmetries(
+        lambda x: x[:, :2].square().sum(1).sin(), data, action=ss.LinearAction(3)
+    )
+    assert found.count == 4 and found.answer == "exact"
+    assert found.shuffled.count == 3
+
+
+def test_another_tolerance_is_another_decision_from_the_same_evidence():
+    data = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
+    found = ss.learned_symmetries(
+        lambda x: x.square().sum(1).sin() + 0.1 * x[:, 0], data, action=ss.LinearAction(2)
+    )
+    broken = float(found.relative[0])
+    assert 0.02 < broken < 0.3
+    assert found.decide(tolerance=1.5 * broken).count == 1
+    assert found.decide(tolerance=0.9 * broken).count == 0
+    for name in ("tolerance", "confidence"):
+        for wrong in (0, 1, -0.1, float("nan")):
+            with pytest.raises(ValueError, match=name):
+                found.decide(**{name: wrong})
+            with pytest.raises(ValueError, match=name):
+                ss.learned_symmetries(lambda x: x, data, action=ss.LinearAction(2), **{name: wrong})
 
 
 def test_a_report_is_scale_free_where_it_says_so():

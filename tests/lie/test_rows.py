@@ -17,25 +17,8 @@ from cases import (
 )
 
 import symscope as ss
-from symscope.lie.rows import Outputs, output_cotangents
-
-
-def test_outputs_modes_are_what_they_say():
-    model, data = network(), vectors(60)
-    modes = {
-        "all": (Outputs(), None),
-        "sum": (Outputs("sum"), lambda y: y.sum(1, keepdim=True)),
-        "unit": (Outputs("all", True), lambda y: y / y.norm(dim=1, keepdim=True)),
-        "paper": (
-            Outputs("sum", True),
-            lambda y: (y / y.norm(dim=1, keepdim=True)).sum(1, keepdim=True),
-        ),
-        "callable": (Outputs(lambda y: y[:, :2] ** 2), lambda y: y[:, :2] ** 2),
-        "vector": (Outputs(lambda y: y[:, 1]), lambda y: y[:, 1:2]),
-    }
-    for name, (outputs, definition) in modes.items():
-        found = asked(model, data, ACTION, outputs=outputs)
-        assert_same_gram(found.factor, published(model, data, ACTION, definition), 1e-12), name
+from symscope.lie.outputs import Outputs
+from symscope.lie.rows import output_cotangents
 
 
 def test_outputs_in_chunks_change_nothing(monkeypatch):
@@ -118,3 +101,44 @@ def test_the_kernels_serve_the_public_call(action, shape, dtype):
     scale = float(definition.variance.max())
     torch.testing.assert_close(kernels.variance, definition.variance, rtol=1e-4, atol=1e-6 * scale)
     assert float(kernels.angles_to(definition.generators[:1])[0]) < 0.1
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 20])
+def test_reverse_mode_holds_the_graph_of_a_few_samples(outputs, monkeypatch):
+    model, data, seen = network(outputs), vectors(100), []
+    whole = ss.learned_symmetries(model, data, action=ACTION, mode="reverse")
+    layers = ss.layer_symmetries(model, data, action=ACTION, mode="reverse")
+
+    def noting(x):
+        seen.append(len(x))
+        return model(x)
+
+    # Hidden features, before and after the activation, and the input: 40 numbers at most.
+    monkeypatch.setattr("symscope.lie.rows.GRAPH_BYTES", 9 * 40 * 8)
+    monkeypatch.setattr("symscope.lie.rows.CHUNK_BYTES", 5 * 8 * 8 * 2)
+    found = ss.learned_symmetries(noting, data, action=ACTION, mode="reverse")
+    assert max(seen[12:]) < 64 and sum(size < 20 for size in seen) > 5
+    again = ss.layer_symmetries(model, data, action=ACTION, mode="reverse")
+    for name, expected in layers.items():
+        torch.testing.assert_close(again[name].variance, expected.variance)
+    torch.testing.assert_close(found.variance, whole.variance)
+    torch.testing.assert_close(found.shuffled.variance, whole.shuffled.variance)
+    assert (found.factor.samples, found.factor.rows) == (100, 100 * outputs)
+    assert found.count == whole.count
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_a_batch_that_cannot_be_split_is_not(mode, monkeypatch):
+    model, data = network(20), vectors(200)
+
+    def fixed(x):
+        if len(x) != 100:
+            raise RuntimeError("batches of 100")
+        return model(x)
+
+    monkeypatch.setattr("symscope.lie.rows.GRAPH_BYTES", 9 * 40 * 8)
+    monkeypatch.setattr("symscope.lie.rows.CHUNK_BYTES", 1000)
+    found = ss.learned_symmetries(fixed, data, action=ACTION, mode=mode, batch_size=100)
+    expected = ss.learned_symmetries(model, data, action=ACTION, mode=mode, batch_size=100)
+    torch.testing.assert_close(found.variance, expected.variance)
+    assert found.mode.name == mode

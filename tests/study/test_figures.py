@@ -219,8 +219,8 @@ def test_intervals_are_drawn_at_their_names_in_any_order():
 def test_a_report_draws_the_network_beside_its_control(reports):
     found = reports["trained"][0]
     drawn = curves_in(figures.report(found))
-    np.testing.assert_allclose(drawn[0], found.variance)
-    np.testing.assert_allclose(drawn[1], found.shuffled.variance)
+    np.testing.assert_allclose(drawn[0], found.relative)
+    np.testing.assert_allclose(drawn[1], found.shuffled.relative)
 
 
 def test_more_groups_than_markers_are_not_dropped(reports):

@@ -162,7 +162,9 @@ def linear_gram(
     if copies > 1:
         return total
     place = torch.empty(d, d, dtype=torch.long, device=vectors.device)
-    place[upper[0], upper[1]] = place[upper[1], upper[0]] = torch.arange(columns).to(place)
+    place[upper[0], upper[1]] = place[upper[1], upper[0]] = torch.arange(
+        columns, dtype=place.dtype, device=place.device
+    )
     return total[place[:, None, :, None], place[None, :, None, :]].reshape(d * d, d * d)
 
 

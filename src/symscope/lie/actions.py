@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DIFFERENCES = ("central", "forward")
 ORIGINS = ("center", "paper")
+CHANNELS = ("first", "last")
+LIKELY_CHANNELS = (1, 3, 4)  # grey, red-green-blue, and with transparency
 FRAME = 2  # pixels beyond the border that resampling looks at
 
 
@@ -141,25 +143,38 @@ class PlaneAction:
         differences: "central" (default), or "forward", as in the authors' code.
         origin: "center", the true centre ((H-1)/2, (W-1)/2) (default), or "paper", the pixel
             (H//2, W//2), as in the authors' code.
+        channels: "first", images are (N, channels, H, W); "last", (N, H, W, channels). Default
+            None: first, and what looks as if they came last is refused.
 
     Raises:
-        ValueError: if one of the three is unknown.
+        ValueError: if one of the four is unknown.
     """
 
-    def __init__(self, group: str = "gl2", *, differences: str = "central", origin: str = "center"):
+    def __init__(
+        self,
+        group: str = "gl2",
+        *,
+        differences: str = "central",
+        origin: str = "center",
+        channels: str | None = None,
+    ):
         bases = {"gl2": algebra.gl(2), "affine": algebra.affine(2)}
         for name, value, known in (
             ("group", group, tuple(bases)),
             ("differences", differences, DIFFERENCES),
             ("origin", origin, ORIGINS),
+            ("channels", channels or "first", CHANNELS),
         ):
             choice(name, value, known)
         self.group, self.differences, self.origin = group, differences, origin
+        self.channels = channels
         self.basis = bases[group]
 
     def __repr__(self) -> str:
+        said = f", channels={self.channels!r}" if self.channels else ""
         return (
-            f"PlaneAction({self.group!r}, differences={self.differences!r}, origin={self.origin!r})"
+            f"PlaneAction({self.group!r}, differences={self.differences!r}, "
+            f"origin={self.origin!r}{said})"
         )
 
     @property
@@ -169,18 +184,32 @@ class PlaneAction:
 
     def check(self, data: Tensor) -> None:
         """Raise ValueError unless the data are images of at least 3 x 3 pixels."""
-        if data.ndim not in (3, 4):
+        shape = tuple(data.shape)
+        if data.ndim not in (3, 4) or (self.channels == "last" and data.ndim == 3):
+            must = "(N, H, W) or (N, channels, H, W)"
+            must = "(N, H, W, channels)" if self.channels == "last" else must
+            raise ValueError(f"data must be images {must} for {self!r}, got {shape}")
+        likely = data.ndim == 4 and shape[-1] in LIKELY_CHANNELS and min(shape[1:3]) > shape[-1]
+        if likely and self.channels is None:
             raise ValueError(
-                f"data must be images (N, H, W) or (N, channels, H, W) for {self!r}, "
-                f"got {tuple(data.shape)}"
+                f"data of shape {shape} look like images (N, H, W, channels), and (N, channels, H, "
+                "W) are expected: hand in data.permute(0, 3, 1, 2) if the network takes channels "
+                'first, else say PlaneAction(..., channels="last"); if these are '
+                f'{shape[1]} channels of {shape[2]} x {shape[3]} pixels, channels="first"'
             )
-        if min(data.shape[-2:]) < 3:
-            raise ValueError(
-                f"data must be images of at least 3 x 3 pixels, got {tuple(data.shape)}"
-            )
+        if min(self._planes(data).shape[-2:]) < 3:
+            raise ValueError(f"data must be images of at least 3 x 3 pixels, got {shape}")
+
+    def _planes(self, images: Tensor) -> Tensor:
+        """The two axes of the plane last, as the kernels take them."""
+        return images.movedim(-1, -3) if self.channels == "last" else images
+
+    def _images(self, planes: Tensor) -> Tensor:
+        """The axes as the data have them."""
+        return planes.movedim(-3, -1) if self.channels == "last" else planes
 
     def _plane(self, data: Tensor) -> ops.Plane:
-        height, width = data.shape[-2:]
+        height, width = self._planes(data).shape[-2:]
         middle = {
             "center": ((height - 1) / 2, (width - 1) / 2),
             "paper": (height // 2, width // 2),
@@ -190,7 +219,7 @@ class PlaneAction:
 
     def coordinates(self, data: Tensor) -> tuple[Float[Tensor, " w"], Float[Tensor, " h"]]:
         """x of every column and y of every row of the images, on the data's device."""
-        return self._plane(data).coordinates(data)
+        return self._plane(data).coordinates(self._planes(data))
 
     def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
         """Rows -sum_u dF/dI(u) grad I(u) u^T, and the translations' for "affine": (N, C, K).
@@ -198,7 +227,8 @@ class PlaneAction:
         The minus is the inverse in I(g^-1 u), so that the rows are the derivatives along
         :meth:`flow`.
         """
-        return ops.plane_rows(data, cotangents, self._plane(data), backend)
+        moved, pulled = self._planes(data), self._planes(cotangents)
+        return ops.plane_rows(moved, pulled, self._plane(data), backend)
 
     def gram(
         self,
@@ -208,11 +238,12 @@ class PlaneAction:
         dtype: torch.dtype = torch.float64,
     ) -> Tensor:
         """The rows' Gram matrix (K, K), summed in float64 whatever ``dtype``."""
-        return ops.plane_gram(data, cotangents, self._plane(data), backend)
+        moved, pulled = self._planes(data), self._planes(cotangents)
+        return ops.plane_gram(moved, pulled, self._plane(data), backend)
 
     def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
         """Minus dI/du_i u_j for every image, and the translations' for "affine": (K, N, ...)."""
-        return ops.plane_fields(data, self._plane(data), backend)
+        return self._images(ops.plane_fields(self._planes(data), self._plane(data), backend))
 
     def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
         """Images resampled at exp(-t h) u; a pixel beyond the border, the border repeats.
@@ -231,7 +262,7 @@ class PlaneAction:
         plane = self._plane(data)
         columns = source[..., 0] / plane.spacing + plane.origin_column
         rows = plane.origin_row - source[..., 1] / plane.spacing
-        return _resampled(data, rows, columns)
+        return self._images(_resampled(self._planes(data), rows, columns))
 
     def turn(
         self, images: Tensor, degrees: Iterable[float], generator: Float[Tensor, "n n"]

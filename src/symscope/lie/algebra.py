@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _unit(n: int, i: int, j: int) -> Float[Tensor, "n n"]:
-    matrix = torch.zeros(n, n, dtype=torch.float64)
+    matrix = torch.zeros(n, n, dtype=torch.float64, device="cpu")
     matrix[i, j] = 1.0
     return matrix
 
@@ -27,13 +27,14 @@ def _unit(n: int, i: int, j: int) -> Float[Tensor, "n n"]:
 def gl(n: int) -> Float[Tensor, "k n n"]:
     """All n x n matrices: the elementary matrices E_ij in row-major order, dimension n^2."""
     whole("n", n, 1)
-    return torch.eye(n * n, dtype=torch.float64).reshape(n * n, n, n)
+    return torch.eye(n * n, dtype=torch.float64, device="cpu").reshape(n * n, n, n)
 
 
 def sl(n: int) -> Float[Tensor, "k n n"]:
     """The traceless n x n matrices, dimension n^2 - 1."""
     whole("n", n, 2)
-    traceless = gl(n) - torch.eye(n, dtype=torch.float64) * torch.eye(n).reshape(-1, 1, 1) / n
+    one = torch.eye(n, dtype=torch.float64, device="cpu")
+    traceless = gl(n) - one * one.reshape(-1, 1, 1) / n
     return orthonormal(traceless)
 
 
@@ -69,9 +70,9 @@ def sp(dim: int) -> Float[Tensor, "k dim dim"]:
     if dim % 2:
         raise ValueError(f"dim must be even for a symplectic algebra, got {dim}")
     n = dim // 2
-    form = torch.zeros(dim, dim, dtype=torch.float64)
-    form[:n, n:] = torch.eye(n)
-    form[n:, :n] = -torch.eye(n)
+    form = torch.zeros(dim, dim, dtype=torch.float64, device="cpu")
+    form[:n, n:] = torch.eye(n, device="cpu")
+    form[n:, :n] = -torch.eye(n, device="cpu")
     # A = J S with S symmetric solves the defining equation, since J^T = -J and J^2 = -1.
     pairs = [(i, j) for i in range(dim) for j in range(i, dim)]
     return orthonormal(
@@ -82,7 +83,7 @@ def sp(dim: int) -> Float[Tensor, "k dim dim"]:
 def scaling(n: int) -> Float[Tensor, "1 n n"]:
     """The uniform scaling of R^n: the identity matrix at unit norm, dimension 1."""
     whole("n", n, 1)
-    return torch.eye(n, dtype=torch.float64)[None] / n**0.5
+    return torch.eye(n, dtype=torch.float64, device="cpu")[None] / n**0.5
 
 
 def translations(n: int) -> Float[Tensor, "n n+1 n+1"]:
@@ -98,6 +99,30 @@ def affine(n: int = 2) -> Float[Tensor, "k {n}+1 {n}+1"]:
     translations.
     """
     return torch.cat([homogeneous(gl(n)), translations(n)])
+
+
+def euclidean(p: int, q: int = 0) -> Float[Tensor, "k n n"]:
+    """so(p, q) and the translations of R^(p+q), as homogeneous matrices: the algebra e(p, q).
+
+    With n = p + q the dimension is n (n - 1) / 2 + n. e(1, 3) is the Poincare algebra.
+
+    >>> euclidean(3).shape
+    torch.Size([6, 4, 4])
+    """
+    return torch.cat([homogeneous(so(p, q)), translations(p + q)])
+
+
+def heisenberg(n: int = 1) -> Float[Tensor, "k n n"]:
+    """n pairs [p_i, q_i] = z, as strictly upper triangular matrices; the dimension is 2 n + 1.
+
+    >>> p, q, z = heisenberg(1)
+    >>> torch.equal(bracket(p, q), z)
+    True
+    """
+    whole("n", n, 1)
+    size, pairs = n + 2, range(1, n + 1)
+    first, second = ([_unit(size, 0, i) for i in pairs], [_unit(size, i, n + 1) for i in pairs])
+    return torch.stack([*first, *second, _unit(size, 0, n + 1)])
 
 
 def homogeneous(basis: Float[Tensor, "k n n"]) -> Float[Tensor, "k n+1 n+1"]:
@@ -176,9 +201,14 @@ def closure_residual(basis: Float[Tensor, "k n n"]) -> float:
 
 
 def principal_angles(
-    a: Float[Tensor, "k ..."], b: Float[Tensor, "l ..."]
+    a: Float[Tensor, "k ..."],
+    b: Float[Tensor, "l ..."],
+    metric: Float[Tensor, "d d"] | None = None,
 ) -> Float[Tensor, " smaller"]:
     """Principal angles between the spans of ``a`` and ``b``, in degrees, ascending.
+
+    ``metric`` is an inner product of the flattened elements, default Frobenius'. It may be
+    degenerate: what has no length in it drops out of both spans.
 
     The largest is 0 exactly when the smaller span lies inside the larger. Small angles are
     taken from their sines, large ones from their cosines, so that both are exact to rounding
@@ -197,6 +227,8 @@ def principal_angles(
             f"the two spans hold matrices of different shapes: {tuple(a.shape[1:])} and "
             f"{tuple(b.shape[1:])}"
         )
+    if metric is not None:
+        a, b = measured(a, metric), measured(b, metric)
     a, b = orthonormal(a).flatten(1), orthonormal(b).flatten(1)
     if not len(a) or not len(b):
         raise ValueError("principal angles need two spans of at least one dimension each")
@@ -206,3 +238,24 @@ def principal_angles(
     sines = torch.linalg.svdvals(a - a @ b.T @ b).clamp(max=1.0).flip(0)
     angles = torch.where(cosines**2 > 0.5, torch.asin(sines), torch.acos(cosines))
     return torch.rad2deg(angles)
+
+
+def measured(
+    elements: Float[Tensor, "k ..."], metric: Float[Tensor, "d d"]
+) -> Float[Tensor, "_ r"]:
+    """Elements in coordinates in which the metric is the plain inner product, at unit length.
+
+    Elements without length in the metric are left out.
+    """
+    # Coordinates of equal length first, so that unlike units keep their digits.
+    size = metric.diagonal().clamp(min=0).sqrt()
+    unit = torch.where(size > 0, 1 / size, 0)
+    values, vectors = torch.linalg.eigh(unit[:, None] * metric * unit)
+    kept = values > 1e-12 * values.max()
+    root = size[:, None] * vectors[:, kept] * values[kept].sqrt()
+    flat = elements.to(torch.float64).flatten(1)
+    flat = flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-300)
+    moved = flat @ root
+    lengths = moved.norm(dim=1, keepdim=True)
+    long = lengths[:, 0] > 1e-8 * (flat.abs() @ size)
+    return moved[long] / lengths[long]

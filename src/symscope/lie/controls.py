@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
+from ..data import splits
 from ..networks.modes import device_of, evaluation_mode
 from .actions import Action
 from .extract import Search
@@ -19,32 +21,94 @@ from .extract import Search
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
+RESETS = ("reset_parameters", "_reset_parameters")  # the second is that of torch's attention
+
 
 def untrained_copy(model: nn.Module, seed: int) -> nn.Module:
     """A copy of a network with fresh weights, drawn by each layer's own ``reset_parameters``.
 
+    Weights that are computed from others (weight and spectral norm, parametrizations, pruning)
+    stay so: the fresh weight is put into what it is computed from.
+
     Raises:
-        TypeError: if a module holds parameters of its own and cannot reset them.
+        TypeError: if the network cannot be copied, or a module holds parameters of its own and
+            cannot reset them, or leaves them as they were.
     """
-    fresh = copy.deepcopy(model)
+    way_out = "hand in an untrained network yourself, controls(untrained=...)"
+    try:
+        fresh = copy.deepcopy(model, _computed(model))
+    except Exception as error:  # whatever a layer holds that cannot be copied
+        raise TypeError(f"the network cannot be copied ({error}): {way_out}") from error
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Hashed: a network that was itself made under this seed must not be drawn again.
+        torch.manual_seed(splits.stream(seed, "untrained copy").initial_seed())
         for name, module in fresh.named_modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            if isinstance(module, parametrize.ParametrizationList):
+                continue  # filled by the layer that it belongs to
+            if any(hasattr(module, reset) for reset in RESETS):
+                try:
+                    _reset(module)
+                except RuntimeError as error:
+                    raise TypeError(
+                        f"the layer {name or 'model'} ({type(module).__name__}) cannot be given a "
+                        f"fresh weight ({str(error).splitlines()[0]}): {way_out}"
+                    ) from error
             elif next(module.parameters(recurse=False), None) is not None:
                 raise TypeError(
                     f"the layer {name or 'model'} ({type(module).__name__}) has weights and no "
-                    "reset_parameters(): hand in an untrained network yourself, "
-                    "controls(untrained=...)"
+                    f"reset_parameters(): {way_out}"
                 )
+    trained = dict(model.named_parameters())
+    for name, weight in fresh.named_parameters():
+        # What a parametrization computes from may stay, as that of an orthogonal weight does.
+        drawn = weight.requires_grad and ".parametrizations." not in f".{name}"
+        if drawn and weight.numel() > 1 and weight.var() > 0 and weight.equal(trained[name]):
+            raise TypeError(f"reset_parameters() leaves {name} as it was: {way_out}")
     return fresh
+
+
+def _computed(model: nn.Module) -> dict[int, Any]:
+    """Copies of the tensors that layers keep and deepcopy refuses, since others gave them."""
+    found: dict[int, Any] = {}
+
+    def look(value: object) -> None:
+        if isinstance(value, Tensor) and not value.is_leaf:
+            found[id(value)] = value.detach().clone()
+        elif isinstance(value, (dict, list, tuple, set)):
+            for part in value.values() if isinstance(value, dict) else value:
+                look(part)
+
+    for module in model.modules():
+        look({name: part for name, part in vars(module).items() if name != "_modules"})
+    return dict(found)  # what deepcopy adds to it must not live on in this closure
+
+
+def _reset(module: nn.Module) -> None:
+    """Fresh weights of one layer, also where they are computed from others."""
+    parametrized = getattr(module, "parametrizations", {})
+    with torch.no_grad(), parametrize.cached():
+        next(getattr(module, reset) for reset in RESETS if hasattr(module, reset))()
+        drawn = {name: getattr(module, name).clone() for name in parametrized}
+        own = dict(module.named_parameters(recurse=False))
+        for name, weight in own.items():
+            base, _, part = name.rpartition("_")
+            value = getattr(module, base, None) if part in ("orig", "v") else None
+            if not isinstance(value, Tensor):
+                continue
+            weight.copy_(value)
+            if part == "v":  # weight norm: a direction, and a length along some of its axes
+                length = own[f"{base}_g"]
+                axes = [i for i, size in enumerate(length.shape) if size == 1]
+                length.copy_(value.norm(dim=axes or None, keepdim=bool(axes)))
+    for name, value in drawn.items():
+        setattr(module, name, value)
 
 
 class Asked:
     """The network and the question of a report, whose data and network it does not keep alive."""
 
-    def __init__(self, model: object, search: Search):
+    def __init__(self, model: object, search: Search, ask: Callable[[Callable, Search], Any]):
+        self.ask = ask
         self._data, self._model = _weakly(search.data), _weakly(model)
         self._search = replace(search, data=())
         self._is_module = isinstance(model, nn.Module)
@@ -122,7 +186,7 @@ def accuracy_along(
         )
     generator = generator * (2**0.5 / generator.norm())
     found = []
-    with evaluation_mode(model), torch.no_grad():
+    with evaluation_mode(model):
         for angle in degrees:
             t, hits = math.radians(angle), 0
             for batch, truth in zip(
@@ -130,6 +194,6 @@ def accuracy_along(
             ):
                 device = device_of(model, batch.device)
                 moved = action.flow(batch.to(device), generator, t)
-                hits += int((model(moved).argmax(-1).cpu() == truth.cpu()).sum())
+                hits += int((model(moved.clone()).argmax(-1).cpu() == truth.cpu()).sum())
             found.append(hits / len(inputs))
-    return torch.tensor(found, dtype=torch.float64)
+    return torch.tensor(found, dtype=torch.float64, device="cpu")

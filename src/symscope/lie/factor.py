@@ -43,7 +43,7 @@ class Factor:
         self.rows = 0
         self.rounding = 0.0  # the relative variance that rounding alone can leave of a direction
         self._triangle: Float[Tensor, "k k"] = torch.zeros(
-            dimension, dimension, dtype=torch.float64
+            dimension, dimension, dtype=torch.float64, device="cpu"
         )
         self._gram: Float[Tensor, "k k"] | None = None
 
@@ -52,8 +52,11 @@ class Factor:
         """R, float64: R^T R is the sum of all rows' outer products."""
         if self._gram is None:
             return self._triangle
-        values, vectors = torch.linalg.eigh(self._gram)
-        root = values.clamp(min=0).sqrt()[:, None] * vectors.T
+        # Columns of equal length first, so that coordinates of unlike size keep their digits.
+        size = self._gram.diagonal().sqrt()
+        unit = torch.where(size > 0, 1 / size, 0)
+        values, vectors = torch.linalg.eigh(unit[:, None] * self._gram * unit)
+        root = values.clamp(min=0).sqrt()[:, None] * vectors.T * size
         return torch.linalg.qr(torch.cat([self._triangle.to(root), root]), mode="r").R
 
     def keeps_digits(self, dtype: torch.dtype) -> bool:
@@ -94,25 +97,30 @@ class Factor:
             noise = max(noise, 100 * torch.finfo(self.dtype).eps)
         self.rounding = max(self.rounding, noise)
 
-    def merge(self, other: Factor) -> Factor:
-        """The factor of both streams together: the QR of the two triangles stacked.
+    def merge(self, *others: Factor) -> Factor:
+        """The factor of all streams together: the QR of the triangles stacked.
 
         Raises:
-            ValueError: if the two are of other dimensions or precisions.
+            ValueError: if they are of other dimensions or precisions.
         """
+        merged, parts = Factor(self.dimension, self.dtype), (self, *others)
         for name in ("dimension", "dtype"):
-            own, theirs = getattr(self, name), getattr(other, name)
-            if own != theirs:
-                raise ValueError(f"factors to be merged must agree: {name} {own} and {theirs}")
-        merged = Factor(self.dimension, self.dtype)
-        stacked = torch.cat([self._triangle, other._triangle.to(self._triangle)])
-        merged._triangle = torch.linalg.qr(stacked, mode="r").R
-        for part in (self, other):
+            for other in others:
+                own, theirs = getattr(self, name), getattr(other, name)
+                if own != theirs:
+                    raise ValueError(f"factors to be merged must agree: {name} {own} and {theirs}")
+        device = self._triangle.device
+        stacked = [part._triangle.to(device) for part in parts if part._triangle.any()]
+        if len(stacked) > 1:
+            merged._triangle = torch.linalg.qr(torch.cat(stacked), mode="r").R
+        elif stacked:
+            merged._triangle = stacked[0]
+        for part in parts:
             if part._gram is not None:
                 merged._add(part._gram)
-        merged.samples = self.samples + other.samples
-        merged.rows = self.rows + other.rows
-        merged.rounding = max(self.rounding, other.rounding)
+        merged.samples = sum(part.samples for part in parts)
+        merged.rows = sum(part.rows for part in parts)
+        merged.rounding = max(part.rounding for part in parts)
         return merged
 
     def spectrum(self) -> tuple[Float[Tensor, " k"], Float[Tensor, "k k"]]:

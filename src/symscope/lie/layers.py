@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 
 from ..networks.modes import device_of, evaluation_mode
 from .actions import Action
-from .extract import Extraction, Search, blocks, check_rows
-from .factor import Factor
-from .report import Symmetries, report_of
+from .ask import report_of
+from .extract import Extraction, Search, check_rows, passes
+from .report import Symmetries
+from .rows import Pushed
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -60,8 +62,9 @@ def layer_symmetries(
         data: as for :func:`symscope.learned_symmetries`. Whitening reads them twice.
         action: how the algebra moves the data.
         layers: names of submodules, as in ``model.named_modules()``, whose outputs are the
-            features. Default None: every linear layer and convolution, after the activations,
-            normalisations and dropout that directly follow it in an ``nn.Sequential``. In
+            features. Default None: every linear layer and convolution that runs, after the
+            activations, normalisations and dropout that directly follow it in an
+            ``nn.Sequential``. In
             :class:`symscope.networks.MLP` these are the hidden layers after their activation,
             "layers.1", "layers.3" and so on, and the outputs last.
         whiten: None (default), the features as they are; or a ridge r >= 0, to multiply them
@@ -86,12 +89,12 @@ def layer_symmetries(
     search = Search(
         data, action, backend=backend, mode=mode, batch_size=batch_size, dtype=dtype, seed=seed
     )
-    with evaluation_mode(model), _tapped(model, names) as (features, sizes):
+    with evaluation_mode(model), _tapped(model, names, layers is None) as (features, sizes):
         whitening = None if whiten is None else _whitening(features, sizes, search, model, whiten)
         found = _extract(model, features, sizes, whitening, search)
     for name, extraction in found.items():
         check_rows(extraction.factor, f"every feature of layer {name!r}")
-    return {name: report_of(extraction, action) for name, extraction in found.items()}
+    return {name: report_of(extraction, search) for name, extraction in found.items()}
 
 
 def _named(model: nn.Module, layers: Sequence[str] | None) -> list[str]:
@@ -132,20 +135,23 @@ def _extract(
 ) -> dict[str, Extraction]:
     """One pass over the data; the rows of all features are shared out to their layers."""
     found: dict[str, Extraction] = {}
-    held: dict[bool, list[Tensor]] = {False: [], True: []}
-    for mode, control, block in blocks(model, features, search):
-        if not found:
-            found = {name: Extraction(search.factor(), search.factor(), mode) for name in sizes}
-        held[control].append(block.rows())
-        if sum(rows.shape[1] for rows in held[control]) < sum(sizes.values()):
-            continue  # in reverse, a few features at a time
-        rows = torch.cat(held[control], 1)
-        held[control].clear()
-        for name, own in zip(sizes, rows.split(list(sizes.values()), 1), strict=True):
-            if whitening is not None:
-                own = torch.einsum("wc,nck->nwk", whitening[name].to(own), own)
-            into: Factor = found[name].shuffled if control else found[name].factor
-            into.update(own)
+    for batch in passes(model, features, search, lambda: list(sizes.values())):
+        found = found or {name: Extraction(search, batch.mode) for name in sizes}
+        # Of whitened features the gradients are not known: they get no decision.
+        references = [] if whitening else batch.references
+        for own, reference in zip_longest(found.values(), references):
+            own.begin(batch, reference)
+        held: dict[str, list[Tensor]] = {}
+        for kind, block in batch.blocks:
+            parts = held.setdefault(kind, [])
+            parts.append(block.rows)
+            if sum(rows.shape[1] for rows in parts) < sum(sizes.values()):
+                continue  # in reverse, a few features at a time
+            rows = torch.cat(held.pop(kind), 1)
+            for name, own in zip(sizes, rows.split(list(sizes.values()), 1), strict=True):
+                if whitening is not None:
+                    own = torch.einsum("wc,nck->nwk", whitening[name].to(own), own)
+                found[name].take(kind, Pushed(block.start, 0, own))
     return found
 
 
@@ -182,11 +188,13 @@ def _follows(module: nn.Module) -> bool:
 
 @contextmanager
 def _tapped(
-    model: nn.Module, names: list[str]
+    model: nn.Module, names: list[str], chosen: bool
 ) -> Iterator[tuple[Callable[[Tensor], Tensor], dict[str, int]]]:
     """A function from inputs to all layers' features side by side, and how many each layer has.
 
     The sizes are there once the function was called; they are in the order the layers run in.
+    Layers that were ``chosen`` by default and do not run (heads for training, the weights that
+    attention multiplies by itself) are left out.
     """
     held: dict[str, Tensor] = {}
     sizes: dict[str, int] = {}
@@ -210,8 +218,14 @@ def _tapped(
         held.clear()
         model(inputs)
         missing = [name for name in names if name not in held]
-        if missing:
+        if missing and not chosen:
             raise ValueError(f"the layer {missing[0]!r} does not run when the model is called")
+        if not held:
+            raise ValueError(
+                f"of the layers chosen by default none runs when the model is called, "
+                f"{missing[0]!r} and so on: name layers of model.named_modules() yourself"
+            )
+        sizes.clear()
         sizes.update({name: values.shape[1] for name, values in held.items()})
         together = torch.cat(list(held.values()), 1)
         held.clear()
@@ -237,10 +251,10 @@ def _whitening(
     count, shift = 0, None
     sums: dict[str, Tensor] = {}
     squares: dict[str, Tensor] = {}
-    with torch.no_grad():
+    with torch.enable_grad():  # which some networks need inside
         for batch in search.stream():
-            inputs = batch.inputs.detach().to(device_of(model, batch.inputs.device))
-            values = features(inputs).double()
+            inputs = batch.inputs.detach().clone().to(device_of(model, batch.inputs.device))
+            values = features(inputs).detach().double()
             if shift is None:  # near the mean, so that no digits are lost to it
                 shift = values.mean(0)
                 for name, size in sizes.items():

@@ -1,4 +1,4 @@
-"""Two samples through the network before long work: is it fit to be asked, and in which mode."""
+"""A few samples through the network before long work: in which mode to differentiate it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from .actions import Action
-from .rows import Differentiation, Mode, Outputs, fields_of, pushed_rows
+from .fitness import fit
+from .outputs import Outputs
+from .rows import Differentiation, Mode, fields_of, pushed_rows
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -26,7 +28,12 @@ def probe(
     mode: str = "auto",
     backend: str = "auto",
 ) -> Differentiation:
-    """Two samples through the network before long work starts.
+    """A few samples through the network before long work starts.
+
+    Args:
+        model, action, outputs: what is asked; see :func:`symscope.learned_symmetries`.
+        inputs: the first batch.
+        mode, backend: as asked for.
 
     Returns:
         How to differentiate. "auto" is forwards where that is less work (more outputs than
@@ -34,16 +41,19 @@ def probe(
         forward mode; else in reverse, with the reason.
 
     Raises:
-        ValueError: if outputs do not depend on the input, depend on other samples or on
-            chance; if the derivatives forwards and in reverse disagree; if ``mode`` is
-            "forward" and the action has no fields.
+        ValueError: if the network is not fit to be asked (see :func:`symscope.lie.fitness.fit`);
+            if the derivatives forwards and in reverse disagree; if ``mode`` is "forward" and the
+            action has no fields.
+        TypeError: if the network does not run on data of this precision.
         RuntimeError: if ``mode`` is "forward" and a layer cannot be differentiated forwards.
     """
-    count = _check_model(model, outputs, inputs[:2])
-    inputs = inputs[:2].detach()
+    found = fit(model, action, outputs, inputs)
+    model, count = found.model, found.count
+    inputs = found.inputs if found.whole else found.inputs[:2]
 
     def chosen(name: str, reason: str) -> Differentiation:
-        return Differentiation(model, action, outputs, backend, Mode(name, reason), count)
+        how = Mode(name, reason)
+        return Differentiation(model, action, outputs, backend, how, count, found.whole, found.held)
 
     if mode == "reverse":
         return chosen("reverse", "asked for")
@@ -57,7 +67,7 @@ def probe(
     if mode == "auto" and backend != "auto":
         return chosen("reverse", f"backend={backend!r} takes it")
     fields = fields_of(action, inputs, backend)
-    weights = torch.linspace(1, 2, count).to(fields)
+    weights = torch.linspace(1, 2, count, device="cpu").to(fields)
     try:
         forward = weights.to(fields) @ pushed_rows(model, inputs, fields, outputs)
     except Exception as error:  # whatever a layer raises that has no forward mode
@@ -72,38 +82,6 @@ def probe(
     return chosen(
         "forward", "asked for" if mode == "forward" else f"{count} outputs, {directions} directions"
     )
-
-
-def _check_model(model: Callable, outputs: Outputs, inputs: Float[Tensor, "n ..."]) -> int:
-    """The number of outputs of a model whose samples do not mix and whose outputs repeat."""
-    inputs = inputs.detach().requires_grad_()
-    with torch.enable_grad():
-        values = outputs(model(inputs), len(inputs))
-        gradient = (
-            torch.autograd.grad(values[0].sum(), inputs, allow_unused=True)[0]
-            if values.requires_grad
-            else None
-        )
-    if gradient is None:
-        raise ValueError(
-            "the model's output does not depend on its input through autograd: it is constant, "
-            "detached, computed outside of torch, or asked for inside torch.inference_mode()"
-        )
-    if gradient[1:].nan_to_num().any():
-        raise ValueError(
-            "the model mixes the samples of a batch: the outputs of a sample change with its "
-            "neighbours, so per-sample derivatives are not defined. If it is a function around a "
-            "network with batch norm, call the network's eval() first"
-        )
-    inputs = inputs.detach()
-    with torch.no_grad():
-        twins = outputs(model(inputs[[0, 0]]), 2)
-    if (twins[0] - twins[1]).abs().max() > 1e-2 * twins.abs().max():
-        raise ValueError(
-            "the model is random: the same sample twice gives different outputs. If it is a "
-            "function around a network with dropout, call the network's eval() first"
-        )
-    return values.shape[1]
 
 
 def _check_agreement(

@@ -1,4 +1,4 @@
-"""The factor into a report: variances, generators, how many, which algebra, which controls."""
+"""The report: variances, generators, how many are symmetries, which algebra, which controls."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ from torch import Tensor, nn
 
 from . import algebra
 from .actions import Action
+from .answered import Answered
 from .controls import Asked, untrained_copy
-from .extract import Extraction, Search, extract
+from .evidence import Evidence
 from .factor import Factor
-from .rows import Mode, Outputs
+from .rows import Mode
+from .rule import CONFIDENCE, TOLERANCE
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from matplotlib.figure import Figure
 
-LEAST_GAP = 3.0
 
-
-class Symmetries:
+class Symmetries(Answered):
     """What a network's derivatives say about its symmetries under one action.
 
-    Directions are ordered by variance, most symmetric first. All tensors are float64 on the
-    CPU. Built by :func:`learned_symmetries`, or from a merged
-    :class:`~symscope.lie.factor.Factor` and its action.
+    Two orders of directions: ``variance`` and ``generators`` are LieGG's, by the mean squared
+    derivative. ``relative`` and what is counted compare the change along a direction with that
+    along an unrelated one that moves the data as far, which does not depend on units, and where
+    the data do not move at all nothing is claimed; a report without evidence (of one sample, of
+    whitened features) refuses these with a ValueError. All tensors are float64 on the CPU. Built by
+    :func:`symscope.learned_symmetries`, or from merged parts.
 
     Attributes:
         variance: (K,), ascending, the mean squared derivative along each direction, summed over
@@ -37,7 +40,9 @@ class Symmetries:
             product.
         shuffled: the same report with every gradient paired with another sample's input, or None.
         action: the action that was searched.
-        factor: the factor of the polarization matrix, to be merged with others.
+        factor: the factor of the polarization matrix.
+        evidence: what decisions rest on, or None.
+        asked: the network and the question, weakly held, so that controls can be asked the same.
         mode: how derivatives were taken, ``mode.name`` "forward" or "reverse", and
             ``mode.reason`` why; None for a report built from a factor.
     """
@@ -48,25 +53,59 @@ class Symmetries:
         action: Action,
         shuffled: Symmetries | None = None,
         mode: Mode | None = None,
+        evidence: Evidence | None = None,
+        tolerance: float = TOLERANCE,
+        confidence: float = CONFIDENCE,
     ):
         self.factor, self.action, self.shuffled, self.mode = factor, action, shuffled, mode
-        self._asked: Asked | None = None
+        super().__init__(evidence, tolerance, confidence)
+        self.asked: Asked | None = None
         self.variance: Float[Tensor, " k"]
         self.variance, directions = factor.spectrum()
-        self.generators: Float[Tensor, "k n n"] = torch.einsum(
-            "ak,kij->aij", directions, action.basis.to(directions)
-        )
+        self.generators: Float[Tensor, "k ..."] = self._matrices(directions)
 
     def __repr__(self) -> str:
-        smallest = ", ".join(f"{v:.2g}" for v in self.relative_variance[: max(self.count, 1) + 1])
+        found = self.decision
+        if found is None:
+            said = "no decision (no second pairing of the data)"
+        else:
+            shown = ", ".join(f"{rho:.2g}" for rho in found.relative[: (found.count or 1) + 1])
+            said = (
+                f"{'?' if found.count is None else found.count} of {len(self.variance)} directions "
+                f"({found.answer}; relative changes {shown}, ...)"
+            )
         return (
-            f"<Symmetries: {self.count} of {len(self.variance)} directions of {self.action!r}; "
-            f"{self.factor.samples} samples; relative variances {smallest}, ..."
+            f"<Symmetries of {self.action!r}: {said}; {self.factor.samples} samples"
             f"{f'; {self.mode.name} mode: {self.mode.reason}' if self.mode else ''}>"
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_asked": None}  # a copy has no data of its own to ask again
+        return {**self.__dict__, "asked": None}  # a copy has no data of its own to ask again
+
+    def _matrices(self, coefficients: Float[Tensor, "a k"]) -> Float[Tensor, "a ..."]:
+        return torch.tensordot(coefficients, self.action.basis.cpu().to(coefficients), 1)
+
+    @property
+    def directions(self) -> Float[Tensor, "r ..."]:
+        """The generators in the order of ``relative``, each of unit Frobenius norm.
+
+        They are not orthogonal: any two move the data in unrelated ways.
+        """
+        coefficients = self.decided().directions
+        return self._matrices(coefficients / coefficients.norm(dim=1, keepdim=True))
+
+    @property
+    def symmetries(self) -> Float[Tensor, "d ..."]:
+        """An orthonormal basis of the span of the directions that are symmetries."""
+        return algebra.orthonormal(self.directions[: self.count or 0])
+
+    @property
+    def undefined(self) -> Float[Tensor, "u ..."]:
+        """An orthonormal basis of the generators along which the data do not move.
+
+        An input that is always zero, or samples that do not span the space: nothing can be said.
+        """
+        return self._matrices(self.decided().undefined)
 
     @cached_property
     def relative_variance(self) -> Float[Tensor, " k"]:
@@ -87,25 +126,6 @@ class Symmetries:
     def _rounding(self) -> float:
         """The variance that rounding alone can leave of a direction."""
         return float(self.variance.max()) * self.factor.rounding
-
-    @cached_property
-    def count(self) -> int:
-        """The number of directions that are symmetries, those below the largest qualifying gap.
-
-        A gap qualifies if it is at least 3, and if the variance below it is smaller than every
-        variance of the shuffled control. The control pairs the same gradients with the inputs
-        of other samples, so the two are in the same units. Without a qualifying gap, or without
-        a control, the count is 0. A direction along which no pairing changes the outputs (part
-        of the input is ignored, or the data do not span the space) is as small in the control
-        and is not counted; ``variance`` shows it.
-        """
-        if self.shuffled is None:
-            return 0
-        rounding = max(self._rounding(), self.shuffled._rounding())
-        control = self.shuffled.variance.min().clamp(min=rounding)
-        below = self.variance[:-1].clamp(min=rounding) < control
-        qualifying = torch.where(below & (self.gaps >= LEAST_GAP), self.gaps, 0.0)
-        return int(qualifying.argmax()) + 1 if qualifying.any() else 0
 
     def _known(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, "d n n"]:
         shape = tuple(self.generators.shape[1:])
@@ -144,9 +164,10 @@ class Symmetries:
     def closure(self, count: int | None = None) -> float:
         """Closure residual (0: a Lie algebra) of the first ``count`` generators.
 
-        Default: :attr:`count`. See :func:`symscope.lie.algebra.closure_residual`.
+        Default: of the :attr:`symmetries`. See :func:`symscope.lie.algebra.closure_residual`.
         """
-        return algebra.closure_residual(self.generators[: self.count if count is None else count])
+        span = self.symmetries if count is None else self.generators[:count]
+        return algebra.closure_residual(span)
 
     def variance_along(self, generator: Float[Tensor, "n n"]) -> float:
         """The mean squared derivative along a generator of any length, scaled to unit norm.
@@ -162,7 +183,7 @@ class Symmetries:
                 f"got {tuple(generator.shape)}"
             )
         generator = generator.to(basis)
-        direction = torch.einsum("kij,ij->k", basis, generator)
+        direction = basis.flatten(1) @ generator.flatten()
         length = float(direction.norm())
         if not length > 0 or float(generator.norm()) > length * (1 + 1e-6):
             raise ValueError("generator must be in the algebra that was searched, and not zero")
@@ -184,6 +205,19 @@ class Symmetries:
         if not control:
             return float("inf") if own else float("nan")
         return own / control
+
+    def merge(self, other: Symmetries) -> Symmetries:
+        """The report of both data sets together.
+
+        Raises:
+            ValueError: if the two are of other dimensions or precisions, or one lacks a control.
+        """
+        if (self.shuffled is None) != (other.shuffled is None):
+            raise ValueError("one of the two reports has no shuffled control")
+        control = self.shuffled and other.shuffled and self.shuffled.merge(other.shuffled)
+        evidence = self.evidence and other.evidence and self.evidence.merge(other.evidence)
+        factor = self.factor.merge(other.factor)
+        return Symmetries(factor, self.action, control, self.mode, evidence, *self.levels)
 
     def controls(
         self,
@@ -215,14 +249,14 @@ class Symmetries:
                 network exist no more, or the report was built from a factor alone.
             TypeError: if a layer of the network has weights and no ``reset_parameters``.
         """
-        if self._asked is None:
+        if self.asked is None:
             raise RuntimeError("this report was built from a factor: it has no data to ask again")
-        search = self._asked.search(data)
+        search = self.asked.search(data)
         if "untrained" not in networks:
-            trained = self._asked.model() if model is None else model
+            trained = self.asked.model() if model is None else model
             if isinstance(trained, nn.Module):
                 networks = {"untrained": untrained_copy(trained, seed), **networks}
-        reports = {name: report(network, search) for name, network in networks.items()}
+        reports = {name: self.asked.ask(network, search) for name, network in networks.items()}
         return {"shuffled": self.shuffled, **reports}
 
     def plot(self) -> Figure:
@@ -230,81 +264,3 @@ class Symmetries:
         from ..study import figures
 
         return figures.report(self)
-
-
-def report(model: Callable[[Tensor], Tensor], search: Search) -> Symmetries:
-    """Ask a network a question; see :func:`learned_symmetries`."""
-    found = report_of(extract(model, search), search.action)
-    found._asked = Asked(model, search)
-    return found
-
-
-def report_of(extraction: Extraction, action: Action) -> Symmetries:
-    """What an extraction says, beside its shuffled control if there is one."""
-    factor, shuffled, mode = extraction
-    control = Symmetries(shuffled, action, mode=mode) if shuffled.samples else None
-    return Symmetries(factor, action, control, mode)
-
-
-def learned_symmetries(
-    model: Callable[[Tensor], Tensor],
-    data: Tensor | Iterable,
-    *,
-    action: Action,
-    outputs: str | Callable[[Tensor], Tensor] = "all",
-    unit_norm: bool = False,
-    backend: str = "auto",
-    mode: str = "auto",
-    batch_size: int = 512,
-    dtype: torch.dtype = torch.float64,
-    seed: int = 0,
-) -> Symmetries:
-    """Ask a network which directions of a Lie algebra it is invariant along.
-
-    The method is LieGG's (moskalev2022liegg): one row for each output of each sample, the
-    derivative of the output along every direction of the action; the right singular vectors
-    of the smallest singular values are the generators. The network is run in eval mode and
-    put back as it was. Memory does not grow with the number of samples. Where a network has
-    more outputs than the action has directions, they are differentiated forwards, together.
-
-    Args:
-        model: any torch module or callable from a batch (N, ...) to (N, C) or (N,),
-            differentiable by autograd.
-        data: a tensor (N, ...), or an iterable of batches (tensors, or tuples that begin with
-            one, as a DataLoader yields). Batches go to the model's device. The order of an
-            iterable should be random: its shuffled control pairs samples within a batch. That
-            of a tensor pairs over all of it, for 2,048 samples or 32 a direction at most.
-        action: how the algebra moves the data: ``LinearAction``, ``PlaneAction``, or your own.
-        outputs: "all" (default) differentiates every output; "sum" their sum, as the paper
-            does, which leaves free what softmax ignores; a callable gets the model's outputs
-            and returns (N, C) or (N,).
-        unit_norm: scale each sample's outputs to unit L2 norm first, as the paper does with a
-            classifier's logits; default False.
-        backend: "auto" (default), Triton kernels on a CUDA device and torch elsewhere;
-            "reference", the plain definition; "triton", the kernels or an error. The kernels
-            take reverse mode, float32, and for ``LinearAction`` ``dtype=torch.float32``.
-        mode: "auto" (default), "forward" or "reverse". "auto" goes forwards where the network
-            has more outputs than the action has directions, the backend is "auto" and every
-            layer can; the report's ``mode`` says which it was, and why.
-        batch_size: samples at a time where the data are one tensor; default 512.
-        dtype: precision of the factor, torch.float64 (default) or torch.float32, which is faster
-            and loses variances below 1e-5 of the largest. Rows are computed in the precision of
-            the network and its data.
-        seed: for the pairing of the shuffled control.
-
-    Returns:
-        The report, a :class:`Symmetries`.
-
-    Raises:
-        ValueError: for data that are empty, not finite or do not fit the action; for unknown
-            outputs, backend, mode or dtype; for outputs of another shape, or that do not depend
-            on the input; for gradients that are not finite; for fewer rows than directions; for
-            derivatives that differ between forward and reverse mode.
-        TypeError: for data that are no tensors, or integers.
-        RuntimeError: for ``backend="triton"`` where the kernels cannot run, and
-            ``mode="forward"`` where a layer cannot.
-    """
-    search = Search(
-        data, action, Outputs(outputs, unit_norm), backend, mode, batch_size, dtype, seed
-    )
-    return report(model, search)

@@ -9,65 +9,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..networks.modes import plain_attention
 from .actions import Action
 from .factor import Factor
+from .outputs import Outputs
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-OUTPUTS = ("all", "sum")
 # Cotangents or tangents held at once: taken in chunks of at most this many bytes.
 CHUNK_BYTES = 2**25
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Which functions of the network are differentiated; see :func:`symscope.learned_symmetries`.
-
-    Raises:
-        ValueError: for a mode that is neither known nor callable.
-    """
-
-    mode: str | Callable[[Tensor], Tensor] = "all"
-    unit_norm: bool = False
-
-    def __post_init__(self) -> None:
-        if not callable(self.mode) and self.mode not in OUTPUTS:
-            raise ValueError(
-                f"outputs must be one of {', '.join(OUTPUTS)}, or a callable; got {self.mode!r}"
-            )
-
-    def __call__(self, raw: Any, samples: int) -> Float[Tensor, "n c"]:
-        """The functions' values (N, C), from what the model returned for N samples."""
-        values = self.mode(raw) if callable(self.mode) else raw
-        if not (
-            isinstance(values, Tensor)
-            and values.ndim in (1, 2)
-            and len(values) == samples
-            and values.numel()
-        ):
-            came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            must = f"must be a tensor of shape (N,) or (N, C) with N = {samples}; got {came}"
-            if callable(self.mode):
-                raise ValueError(f"what the callable outputs returns {must}")
-            raise ValueError(
-                f"the model's outputs {must}. Hand in outputs=<a callable> to pick what to "
-                "differentiate"
-            )
-        if not values.is_floating_point():
-            raise ValueError(
-                f"the model's outputs must be real floating-point numbers, got {values.dtype}"
-            )
-        values = values.reshape(samples, -1)
-        if self.unit_norm:
-            values = values / values.norm(dim=1, keepdim=True)
-        return values.sum(1, keepdim=True) if self.mode == "sum" else values
+# What autograd holds for backward passes: samples are taken in chunks that hold at most this.
+GRAPH_BYTES = 2**28
+FEW_DIRECTIONS = 64  # whose rows are no larger than the data
 
 
 class Mode(NamedTuple):
@@ -87,37 +48,42 @@ class Differentiation:
     backend: str
     mode: Mode
     count: int  # of outputs
+    whole: bool = False  # whether the network runs on whole batches alone
+    held: int = 0  # bytes that autograd holds of a sample
 
     def blocks(
-        self, inputs: Float[Tensor, "n ..."], others: Float[Tensor, "m ..."], start: int
-    ) -> Iterator[tuple[bool, Block]]:
-        """The rows of one batch, block by block, and those of its shuffled pairing (True).
+        self, inputs: Float[Tensor, "n ..."], moved: dict[str, Float[Tensor, "n ..."]], start: int
+    ) -> Iterator[tuple[str, Block]]:
+        """The rows of one batch, block by block, with their kind.
 
-        ``others`` are as many as the inputs, or none. Nothing is held but one block.
+        ``moved`` holds, by the kind of rows, the samples that move while the network is
+        differentiated at the inputs. Nothing is held but one block.
         """
-        pairs = [(False, inputs), *([(True, others)] if len(others) else [])]
-        if self.mode.name == "forward":
-            for shuffled, moved in pairs:
-                for block in self._pushed(inputs, moved, start):
-                    yield shuffled, block
-            return
-        first = 0
-        for cotangents in output_cotangents(self.model, inputs, self.outputs):
-            for shuffled, moved in pairs:
-                yield shuffled, Pulled(start, first, moved, cotangents, self.action, self.backend)
-            first += cotangents.shape[1]
-            del cotangents  # or it would still be held while the next ones are computed
+        forward = self.mode.name == "forward"
+        chunk = self.chunk(inputs, forward)
+        parts = {kind: samples.split(chunk) for kind, samples in moved.items()}
+        for i, x in enumerate(inputs.split(chunk)):
+            first = 0
+            for cotangents in () if forward else output_cotangents(self.model, x, self.outputs):
+                for kind, u in parts.items():
+                    block = Pulled(start, first, u[i], cotangents, self.action, self.backend)
+                    yield kind, block
+                first += cotangents.shape[1]
+                del block, cotangents  # or they would be held while the next are computed
+            for kind, u in parts.items() if forward else ():
+                fields = fields_of(self.action, u[i], self.backend)
+                yield kind, Pushed(start, 0, pushed_rows(self.model, x, fields, self.outputs))
+            start += len(x)
 
-    def _pushed(
-        self, inputs: Float[Tensor, "n ..."], moved: Float[Tensor, "n ..."], start: int
-    ) -> Iterator[Pushed]:
+    def chunk(self, inputs: Float[Tensor, "n ..."], forward: bool = False) -> int:
+        """How many samples are differentiated at once; all, if the network takes no fewer."""
+        if self.whole:
+            return len(inputs)
+        if not forward:
+            return max(1, GRAPH_BYTES // self.held) if self.held else len(inputs)
         directions = len(self.action.basis)
         held = directions * (inputs[0].numel() + self.count) * inputs.element_size()
-        chunk = max(1, CHUNK_BYTES // held)
-        for x, u in zip(inputs.split(chunk), moved.split(chunk), strict=True):
-            fields = fields_of(self.action, u, self.backend)
-            yield Pushed(start, 0, pushed_rows(self.model, x, fields, self.outputs))
-            start += len(x)
+        return max(1, CHUNK_BYTES // held)
 
 
 @dataclass(frozen=True)
@@ -132,6 +98,11 @@ class Block:
     start: int
     first: int
 
+    def __len__(self) -> int:
+        """The number of samples."""
+        raise NotImplementedError
+
+    @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows themselves.
 
@@ -140,10 +111,16 @@ class Block:
         """
         raise NotImplementedError
 
-    def into(self, factor: Factor) -> None:
-        """Take the rows into a factor."""
-        rows = self.rows()
+    def into(self, factor: Factor, weights: Float[Tensor, " n"] | None = None) -> None:
+        """Take the rows into a factor, each sample's times its weight."""
+        rows = self.rows
+        if weights is not None:
+            rows = rows * weights[:, None, None].to(rows)
         factor.update(rows, 0 if self.first else len(rows))
+
+    def part(self, start: int, stop: int) -> Block:
+        """The rows of some of the samples."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -152,9 +129,18 @@ class Pushed(Block):
 
     values: Float[Tensor, "n c k"]
 
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.values)
+
+    @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows, checked."""
         return _finite(self.values, self.start)
+
+    def part(self, start: int, stop: int) -> Pushed:
+        """The rows of some of the samples."""
+        return Pushed(self.start + start, self.first, self.rows[start:stop])
 
 
 @dataclass(frozen=True)
@@ -166,20 +152,45 @@ class Pulled(Block):
     action: Action
     backend: str
 
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.moved)
+
+    @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows, checked."""
         return _finite(self.action.rows(self.moved, self.cotangents, self.backend), self.start)
 
-    def into(self, factor: Factor) -> None:
+    def into(self, factor: Factor, weights: Float[Tensor, " n"] | None = None) -> None:
         """Take in the rows, or their Gram matrix where that keeps as many digits."""
-        if hasattr(self.action, "gram") and not factor.keeps_digits(self.cotangents.dtype):
-            gram = self.action.gram(self.moved, self.cotangents, self.backend, factor.dtype)
+        known = "rows" in self.__dict__  # computed before
+        if (
+            not known
+            and hasattr(self.action, "gram")
+            and not factor.keeps_digits(self.cotangents.dtype)
+        ):
+            cotangents = self.cotangents
+            if weights is not None:
+                shape = (-1, *[1] * (cotangents.ndim - 1))
+                cotangents = cotangents * weights.reshape(shape).to(cotangents)
+            gram = self.action.gram(self.moved, cotangents, self.backend, factor.dtype)
             if torch.isfinite(gram.sum()):  # else the rows tell which sample it was
                 samples = 0 if self.first else len(self.moved)
-                count = self.cotangents.shape[0] * self.cotangents.shape[1]
-                factor.update_gram(gram, samples, count, self.cotangents.dtype)
+                count = cotangents.shape[0] * cotangents.shape[1]
+                factor.update_gram(gram, samples, count, cotangents.dtype)
                 return
-        super().into(factor)
+        super().into(factor, weights)
+
+    def part(self, start: int, stop: int) -> Block:
+        """Some of the samples; of few directions the rows of all are computed first, once."""
+        if self.backend != "triton" and len(self.action.basis) <= FEW_DIRECTIONS:
+            return Pushed(self.start + start, self.first, self.rows[start:stop])
+        return replace(
+            self,
+            start=self.start + start,
+            moved=self.moved[start:stop],
+            cotangents=self.cotangents[start:stop],
+        )
 
 
 def _finite(rows: Float[Tensor, "n c k"], start: int) -> Float[Tensor, "n c k"]:
@@ -254,7 +265,7 @@ def pushed_rows(
 
     # Forward mode takes the whole storage of a view for its tangent: a copy has just its own.
     inputs = inputs.clone()
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), plain_attention(), warnings.catch_warnings():
         # torch's first use of forward mode loads what torch itself has deprecated.
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         return torch.func.vmap(push, out_dims=-1)(fields)

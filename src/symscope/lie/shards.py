@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..runs import workers
 from .actions import Action
-from .factor import Factor
-from .report import Symmetries, learned_symmetries
+from .ask import learned_symmetries
+from .report import Symmetries
 
 Shard = Tensor | str | Path | Callable[[], Tensor | Iterable]
 
@@ -57,28 +57,24 @@ def symmetries_of_shards(
     shards = list(shards)
     if not shards:
         raise ValueError("there are no shards: at least one is needed")
-    factors: dict[int, tuple[Factor, Factor | None]] = {}
+    reports: dict[int, Symmetries] = {}
 
     def finished(place: int, outcome: Any) -> None:
         if isinstance(outcome, BaseException):
             outcome.add_note(f"in shard {place}: {shards[place]!r:.200}")
             raise outcome
-        factors[place] = outcome
+        reports[place] = outcome
 
     common = workers.packed((model, {"action": action, **options}))
-    workers.each(_factors, common, [(shard,) for shard in shards], finished, scheduler=scheduler)
+    workers.each(_report, common, [(shard,) for shard in shards], finished, scheduler=scheduler)
     # Merged in the order of the shards, so that the report does not depend on who was first.
-    whole, control = zip(*(factors[place] for place in range(len(shards))), strict=True)
-    controls = [factor for factor in control if factor]
-    shuffled = Symmetries(reduce(Factor.merge, controls), action) if controls else None
-    return Symmetries(reduce(Factor.merge, whole), action, shuffled)
+    return reduce(Symmetries.merge, (reports[place] for place in range(len(shards))))
 
 
-def _factors(question: tuple[Callable, dict[str, Any]], shard: Shard) -> tuple:
-    """One shard's factor and that of its control, on a worker."""
+def _report(question: tuple[Callable, dict[str, Any]], shard: Shard) -> Symmetries:
+    """One shard's report, on a worker."""
     model, options = question
-    found = learned_symmetries(model, _loaded(shard), **options)
-    return found.factor, found.shuffled.factor if found.shuffled else None
+    return learned_symmetries(model, _loaded(shard), **options)
 
 
 def _loaded(shard: Shard) -> Tensor | Iterable:

@@ -1,27 +1,155 @@
-"""Where a model lies, and the mode that it runs in, put back afterwards."""
+"""Where a model lies, and the state that it runs in, put back afterwards to the last bit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import functools
+import inspect
+import types
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeGuard
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+KEEPING = (Tensor, dict, list, tuple, set, deque)  # what a layer may keep something in
 
 
 @contextmanager
 def evaluation_mode(model: object) -> Iterator[None]:
-    """Run the model in eval mode, so that samples are independent; put every flag back after."""
-    if not isinstance(model, nn.Module):
-        yield
-        return
-    flags = [(module, module.training) for module in model.modules()]
-    model.eval()
+    """Run the model in eval mode, so that samples are independent; put everything back after.
+
+    Back come the flags, the weights and buffers, and whatever tensors and containers the layers
+    keep as attributes. A function runs as it is; networks that it refers to are put back, too.
+
+    Raises:
+        ValueError: if a lazy layer was never run and has no weights yet.
+    """
+    memory = _Memory()
+    for network in _networks_in(model):
+        for name, module in network.named_modules():
+            if any(nn.parameter.is_lazy(p) for p in module.parameters(recurse=False)):
+                raise ValueError(
+                    f"the layer {name or 'model'} ({type(module).__name__}) has no weights yet: "
+                    "run the network once first"
+                )
+            memory.keep(module)
     try:
+        if isinstance(model, nn.Module) and any(map(_trains, model.modules())):
+            with suppress(NotImplementedError):  # an exported program is what it was exported as
+                model.eval()
         yield
     finally:
-        for module, training in flags:
-            module.training = training
+        memory.restore()
+
+
+def _trains(module: nn.Module) -> bool:
+    return getattr(module, "training", False)  # a frozen script has no such flag
+
+
+def _networks_in(model: object) -> Iterator[nn.Module]:
+    """The model itself, or the networks that a function holds or names."""
+    if isinstance(model, nn.Module):
+        yield model
+    elif isinstance(model, functools.partial):
+        for part in (model.func, *model.args, *model.keywords.values()):
+            yield from _networks_in(part)
+    elif isinstance(model, types.MethodType):
+        yield from _networks_in(model.__self__)
+    elif isinstance(model, types.FunctionType):
+        with suppress(ValueError):  # a name that is not bound yet
+            named = inspect.getclosurevars(model)
+            yield from filter(_is_network, (*named.nonlocals.values(), *named.globals.values()))
+    elif hasattr(model, "__dict__"):
+        yield from filter(_is_network, vars(model).values())
+
+
+def _is_network(value: object) -> TypeGuard[nn.Module]:
+    return isinstance(value, nn.Module)
+
+
+class _Memory:
+    """What modules hold, and how to put it back: attributes, containers, the values of tensors."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, object] = {}  # also keeps them alive, so that no id is used again
+        self._back: list[Callable[[], None]] = []
+
+    def keep(self, module: nn.Module) -> None:
+        """Remember all that a module holds, but for what its own modules hold."""
+        if isinstance(module, torch.jit.ScriptModule):
+            training = getattr(module, "training", None)
+            if training is not None:
+                self._back.append(lambda: setattr(module, "training", training))
+            for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+                self._value(tensor)
+            return
+        self._value(vars(module))
+
+    def restore(self) -> None:
+        """Put back what has changed since."""
+        for back in self._back:
+            back()
+
+    def _value(self, value: object) -> None:
+        if id(value) in self._known or not isinstance(
+            value, (Tensor, dict, list, tuple, set, deque)
+        ):
+            return
+        self._known[id(value)] = value
+        if isinstance(value, Tensor):
+            self._tensor(value)
+            return
+        held = list(value.values() if isinstance(value, dict) else value)
+        if isinstance(value, dict):
+            self._container(value, dict(value), value.update)
+        elif isinstance(value, (list, deque)):
+            self._container(value, list(value), value.extend)
+        elif isinstance(value, set):
+            self._container(value, set(value), value.update)
+        for part in held:
+            self._value(part)
+
+    def _container(self, value: Any, held: Any, refill: Callable) -> None:
+        def parts(of: Any) -> list[int]:
+            both = (*of.keys(), *of.values()) if isinstance(of, dict) else of
+            return [id(part) for part in both]
+
+        def back() -> None:
+            if parts(value) != parts(held):
+                value.clear()
+                refill(held)
+
+        self._back.append(back)
+
+    def _tensor(self, tensor: Tensor) -> None:
+        if tensor.is_meta or tensor.layout != torch.strided:
+            return
+        needs, data, values = tensor.requires_grad, tensor.data, tensor.detach().clone()
+
+        def back() -> None:
+            if tensor.data_ptr() != data.data_ptr() or tensor.shape != data.shape:
+                tensor.data = data
+            if not torch.equal(data, values):
+                data.copy_(values)
+            if tensor.is_leaf and tensor.requires_grad != needs:
+                tensor.requires_grad_(needs)
+
+        self._back.append(back)
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Attention in plain products, the only one that torch can push tangents through."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def device_of(model: object, default: torch.device) -> torch.device:

@@ -57,13 +57,35 @@ class Report(Protocol):
         """Their matrices, (k, n, n)."""
 
     @property
-    def count(self) -> int:
-        """How many are symmetries."""
+    def count(self) -> int | None:
+        """How many are symmetries; None where the data cannot tell."""
 
     @property
-    def shuffled(self) -> Report | None:
+    def answer(self) -> str:
+        """What kind of answer that is."""
+
+    @property
+    def relative(self) -> Any:
+        """The change of the outputs along each direction, ascending, relative to any other."""
+
+    @property
+    def bound(self) -> Any:
+        """Upper confidence bounds of it."""
+
+    @property
+    def directions(self) -> Any:
+        """The generators in that order."""
+
+    @property
+    def decision(self) -> Any:
+        """With its tolerance and confidence; None where there is none."""
+
+    @property
+    def shuffled(self) -> Any:
         """The control, if there is one."""
 
+
+LEAST = 1e-17  # where a change of exactly zero is drawn
 
 # Parts, on axes that are there
 
@@ -271,19 +293,36 @@ def pictures(
 
 
 def report(found: Report) -> Figure:
-    """One report: its spectrum beside the shuffled control's, and its best generators."""
-    shown = min(max(found.count, 1), 3)
+    """Changes beside the shuffled control's (or, undecided, variances), and the best directions."""
+    decided = found.decision is not None
+    best = found.directions if decided else found.generators
+    shown = min(max(found.count or 0, 1), 3)
     ratios = (4.2, *[1.9] * shown)
     figure, grid = new(1, 1 + shown, width=sum(ratios) + 1.8, height=3.2, width_ratios=ratios)
     axes, *others = grid
-    both = {"as learned": [found]}
-    if found.shuffled is not None:
-        both["shuffled"] = [found.shuffled]
-    spectrum(both, relative=False, mark=found.count, ax=axes)
-    axes.set_title(f"{found.count} {'symmetry' if found.count == 1 else 'symmetries'} found")
+    if decided:
+        _changes(axes, found)
+    else:
+        spectrum({"as learned": [found]}, relative=False, ax=axes)
+    told = "unknown" if found.count is None else str(found.count)
+    axes.set_title(f"symmetries: {told} ({found.answer})")
     axes.legend()
-    limit = float(np.abs(np.asarray(found.generators[:shown])).max())
+    limit = float(np.abs(np.asarray(best[:shown])).max())
     for k, axes in enumerate(others):
-        heatmap(axes, found.generators[k], limit)
-        axes.set_title(f"generator {k + 1}")
+        heatmap(axes, best[k], limit)
+        axes.set_title(f"direction {k + 1}")
     return figure
+
+
+def _changes(axes: Axes, found: Report) -> None:
+    """The relative change along each direction up to its bound, and the tolerance."""
+    rho, bound = np.asarray(found.relative), np.asarray(found.bound)
+    reach = np.where(np.isfinite(bound), bound - rho, 0).clip(0)
+    style = {"fmt": MARKERS[0], "color": COLORS[0], "label": "as learned"}
+    axes.errorbar(np.arange(1, len(rho) + 1), rho.clip(LEAST), [0 * rho, reach], **style)
+    if found.shuffled is not None and found.shuffled.decision is not None:
+        other = np.asarray(found.shuffled.relative).clip(LEAST)
+        places = np.arange(1, len(other) + 1)
+        axes.plot(places, other, MARKERS[1], color=COLORS[1], label="shuffled")
+    axes.axhline(found.decision.tolerance, color=INK, lw=0.8, ls="--", label="tolerance")
+    axes.set(yscale="log", xlabel="direction", ylabel="relative change")

@@ -1,0 +1,193 @@
+"""The rule that counts symmetries beside others, on cases with known answers.
+
+    make truth            # all cases: writes data/truth.csv and prints the table
+
+A case is right if as many directions are found as its algebra has dimensions, a control if none
+is. Cases of the tuning half may be looked at while constants are chosen; the others judge them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas
+import torch
+from truth_cases import BREAKINGS, DISTRIBUTIONS, KNOWN, Case, of_invariants
+from truth_networks import control, trained
+
+import symscope as ss
+from symscope import algebra
+
+RESULTS = Path(__file__).parents[1] / "data" / "truth.csv"
+# Breakings of which a count of zero is right, and of which the whole algebra is.
+SMALL, LARGE = 0.03, 0.3
+TRAINED = ("so(2)", "so(3)", "so(1,1)", "scaling", "so(2) + so(2)", "so(2), one ignored")
+LEAST_ERROR = 1e-3  # of the variance, unexplained by a network that counts as trained
+CONTROLS = 240
+Job = Callable[[], list["Answer"]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said of one case, and what is true."""
+
+    name: str
+    family: str
+    half: str
+    broken: float
+    directions: int
+    true: int
+    found: int | None
+    answer: str
+    angle: float
+    bound: float
+    true_rho: float
+    seconds: float
+    shuffled: int  # the rule before this one
+    largest_gap: int
+    share: int
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the count is right; None where either answer would be."""
+        if self.broken > SMALL and self.family == "broken":
+            return None if self.broken < LARGE else self.found == 0
+        return self.found == self.true
+
+
+def before(found: ss.Symmetries) -> int:
+    """The largest gap of at least 3 whose variance is below all of the shuffled pairing's."""
+    gaps, below = found.gaps, found.variance[:-1] < found.shuffled.variance.min()
+    gaps = gaps.where(below & (gaps >= 3), torch.zeros(()).to(gaps))
+    return int(gaps.argmax()) + 1 if gaps.any() else 0
+
+
+def largest_gap(found: ss.Symmetries) -> int:
+    """The directions before the largest ratio of neighbouring singular values."""
+    return int(found.gaps.argmax()) + 1
+
+
+def share(found: ss.Symmetries, part: float = 0.1) -> int:
+    """The directions whose singular value is less than a tenth of the mean."""
+    singular = found.variance.sqrt()
+    return int((singular < part * singular.mean()).sum())
+
+
+def judge(case: Case) -> Answer:
+    """Ask about a case and hold the answer to the truth."""
+    start = time.perf_counter()
+    found = ss.learned_symmetries(case.function, case.data, action=case.action)
+    seconds = time.perf_counter() - start
+    true = len(case.truth)
+    angle = float("nan")
+    if true and found.count == true:
+        angle = float(algebra.principal_angles(found.symmetries, case.truth).max())
+    bound = rho = float("nan")
+    if true and case.family in ("broken", "trained"):
+        much = ss.learned_symmetries(case.function, case.larger, action=case.action, seed=1)
+        if true <= min(len(much.relative), len(found.bound)):
+            rho, bound = float(much.relative[true - 1]), float(found.bound[true - 1])
+    return Answer(
+        case.name, case.family, case.half, case.broken, len(found.variance), true, found.count,
+        found.answer, angle, bound, rho, seconds, before(found), largest_gap(found), share(found),
+    )  # fmt: skip
+
+
+def _exact(name: str, seed: int) -> list[Answer]:
+    distribution = DISTRIBUTIONS[seed % len(DISTRIBUTIONS)]
+    samples = (1500, 4000, 600)[seed % 3]
+    dtype = (torch.float64, torch.float32)[(seed // 2) % 2]
+    outputs = (1, 1, 3)[(seed // 3) % 3]
+    return [
+        judge(
+            of_invariants(
+                name, seed, distribution=distribution, samples=samples, dtype=dtype, outputs=outputs
+            )
+        )
+    ]
+
+
+def _broken(name: str, seed: int, share_: float) -> list[Answer]:
+    distribution = DISTRIBUTIONS[seed % len(DISTRIBUTIONS)]
+    return [judge(of_invariants(name, seed, distribution=distribution, broken=share_))]
+
+
+def _trained(name: str, seed: int) -> list[Answer]:
+    case, error = trained(name, seed)
+    return [judge(case)] if error <= LEAST_ERROR else []
+
+
+def _control(seed: int) -> list[Answer]:
+    return [judge(control(seed))]
+
+
+def jobs(quick: bool = False) -> list[Job]:
+    """Every case, as a function that answers it; a few of each kind for the quick part."""
+    many = 2 if quick else 10
+    names = list(KNOWN)
+    found: list[Job] = [partial(_exact, name, seed) for seed in range(many) for name in names]
+    broken = names[:8:3] if quick else [n for n in names if "ignored" not in n]
+    for place, name in enumerate(broken):
+        steps = BREAKINGS[::3] if quick else BREAKINGS
+        found += [partial(_broken, name, 2 * place + k % 2, size) for k, size in enumerate(steps)]
+    found += [
+        partial(_trained, name, 10 + seed) for seed in range(0 if quick else 4) for name in TRAINED
+    ]
+    return found + [partial(_control, seed) for seed in range(20 if quick else CONTROLS)]
+
+
+def _run(job: Job) -> list[Answer]:
+    torch.set_num_threads(1)
+    return job()
+
+
+def run(asked: Iterable[Job], workers: int = 2) -> pandas.DataFrame:
+    """All answers, a row each."""
+    with get_context("spawn").Pool(workers) as pool:
+        return answered(pool.imap(_run, list(asked), chunksize=4))
+
+
+def answered(found: Iterable[list[Answer]]) -> pandas.DataFrame:
+    """Answers as a table, a row each."""
+    answers = [answer for some in found for answer in some]
+    rows = [{**vars(answer), "right": answer.right} for answer in answers]
+    return pandas.DataFrame(rows)
+
+
+def table(answers: pandas.DataFrame) -> pandas.DataFrame:
+    """Shares of right counts by family and half, beside those of other rules."""
+    judged = answers[answers["right"].notna()].copy()
+    zero = (judged.family == "broken") & (judged.broken >= LARGE)
+    wanted = judged.true.where(~zero, 0)
+    for rule in ("shuffled", "largest_gap", "share"):
+        judged[rule] = judged[rule] == wanted
+    judged["right"] = judged["right"].astype(bool)
+    shown = judged.groupby(["family", "half"])[["right", "shuffled", "largest_gap", "share"]].mean()
+    shown.insert(0, "cases", judged.groupby(["family", "half"]).size())
+    return shown
+
+
+def main() -> None:
+    """Run all, write the answers, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    answers = run(jobs(arguments.quick))
+    if not arguments.quick:
+        answers.to_csv(RESULTS, index=False, float_format="%.3g")
+    print(table(answers).round(3).to_string())
+    covered = answers[answers.true_rho.notna()]
+    share_covered = (covered.bound >= covered.true_rho).mean()
+    print(f"bounds that cover: {share_covered:.3f} of {len(covered)}")
+    print(f"{len(answers)} cases in {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Does autograd see the function that a network computes: derivatives against differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ..data import splits
+from ..networks.modes import evaluation_mode
+from .actions import Action
+from .outputs import Outputs
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+# How far samples are moved, as radians of a plane rotation are far: near, where a derivative is
+# the whole movement, in float64 and in what is coarser; and as far as data differ.
+NEAR, NEAR_COARSE, FAR = 1e-4, 1e-2, 0.3
+# The part of the movement that a derivative may miss. In float64 near nothing is missed; else a
+# network that chooses neighbours or experts anew jumps now and then. One that rounds does so all
+# along, which STEADY tells apart: the squared mean of what is missed in an interval, times their
+# number, over its variance.
+MISSED, MISSED_STEADILY, MISSED_FAR, STEADY = 0.02, 1e-3, 0.5, 8.0
+INTERVALS = 4
+# Weights of a network that is run in float64, and inputs that are run at once.
+DOUBLED_BYTES, AT_ONCE_BYTES = 2**28, 2**20
+
+
+def weights_of(values: Float[Tensor, "n c"]) -> Float[Tensor, " c"]:
+    """A weight on each output, so that no two cancel and one backward pass looks at all."""
+    return torch.linspace(1, 2, values.shape[1], device="cpu").to(values)
+
+
+def values_of(model: Callable, outputs: Outputs, inputs: Tensor) -> Float[Tensor, "n c"]:
+    """Values alone; with autograd at hand, which some networks use inside."""
+    with torch.enable_grad():
+        return outputs(model(inputs.clone()), len(inputs)).detach()
+
+
+def check_derivatives(
+    model: Callable, action: Action, outputs: Outputs, inputs: Tensor, whole: bool
+) -> None:
+    """Refuse a network that autograd does not see as the function that it is.
+
+    Along a short way the outputs must change by the integral of the derivative: for whatever is
+    continuous they do, kinks and all. In float64, if the network runs in it.
+
+    Args:
+        model, action, outputs: what is asked.
+        inputs: a few samples.
+        whole: whether the network runs on as many samples alone.
+
+    Raises:
+        ValueError: if most samples' outputs change otherwise.
+    """
+    draw = splits.stream(0, "directions of the finite differences")
+    function, there = model, inputs
+    with evaluation_mode(model):  # a network may keep tensors of the precision it last ran in
+        if inputs.dtype != torch.float64:
+            double = _in_double(model)
+            try:
+                if double is not None and values_of(double, outputs, inputs.double()).dtype == (
+                    torch.float64
+                ):
+                    function, there = double, inputs.double()
+            except Exception:  # whatever it raises, it has no float64
+                pass
+        exact = there.dtype == torch.float64
+        for step in (NEAR if exact else NEAR_COARSE, FAR):
+            # Two directions: one for the samples of even, one for those of odd place.
+            way = torch.empty_like(there)
+            for parity in range(min(2, len(there))):
+                x = there[parity::2]
+                way[parity::2] = action.flow(x, _direction(action, draw), step) - x
+            missed, mean, spread = _missed(function, outputs, there, way, whole)
+            if step == FAR:  # too few jumps in one sample to tell: all together
+                off = (missed > MISSED_FAR) & bool(mean.sum() > STEADY * spread.sum())
+            else:
+                steadily = mean > STEADY * spread
+                least = MISSED_STEADILY if exact else MISSED
+                off = (missed > least) & steadily | (missed > MISSED) & exact
+            if off.double().mean() > 0.5:
+                raise ValueError(
+                    "autograd does not see the function that the model computes: as the data move "
+                    f"by {step:g} along {action!r}, the outputs change otherwise than by the "
+                    f"integral of their derivative, by {float(missed.median()):.2g} of the change. "
+                    "Is a part of the model detached, computed under torch.no_grad() or outside "
+                    "of torch, rounded, cut off hard, or given a derivative of its own (a "
+                    "straight-through estimator)?"
+                )
+
+
+def _direction(action: Action, draw: torch.Generator) -> Tensor:
+    """A random direction of the algebra, as long as a rotation of the plane."""
+    mixed = torch.randn(len(action.basis), generator=draw, dtype=torch.float64, device="cpu")
+    return torch.tensordot(mixed / mixed.norm() * 2**0.5, action.basis.cpu(), 1)
+
+
+def _missed(
+    function: Callable, outputs: Outputs, starts: Tensor, way: Tensor, whole: bool
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """What the integral of the derivative misses of each sample's change along a way.
+
+    First the part of the change, beyond what rounding and the few places where the derivative is
+    known may be blamed for; then the squared mean of what is missed in an interval, times their
+    number, and its variance.
+    """
+    points = [starts + way * (j / INTERVALS) for j in range(INTERVALS + 1)]
+    found = list(_derivatives(function, outputs, points, whole))
+    values = torch.stack([value for value, _ in found]).double()
+    slopes = torch.stack([(slope * way).flatten(1).sum(1) for _, slope in found]).double()
+    seen = (slopes[1:] + slopes[:-1]) / (2 * INTERVALS)
+    missed = values.diff(dim=0) - seen
+    blurred = (seen.sum(0) - torch.trapezoid(slopes[::2], dx=2 / INTERVALS, dim=0)).abs()
+    rounding = 1000 * torch.finfo(found[0][0].dtype).eps * values.abs().amax(0)
+    tiny = torch.finfo(values.dtype).tiny
+    size = torch.maximum((values[-1] - values[0]).abs(), slopes.abs().mean(0)).clamp(min=tiny)
+    part = (missed.sum(0).abs() - 3 * blurred - rounding).clamp(min=0) / size
+    return part, INTERVALS * missed.mean(0).square(), missed.var(0)
+
+
+def _derivatives(
+    function: Callable, outputs: Outputs, points: list[Tensor], whole: bool
+) -> Iterator[tuple[Float[Tensor, " n"], Float[Tensor, "n ..."]]]:
+    """The weighted sum of the outputs, and its derivative by the inputs, at each of the points."""
+    count = len(points[0])
+    together = 1 if whole else max(1, AT_ONCE_BYTES // points[0].nbytes)
+    for first in range(0, len(points), together):
+        leaf = torch.cat(points[first : first + together]).requires_grad_()
+        with torch.enable_grad():
+            values = outputs(function(leaf.clone()), len(leaf))
+            sums = values @ weights_of(values)
+            slopes = torch.autograd.grad(sums.sum(), leaf)[0]
+        yield from zip(sums.detach().split(count), slopes.split(count), strict=True)
+
+
+def _in_double(model: Callable) -> Callable | None:
+    """The network in float64, if it is not too large; it stays what it is."""
+    model = getattr(model, "_orig_mod", model)  # not compiled a second time for it
+    if not isinstance(model, nn.Module):
+        return model
+    held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    if sum(tensor.nbytes for tensor in held.values()) > DOUBLED_BYTES:
+        return None
+    doubled = {
+        name: tensor.detach().double() if tensor.is_floating_point() else tensor
+        for name, tensor in held.items()
+    }
+    return lambda inputs: torch.func.functional_call(model, doubled, (inputs,))

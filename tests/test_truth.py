@@ -1,0 +1,46 @@
+"""The rule that counts symmetries against known answers: a few cases of each kind."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def truth():
+    sys.path.insert(0, str(FOLDER))
+    try:
+        import truth
+    finally:
+        sys.path.remove(str(FOLDER))
+    return truth
+
+
+@pytest.fixture(scope="module")
+def answers(truth):
+    return truth.answered(job() for job in truth.jobs(quick=True))
+
+
+def test_the_dimension_of_every_exact_function_is_found(answers):
+    exact = answers[answers.family == "exact"]
+    assert len(exact) >= 50
+    wrong = exact[~exact.right.astype(bool)]
+    assert wrong.empty, wrong[["name", "true", "found", "answer"]]
+    assert (exact.answer == "exact").all() and exact.angle.max() < 0.1
+
+
+def test_no_control_has_a_symmetry(answers):
+    controls = answers[answers.family == "control"]
+    assert len(controls) >= 20 and (controls.found == 0).all()
+
+
+def test_bounds_cover_the_change_on_twenty_times_the_data(answers):
+    broken = answers[answers.family == "broken"]
+    assert (broken.bound >= broken.true_rho).all()
+
+
+def test_other_rules_are_judged_on_the_same_cases(truth, answers):
+    shown = truth.table(answers)
+    assert (shown["right"] >= shown[["shuffled", "largest_gap", "share"]].max(axis=1)).all()
