@@ -52,6 +52,8 @@ def test_the_numbers_of_seeds_by_hand():
         apart[k, 2] = apart[2, k] = 3
     labels = list("aaabbb"), [0, 1, 2] * 2
     within = by_seed({"x": apart}, *labels, "within").x
+    pairs = [(name, "x") for name in labels[0]]  # any label will do
+    assert by_seed({"x": apart}, pairs, labels[1], "within").x.tolist() == within.tolist()
     # With all 14/6; without seed 0 or 1 it is 5/2, without seed 2 it is 2.
     assert within.tolist() == pytest.approx([7 - 5, 7 - 5, 7 - 4])
     assert by_seed({"x": apart}, *labels, "between").x.tolist() == pytest.approx([6] * 3)

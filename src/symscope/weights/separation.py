@@ -93,7 +93,8 @@ def by_seed(
     import pandas
 
     choice("part", part, ("effect", "within", "between"))
-    names, runs = pandas.factorize(np.array(list(conditions), dtype=object))[0], list(seeds)
+    given = pandas.Index(list(conditions), dtype=object, tupleize_cols=False)
+    names, runs = pandas.factorize(given)[0], list(seeds)
     units = list(dict.fromkeys(runs))
     n, count = len(units), len(names)
     pairs = {(name, run) for name, run in zip(names, runs, strict=True)}
