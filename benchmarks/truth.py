@@ -23,10 +23,13 @@ from truth_networks import control, trained
 
 import symscope as ss
 from symscope import algebra
+from symscope.lie.rule import TOLERANCE
 
 RESULTS = Path(__file__).parents[1] / "data" / "truth.csv"
-# Breakings of which a count of zero is right, and of which the whole algebra is.
-SMALL, LARGE = 0.03, 0.3
+# A broken algebra is one where its largest change on twenty times the data is at most this share
+# of the tolerance, and none where it is this much above; between the two either answer is right.
+SMALL, LARGE = 1 / 1.5, 1.5
+NAMED_WITHIN = 2.0  # degrees
 TRAINED = ("so(2)", "so(3)", "so(1,1)", "scaling", "so(2) + so(2)", "so(2), one ignored")
 LEAST_ERROR = 1e-3  # of the variance, unexplained by a network that counts as trained
 CONTROLS = 240
@@ -52,13 +55,15 @@ class Answer:
     shuffled: int  # the rule before this one
     largest_gap: int
     share: int
+    names: str  # what it is called, where the count is right
+    named: bool | None  # whether rightly, where it has a name and the angle is small
 
     @property
     def right(self) -> bool | None:
         """Whether the count is right; None where either answer would be."""
-        if self.broken > SMALL and self.family == "broken":
-            return None if self.broken < LARGE else self.found == 0
-        return self.found == self.true
+        if self.family != "broken" or self.true_rho <= SMALL * TOLERANCE:
+            return self.found == self.true
+        return None if self.true_rho < LARGE * TOLERANCE else self.found != self.true
 
 
 def before(found: ss.Symmetries) -> int:
@@ -84,10 +89,13 @@ def judge(case: Case) -> Answer:
     start = time.perf_counter()
     found = ss.learned_symmetries(case.function, case.data, action=case.action)
     seconds = time.perf_counter() - start
-    true = len(case.truth)
-    angle = float("nan")
+    true, angle, names, named = len(case.truth), float("nan"), "", None
     if true and found.count == true:
         angle = float(algebra.principal_angles(found.symmetries, case.truth).max())
+        known = ss.name_algebra(found.symmetries).names
+        names = " = ".join(known)
+        if case.named and angle <= NAMED_WITHIN:
+            named = case.named in known
     bound = rho = float("nan")
     if true and case.family in ("broken", "trained"):
         much = ss.learned_symmetries(case.function, case.larger, action=case.action, seed=1)
@@ -96,6 +104,7 @@ def judge(case: Case) -> Answer:
     return Answer(
         case.name, case.family, case.half, case.broken, len(found.variance), true, found.count,
         found.answer, angle, bound, rho, seconds, before(found), largest_gap(found), share(found),
+        names, named,
     )  # fmt: skip
 
 
@@ -163,13 +172,13 @@ def answered(found: Iterable[list[Answer]]) -> pandas.DataFrame:
 def table(answers: pandas.DataFrame) -> pandas.DataFrame:
     """Shares of right counts by family and half, beside those of other rules."""
     judged = answers[answers["right"].notna()].copy()
-    zero = (judged.family == "broken") & (judged.broken >= LARGE)
-    wanted = judged.true.where(~zero, 0)
+    lost = (judged.family == "broken") & (judged.true_rho >= LARGE * TOLERANCE)
     for rule in ("shuffled", "largest_gap", "share"):
-        judged[rule] = judged[rule] == wanted
+        judged[rule] = (judged[rule] == judged.true) != lost
     judged["right"] = judged["right"].astype(bool)
     shown = judged.groupby(["family", "half"])[["right", "shuffled", "largest_gap", "share"]].mean()
     shown.insert(0, "cases", judged.groupby(["family", "half"]).size())
+    shown["named"] = answers[answers.named.notna()].groupby(["family", "half"]).named.mean()
     return shown
 
 

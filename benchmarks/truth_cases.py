@@ -58,6 +58,7 @@ class Case:
     action: ss.LinearAction | ss.PlaneAction
     truth: Tensor
     broken: float = 0.0
+    named: str = ""  # one of the algebra's names
 
     @property
     def half(self) -> str:
@@ -115,7 +116,7 @@ def _ratio_of_determinants() -> Invariants:
         a, b, c = x.unbind(1)
         areas = [u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0] for u, v in ((a, b), (b, c), (c, a))]
         together = torch.stack(areas, 1)
-        return together / (together.square().sum(1, keepdim=True) + 1e-12).sqrt()
+        return together / (together.square().sum(1, keepdim=True)).sqrt()
 
     return Invariants(2, 3, directions, algebra.gl(2))
 
@@ -248,6 +249,28 @@ def _known() -> dict[str, Invariants]:
 
 
 KNOWN = _known()
+# One of the names of each algebra that has any.
+NAMES = {
+    **{f"so({n})": f"so({n})" for n in (2, 3, 4, 5)},
+    **{f"so({n}) of two": f"so({n})" for n in (3, 4, 5, 6)},
+    **{f"so(1,{q})": f"so(1,{q})" for q in (2, 3)},
+    **{f"sl({n})": f"sl({n})" for n in (2, 3)},
+    "so(1,1)": "R",
+    "so(2,2) of two": "so(2,2)",
+    "so(3,4) of two": "so(3,4)",
+    "sp(4)": "sp(4)",
+    "sp(6) of three": "sp(6)",
+    "u(2) of two": "so(3) + so(2)",
+    "gl(2)": "gl(2)",
+    "scaling": "scaling",
+    "scaling x so(3)": "so(3) + scaling",
+    "so(2) + so(2)": "so(2) + so(2)",
+    "so(2) beside one": "so(2)",
+    "so(3) beside one": "so(3)",
+    "sl(3) by conjugation": "sl(3)",
+    "so(3) x so(3) on matrices": "so(3) + so(3)",
+    "sl(3) x sl(3) on matrices": "sl(3) + sl(3)",
+}
 
 
 def draws(seed: int, purpose: str) -> torch.Generator:
@@ -341,6 +364,7 @@ def of_invariants(
         ss.LinearAction(n, copies),
         basis @ known.algebra @ back,
         broken,
+        NAMES.get(name, ""),
     )
 
 

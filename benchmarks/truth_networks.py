@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from truth_cases import DISTRIBUTIONS, KNOWN, Case, draws, head, sample
+from truth_cases import DISTRIBUTIONS, KNOWN, NAMES, Case, draws, head, sample
 
 import symscope as ss
 
@@ -57,7 +57,7 @@ def trained(name: str, seed: int) -> tuple[Case, float]:
         error = float((fresh - truth).square().mean())
     case = Case(
         f"{name}, network", "trained", seed, net, flat[:4000].float(), flat[:30_000].float(),
-        ss.LinearAction(n, copies), known.algebra, error**0.5,
+        ss.LinearAction(n, copies), known.algebra, error**0.5, NAMES.get(name, ""),
     )  # fmt: skip
     return case, error
 

@@ -23,7 +23,7 @@ def benchmark(monkeypatch):
         return importlib.import_module(name)
 
     def forget():
-        for name in ("measure", "cpu", "gpu"):
+        for name in ("measure", "cpu", "gpu", "plane_cases"):
             sys.modules.pop(name, None)
 
     yield load
@@ -65,6 +65,20 @@ def test_cpu_without_memory(benchmark, tmp_path):
         measure(report, cpu.Sizes(memory=False, **SMALL))
     assert len(report.targets) == 1 and len(report.limits) == 2
     assert all(row.peak_bytes is None for row in report.rows)
+
+
+def test_plane_cases(benchmark, monkeypatch):
+    cases = benchmark("plane_cases")
+    for name, size in {"IMAGES": 80, "STEPS": 20, "COPIES": 1}.items():
+        monkeypatch.setattr(cases, name, size)
+    every = list(cases.cases(seeds=2, sources=("embedded",)))
+    assert len(every) == 2 * (len(cases.INVARIANCES) + 1 + len(cases.TRAINED))
+    built, none, taught = every[1](), every[28](), every[31]()
+    assert built.name == "rotation, by construction, seed 0"
+    assert (built.true, built.found) == (1, 1) and built.angle < 5
+    assert none.name == "none, trained on embedded, seed 0" and none.true == 0
+    assert taught.name == "rotation, trained on embedded, seed 1" and taught.true == 1
+    assert 0 <= taught.angle <= 90
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

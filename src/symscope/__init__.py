@@ -6,7 +6,9 @@ from .lie.actions import LinearAction, PlaneAction
 from .lie.ask import learned_symmetries
 from .lie.compare import compare
 from .lie.controls import accuracy_along
+from .lie.equivariance import dynamics_symmetries, equivariant_symmetries
 from .lie.fields import FieldAction
+from .lie.images import plane_symmetries
 from .lie.layers import layer_symmetries
 from .lie.naming import name_algebra
 from .lie.nearest import nearest_algebra
@@ -27,6 +29,8 @@ __all__ = [
     "algebra",
     "compare",
     "data",
+    "dynamics_symmetries",
+    "equivariant_symmetries",
     "kernels",
     "layer_symmetries",
     "learned_symmetries",
@@ -35,6 +39,7 @@ __all__ = [
     "name_algebra",
     "nearest_algebra",
     "networks",
+    "plane_symmetries",
     "runs",
     "study",
     "sweeps",

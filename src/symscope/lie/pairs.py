@@ -138,7 +138,7 @@ class PairSearch(Search):
 class PairDifferentiation(Differentiation):
     """Rows of pairs, and the outputs' own motion as a part of what they are compared with."""
 
-    pairing: Pairing
+    pairing: Pairing = field(kw_only=True)
 
     def blocks(
         self, inputs: Float[Tensor, "n ..."], moved: dict[str, Float[Tensor, "n ..."]], start: int
