@@ -37,7 +37,9 @@ def made(q: list[float], contrast: list[float] | None = None, group: str = "affi
     [
         ([0.05, 1, 1, 1], 1, "exact"),
         ([0.05, 0.09, 1, 1], 2, "exact"),
-        ([0.05, 0.14, 1, 1], 2, "approximate"),  # the largest gap decides
+        ([0.05, 0.14, 1, 1], 2, "approximate"),
+        ([0.01, 0.14, 1, 1], 2, "approximate"),  # whatever the gap between them
+        ([0.05, 0.09, 0.2, 1], 3, "approximate"),
         ([0.3, 1, 1, 1], 1, "approximate"),
         ([0.3, 0.5, 1, 1], 1, "approximate"),  # no gap is needed
         ([0.09, 0.2, 0.5, 1], 2, "approximate"),

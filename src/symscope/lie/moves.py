@@ -13,7 +13,7 @@ from .actions import PlaneAction
 from .decision import Decision
 from .evidence import MOVEMENT, OWN, Evidence
 from .factor import Factor
-from .rule import KAPPA, TOLERANCE
+from .rule import KAPPA, LEAST_GAP, TOLERANCE
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -100,18 +100,19 @@ class PlaneSymmetries:
             return self.decision.answer
         if not self.count:
             return "none"
-        exact = self.decision.count and self.bound[self.count - 1] <= TOLERANCE
+        following = self.q[self.count] if self.count < len(self.q) else 1.0
+        small = self.bound[self.count - 1] <= TOLERANCE
+        exact = small and following >= LEAST_GAP * self.q[self.count - 1]
         return "exact" if exact else "approximate"
 
     @property
     def count(self) -> int | None:
         """How many directions are symmetries; None where the images are too few to tell.
 
-        Up to the largest gap of at least three; where there is none, all with a bound of at most
-        1/3.
+        All with a bound of at most 1/3.
         """
-        if self.decision.count is None or self.decision.count:
-            return self.decision.count
+        if self.decision.count is None:
+            return None
         return int((self.bound <= LOOSE).sum())
 
     @property
