@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 FACTOR_DTYPES = (torch.float64, torch.float32)
+WAITING = 256  # rows in float64 that may wait for their factorisation
 
 
 class Factor:
@@ -46,18 +47,39 @@ class Factor:
             dimension, dimension, dtype=torch.float64, device="cpu"
         )
         self._gram: Float[Tensor, "k k"] | None = None
+        self._waiting: list[Float[Tensor, "_ k"]] = []  # rows that no factorisation has seen yet
+
+    def _reduced(self) -> Float[Tensor, "k k"]:
+        """The triangle of all rows in float64 so far: many small factorisations cost too much."""
+        if self._waiting:
+            device = self._waiting[0].device
+            together = torch.cat([self._triangle.to(device), *self._waiting])
+            self._triangle, self._waiting = torch.linalg.qr(together, mode="r").R, []
+        return self._triangle
+
+    def _wait(self, *blocks: Float[Tensor, "_ k"]) -> None:
+        self._waiting.extend(blocks)
+        if sum(map(len, self._waiting)) > max(WAITING, 4 * self.dimension):
+            self._reduced()
 
     @property
     def triangle(self) -> Float[Tensor, "k k"]:
         """R, float64: R^T R is the sum of all rows' outer products."""
         if self._gram is None:
-            return self._triangle
+            return self._reduced()
         # Columns of equal length first, so that coordinates of unlike size keep their digits.
         size = self._gram.diagonal().sqrt()
         unit = torch.where(size > 0, 1 / size, 0)
         values, vectors = torch.linalg.eigh(unit[:, None] * self._gram * unit)
         root = values.clamp(min=0).sqrt()[:, None] * vectors.T * size
-        return torch.linalg.qr(torch.cat([self._triangle.to(root), root]), mode="r").R
+        return torch.linalg.qr(torch.cat([self._reduced().to(root), root]), mode="r").R
+
+    @property
+    def gram(self) -> Float[Tensor, "k k"]:
+        """R^T R, float64 on the CPU, without a factorisation: half the digits of R."""
+        parts = [self._triangle, *self._waiting]
+        total = torch.stack([(part.T @ part).cpu() for part in parts]).sum(0)
+        return total if self._gram is None else total + self._gram.cpu()
 
     def keeps_digits(self, dtype: torch.dtype) -> bool:
         """Whether rows of this precision enter by QR and not by a Gram matrix."""
@@ -69,8 +91,7 @@ class Factor:
         if block.device.type == "mps":  # which has no float64
             block = block.cpu()
         if self.keeps_digits(rows.dtype):
-            triangle = self._triangle.to(block.device)
-            self._triangle = torch.linalg.qr(torch.cat([triangle, block]), mode="r").R
+            self._wait(block)
         else:
             block = block.to(self.dtype)
             self._add(block.T @ block)
@@ -109,12 +130,11 @@ class Factor:
                 own, theirs = getattr(self, name), getattr(other, name)
                 if own != theirs:
                     raise ValueError(f"factors to be merged must agree: {name} {own} and {theirs}")
+        held = [part for part in parts if part._waiting or part._triangle.any()]
         device = self._triangle.device
-        stacked = [part._triangle.to(device) for part in parts if part._triangle.any()]
-        if len(stacked) > 1:
-            merged._triangle = torch.linalg.qr(torch.cat(stacked), mode="r").R
-        elif stacked:
-            merged._triangle = stacked[0]
+        merged._wait(
+            *(rows.to(device) for part in held for rows in (part._triangle, *part._waiting))
+        )
         for part in parts:
             if part._gram is not None:
                 merged._add(part._gram)
@@ -125,7 +145,7 @@ class Factor:
 
     def spectrum(self) -> tuple[Float[Tensor, " k"], Float[Tensor, "k k"]]:
         """Variances sigma_k^2 / N, ascending, and the unit directions (as rows), on the CPU."""
-        if self._gram is not None and not self._triangle.any():
+        if self._gram is not None and not self._reduced().any():
             values, vectors = torch.linalg.eigh(self._gram.cpu())
             return values.clamp(min=0) / self.samples, vectors.T
         _, singular, directions = torch.linalg.svd(self.triangle.cpu())
@@ -133,4 +153,4 @@ class Factor:
 
     def is_zero(self) -> bool:
         """Whether every row so far was zero."""
-        return not self._triangle.any() and (self._gram is None or not self._gram.any())
+        return not self._reduced().any() and (self._gram is None or not self._gram.any())

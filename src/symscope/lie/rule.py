@@ -107,18 +107,14 @@ def relative_within(
     return relative, turned.T
 
 
-def _gram(factor: Factor) -> Float[Tensor, "k k"]:
-    triangle = factor.triangle.cpu()
-    return triangle.T @ triangle
-
-
 def _sums(pieces: list[Piece]) -> _Sums:
-    own, shuffled, movement = (
-        Factor.merge(*(piece.factors[kind] for piece in pieces))
-        for kind in (OWN, SHUFFLED, MOVEMENT)
-    )
-    moved = _gram(movement)
-    return _Sums(own.triangle.cpu(), _gram(shuffled) + KAPPA**2 * moved, moved)
+    own = Factor.merge(*(piece.factors[OWN] for piece in pieces)).triangle.cpu()
+    movement = _gram(pieces, MOVEMENT)
+    return _Sums(own, _gram(pieces, SHUFFLED) + KAPPA**2 * movement, movement)
+
+
+def _gram(pieces: list[Piece], kind: str) -> Float[Tensor, "k k"]:
+    return torch.stack([piece.factors[kind].gram for piece in pieces]).sum(0)
 
 
 def _defined(
@@ -181,7 +177,8 @@ def _tested(
 
     directions = frame @ chosen
     own = [piece.factors[OWN].triangle.cpu() @ directions for piece in pieces]
-    references = [directions.T @ _sums([piece]).reference @ directions for piece in pieces]
+    metrics = [_gram([p], SHUFFLED) + KAPPA**2 * _gram([p], MOVEMENT) for p in pieces]
+    references = [directions.T @ metric @ directions for metric in metrics]
     changes = sum(part.T @ part for part in own)
     lower = torch.linalg.cholesky(sum(references))
     half = torch.linalg.solve_triangular(lower, changes, upper=False)
