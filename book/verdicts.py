@@ -91,11 +91,13 @@ def page(findings: Mapping[str, list[Finding]], notebooks: Mapping[str, Notebook
     from symscope.study import tables, verdicts
 
     order = [*verdicts.VERDICTS, verdicts.UNMEASURED]
+    every = all_of(findings)
+    mixed = len(tables.scales(every)) > 1
     rows = []
     for name, some in findings.items():
         parameters = parameters_of(notebooks[name])
         for each in some:
-            says, whose, quantity, must, found, controls, verdict = tables.cells(each)
+            says, whose, quantity, must, found, controls, verdict = tables.cells(each, mixed)
             claim = each.claim
             how = f"{quantity}\n{claim.threshold} (set {claim.set})\n{scale_of(each, parameters)}"
             details = f"<details><summary>how</summary>{_lines(how)}</details>"
@@ -116,7 +118,6 @@ def page(findings: Mapping[str, list[Finding]], notebooks: Mapping[str, Notebook
         f'<table class="symscope-ledger symscope-sortable"><thead><tr>{head}</tr></thead>\n'
         "<tbody>\n" + "\n".join(rows) + "\n</tbody></table>\n</div>"
     )
-    every = all_of(findings)
     counts = [f"- {line}" for line in tables.tallies(every)]
     return "\n".join([*counts, "", tables.legend(every), "", table])
 
@@ -236,6 +237,7 @@ def corrections(root: Path, findings: Iterable[Finding]) -> str:
 
     findings = list(findings)
     moved = changed(root, findings)
+    quick = {each.claim.id for each in findings if each.claim.scale == "quick"}
     reasons = yaml.safe_load((root / REASONS).read_text(encoding="utf-8"))
     named = [id for reason in reasons for id in reason["claims"]]
     if missing := sorted(set(moved) - set(named)):
@@ -253,6 +255,7 @@ def corrections(root: Path, findings: Iterable[Finding]) -> str:
         for id in ids:
             old, verdict = moved[id]
             asked = Criterion(old["criterion"]).shown().replace("<", "&lt;")
+            verdict += " (at quick scale)" * (id in quick)
             cells = (old["says"], asked, spread(old["values"]), old["verdict"], verdict)
             lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
         units = reason.get("in_their_unit", {})

@@ -135,6 +135,24 @@ def test_a_changed_verdict_is_told_with_its_reason(house: Path) -> None:
     )
 
 
+def test_a_verdict_at_quick_scale_is_said_to_be(house: Path) -> None:
+    findings = archived(house, "not reproduced", REASON)
+    findings[0].claim.__dict__["scale"] = "quick"
+    text = verdicts.corrections(house, findings)
+    assert "| not reproduced | reproduced (at quick scale) |" in text
+
+
+def test_the_page_says_the_scale_of_each_claim_where_they_differ(house: Path) -> None:
+    path = executed(house)
+    assert "at paper scale<" not in page(house, path)
+    findings = verdicts.findings_of(house, {ONE: path})
+    small = verdicts.findings_of(house, {ONE: path})[ONE][0]
+    small.claim.__dict__.update(id="other", scale="quick")
+    findings[ONE].append(small)
+    text = verdicts.page(findings, {ONE: sources.read_notebook(path)})
+    assert "seeds<br>at paper scale<" in text and "seeds<br>at quick scale<" in text
+
+
 def test_a_changed_verdict_without_a_reason_or_with_two_is_an_error(house: Path) -> None:
     with pytest.raises(sources.BuildError, match="gives no reason for gap"):
         verdicts.corrections(house, archived(house, "not reproduced", "[]"))

@@ -4,12 +4,14 @@ import gzip
 import hashlib
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pooch
 import pytest
 from helpers import idx
+from PIL import Image
 
 from symscope.data import sources
 
@@ -101,3 +103,26 @@ def cifar(tmp_path, monkeypatch):
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache")
     monkeypatch.setenv("SYMSCOPE_DATA", str(tmp_path))
     return rows
+
+
+@pytest.fixture
+def cifar_jpeg(tmp_path, monkeypatch) -> Path:
+    """A small zip like the JPEG copy of CIFAR-10: grey levels tell class, part and place apart."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for part, count in (("test", 1), ("train", 2)):  # in another order than they are given
+            for kind, name in enumerate(sources.CIFAR_CLASSES):
+                for place in range(count):
+                    level = 20 * kind + 5 * place + 2 * (part == "test")
+                    made = io.BytesIO()
+                    pixels = np.full((32, 32, 3), level, np.uint8)
+                    Image.fromarray(pixels).save(made, "JPEG", quality=100)
+                    archive.writestr(f"{part}/{name}/{place:04}.jpg", made.getvalue())
+    path = tmp_path / "cifar-10-jpeg" / "cifar-10-jpeg.zip"
+    path.parent.mkdir()
+    path.write_bytes(packed.getvalue())
+    digest = hashlib.sha256(packed.getvalue()).hexdigest()
+    monkeypatch.setattr(sources, "CIFAR_JPEG_SHA256", {path.name: digest})
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache")
+    monkeypatch.setenv("SYMSCOPE_DATA", str(tmp_path))
+    return path

@@ -185,6 +185,40 @@ def test_cifar_is_parsed_channel_by_channel(cifar):
     assert data.train.inputs.shape == (12, 3, 32, 32) and len(data.test.targets) == 4
 
 
+def test_the_jpeg_copy_is_read_by_part_class_and_place(cifar_jpeg):
+    images, labels, first_test = sources.cifar10_jpeg()
+    assert images.shape == (30, 3, 32, 32) and first_test == 20
+    assert labels.tolist() == [k for k in range(10) for _ in (0, 1)] + list(range(10))
+    levels = images.float().mean((1, 2, 3))
+    expected = [20 * k + 5 * i for k in range(10) for i in (0, 1)] + [20 * k + 2 for k in range(10)]
+    torch.testing.assert_close(levels, torch.tensor(expected).float(), rtol=0, atol=1)
+    data = pictures.cifar10_jpeg(train=12, validation=3, test=4)
+    assert data.name == "CIFAR-10 (JPEG copy)"
+    assert data.train.inputs.shape == (12, 3, 32, 32)
+
+
+def test_patches_in_colour_are_those_of_each_colour():
+    draw = torch.Generator().manual_seed(0)
+    picture = torch.rand(3, 40, 60, generator=draw)
+    sizes = {"patch": 4, "train": 30, "validation": 5, "test": 5}
+    colour = pictures.picture_patches({"one": picture}, **sizes)
+    assert colour.train.inputs.shape == (30, 48)
+    windows = picture.unfold(1, 4, 1).unfold(2, 4, 1).permute(1, 2, 0, 3, 4).flatten(2)
+    windows = windows - windows.mean(2, keepdim=True)
+    for patch in colour.train.inputs * colour.input_std:
+        near = (windows[:, :39] - patch).abs().amax(2)
+        assert near.min() < 1e-5
+
+
+def test_the_photographs_in_colour():
+    found = pictures.colour_photographs()
+    assert list(found) == ["astronaut", "chelsea", "coffee"]
+    grey = pictures.photographs()
+    weights = torch.tensor([0.2126, 0.7152, 0.0722])
+    for name, picture in found.items():
+        torch.testing.assert_close(torch.einsum("c,chw->hw", weights, picture), grey[name])
+
+
 def test_sizes_beyond_what_there_is(cifar):
     with pytest.raises(ValueError, match=r"test must be at most 4 for source='CIFAR-10', got 5"):
         pictures.cifar10(train=1, validation=1, test=5)

@@ -356,6 +356,20 @@ def test_cifar_that_is_altered_or_missing(cifar, monkeypatch, tmp_path):
         pictures.cifar10()
 
 
+def test_the_jpeg_copy_of_cifar_altered_or_missing(cifar_jpeg, monkeypatch):
+    raw = bytearray(cifar_jpeg.read_bytes())
+    raw[100] ^= 1
+    cifar_jpeg.write_bytes(raw)
+    with pytest.raises(DatasetError, match="cannot be used: expected SHA-256 .*, found "):
+        pictures.cifar10_jpeg()
+    cifar_jpeg.unlink()
+    with pytest.raises(DatasetError, match=r"cannot be used: .*No such file.*official archive"):
+        pictures.cifar10_jpeg()
+    monkeypatch.delenv("SYMSCOPE_DATA")
+    with pytest.raises(DatasetError, match=r"(?s)of CIFAR-10 \(JPEG copy\) is neither "):
+        pictures.cifar10_jpeg()
+
+
 # The real files
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers import random
+from torch import nn
 
 from symscope.networks import fit_steps, seeded
 from symscope.weights import tasks
@@ -131,3 +132,28 @@ def test_nan_in_the_data_leaves_the_network_untouched_at_the_first_step():
 def test_training_options_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
         trained(**options)
+
+
+def test_a_rate_by_halvings_and_a_projection_after_every_step():
+    class Projected(nn.Module):
+        """Its loss falls by one a unit; Adam with a constant slope moves by the rate itself."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight, self.seen = nn.Parameter(torch.zeros(())), []
+            self.network = patches(depth=1)
+
+        def loss(self, inputs, targets):
+            return -self.weight
+
+        def project(self):
+            self.seen.append(float(self.weight.detach()))
+
+    head = Projected()
+    head.network.requires_grad_(False)
+    fit_steps(head, random(8, 1), steps=16, batch_size=4, lr=0.1, clip=10, schedule="halvings")
+    moved = torch.tensor(head.seen).diff(prepend=torch.zeros(1))
+    expected = [0.1] * 8 + [0.05] * 4 + [0.025] * 2 + [0.0125] * 2
+    torch.testing.assert_close(moved, torch.tensor(expected), rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match="schedule must be one of cosine, halvings; got 'linear'"):
+        fit_steps(head, random(8, 1), steps=1, batch_size=4, schedule="linear")

@@ -104,6 +104,15 @@ def test_the_short_table_counts_the_papers_claims_and_shows_their_headlines():
     ]
 
 
+def test_the_short_table_says_the_scale_of_each_claim_where_they_differ():
+    full = claim(headline=True).measure([4.0] * 3, scale="paper")
+    small = claim("b", headline=True).measure([4.0] * 3, scale="quick")
+    both = tables.markdown(judge([full, small]))
+    assert "4, 3 seeds<br>at paper scale |" in both and "4, 3 seeds<br>at quick scale |" in both
+    assert both.endswith("at paper and quick scale.")
+    assert "<br>at" not in tables.markdown(judge([full]))
+
+
 def test_three_lists_are_counted_apart():
     findings = judge([claim(), claim("a", whose="ours"), claim("b", whose="check", interval="all")])
     assert tables.tallies(findings) == [

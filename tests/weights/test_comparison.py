@@ -5,8 +5,10 @@ import torch
 from helpers import random, seeded_stream
 
 import symscope as ss
-from symscope.weights.comparison import KINDS, Learned, distances, learned
+from symscope.networks import seeded
+from symscope.weights.comparison import KINDS, Learned, distances, learned, learned_published
 from symscope.weights.cyclic import random_cyclic, small_rotations
+from symscope.weights.published import PublishedNetwork
 
 
 def network(seed: int, order: int = 6, dim: int = 16, sets: int = 4) -> Learned:
@@ -99,3 +101,23 @@ def test_what_cannot_be_compared():
         distances([network(0)], "half")
     with pytest.raises(ValueError, match="networks must have atoms of one shape"):
         distances([network(0), network(0, order=5)])
+
+
+@torch.no_grad()
+def test_the_authors_networks_are_compared_up_to_the_order_of_their_sets_alone():
+    network = seeded(lambda: PublishedNetwork((2, 8, 8), 2, sets=3, order=4, patch=4), 0)
+    other = seeded(lambda: PublishedNetwork((2, 8, 8), 2, sets=3, order=4, patch=4), 0)
+    orbits = other.orbits[1]
+    for value in (orbits.base, orbits.generators):
+        value.copy_(value[[2, 0, 1]])
+    layers = network.orbits[1], orbits
+    pair = [learned_published(each.matrices(), each(), 1) for each in layers]
+    expected = network.orbits[1].generators[0, 1] @ network.orbits[1].base[0, 1]
+    torch.testing.assert_close(pair[0].atoms[0, 1], (expected / expected.norm()).double())
+    for kind in KINDS[:-1]:
+        assert distances(pair, kind)[0, 1] < 1e-3, kind
+    orbits.generators.neg_()  # another orbit, unlike in a group with codes of either sign
+    pair[1] = learned_published(orbits.matrices(), orbits(), 1)
+    assert distances(pair, "whole")[0, 1] > 1
+    assert distances(pair, "base")[0, 1] < 1e-3
+    assert distances(pair, "seen")[0, 1] > 0.5

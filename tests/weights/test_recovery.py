@@ -7,7 +7,7 @@ import torch
 
 from symscope.weights.cyclic import defect
 from symscope.weights.planted import action_error, planted_group
-from symscope.weights.recovery import by_gram, descend, start_near
+from symscope.weights.recovery import by_gram, descend, reconstructor, start_near
 
 
 @pytest.mark.parametrize("distance", [0.1, 0.7, 1.1])
@@ -51,6 +51,13 @@ def test_a_gram_matrix_finds_the_group_and_none_where_there_is_none():
     assert not math.isnan(null["residual"])
 
 
+def test_a_wider_module_begins_with_more_filters():
+    planted = planted_group("quarter turn", patch=4, filters=2, samples=400)
+    assert reconstructor(planted, "orthogonal", width=2).network.dictionary.base.shape == (1, 4, 16)
+    found = descend(planted, steps=4, width=2)
+    assert found["orbits"] > 0 and found != descend(planted, steps=4)
+
+
 def test_bad_input_is_refused():
     planted = planted_group("quarter turn", patch=4, samples=10, two_sided=True)
     with pytest.raises(ValueError, match="distance must be a finite number above 0, got 0"):
@@ -59,5 +66,7 @@ def test_bad_input_is_refused():
         descend(planted, start="far")
     with pytest.raises(ValueError, match="restart must be a whole number of at least 0, got -1"):
         descend(planted, restart=-1)
+    with pytest.raises(ValueError, match="width must be 1 for a start near .*, got 2"):
+        descend(planted, start=0.3, width=2)
     with pytest.raises(ValueError, match="codes must be one-sided"):
         by_gram(planted)

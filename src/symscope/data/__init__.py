@@ -3,6 +3,8 @@
 from .digits import mislabelled, mnist, of_classes, rotate, rotated_mnist
 from .images import (
     cifar10,
+    cifar10_jpeg,
+    colour_photographs,
     fashion_mnist,
     image_patches,
     photographs,
@@ -13,12 +15,15 @@ from .images import (
 from .sources import DatasetError
 from .splits import Split, Splits
 from .vectors import o5_regression
+from .whitening import whitened
 
 __all__ = [
     "DatasetError",
     "Split",
     "Splits",
     "cifar10",
+    "cifar10_jpeg",
+    "colour_photographs",
     "fashion_mnist",
     "image_patches",
     "mislabelled",
@@ -31,4 +36,5 @@ __all__ = [
     "rotated_mnist",
     "textures",
     "tiles",
+    "whitened",
 ]

@@ -5,6 +5,7 @@ Provenance, licences and hashes: `data/README.md`. MNIST is in :mod:`symscope.da
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
 # Share of a picture's columns, from the left, that training patches come from; test patches come
 # from the right end, and validation patches from between the two.
 _TRAIN, _VALIDATION = 0.7, 0.8
+
+
+def colour_photographs() -> dict[str, Float[Tensor, "c h w"]]:
+    """The three photographs of :func:`photographs` that are in colour, (3, H, W), in [0, 1].
+
+    Raises:
+        DatasetError: as :func:`photographs`.
+    """
+    pixels = {name: sources.picture(name) for name in sources.PHOTOGRAPHS}
+    return {name: x.float().movedim(-1, 0) / 255 for name, x in pixels.items() if x.ndim == 3}
 
 
 def photographs() -> dict[str, Float[Tensor, "h w"]]:
@@ -61,7 +72,7 @@ def tiles(pictures: dict[str, Float[Tensor, "h w"]], patch: int = 6) -> Float[Te
 
 
 def picture_patches(
-    pictures: dict[str, Float[Tensor, "h w"]],
+    pictures: dict[str, Float[Tensor, "*c h w"]],
     *,
     patch: int = 6,
     train: int = 20_000,
@@ -71,6 +82,8 @@ def picture_patches(
 ) -> Splits:
     """Square patches of pictures, (N, patch * patch), each with its mean removed; targets, whose.
 
+    Colours are kept, (N, channels * patch * patch).
+
     Each patch comes from a picture chosen at random and a place chosen at random in it. The
     splits share no pixel: training patches come from the left 70 % of each picture's columns,
     validation patches from the next 10 %, test patches from the rest. All are then
@@ -79,7 +92,7 @@ def picture_patches(
     ``pictures``, int64.
 
     Args:
-        pictures: by name, as :func:`photographs` gives them.
+        pictures: by name, as :func:`photographs` or :func:`colour_photographs` gives them.
         patch: pixels a side; default 6.
         train, validation, test: patches in each split.
         seed: whole number, at least 0; default 0.
@@ -94,9 +107,10 @@ def picture_patches(
         draw = stream(seed, f"{name} patches")
         chosen = torch.randint(len(pictures), (count,), generator=draw)
         rows, columns = torch.rand(2, count, generator=draw, dtype=torch.float64)
-        patches = torch.empty(count, patch * patch)
+        colours = next(iter(pictures.values())).shape[:-2]
+        patches = torch.empty(count, math.prod(colours) * patch * patch)
         for index, (title, picture) in enumerate(pictures.items()):
-            height, width = picture.shape
+            height, width = picture.shape[-2:]
             edges = 0, int(_TRAIN * width), int(_VALIDATION * width), width
             part = ("train", "validation", "test").index(name)
             left, right = edges[part], edges[part + 1]
@@ -106,10 +120,10 @@ def picture_patches(
                     f"{title!r}, {height} x {width} pixels; got {patch}"
                 )
             mine = (chosen == index).nonzero()[:, 0]
-            windows = picture.unfold(0, patch, 1).unfold(1, patch, 1)
+            windows = picture.unfold(-2, patch, 1).unfold(-2, patch, 1)
             y = (rows[mine] * (height - patch + 1)).long()
             x = (columns[mine] * (right - left - patch + 1)).long() + left
-            patches[mine] = windows[y, x].flatten(1)
+            patches[mine] = windows[..., y, x, :, :].movedim(-3, 0).flatten(1)
         return patches, chosen
 
     return _patch_splits(cut, (train, validation, test), f"{', '.join(pictures)}: patches")
@@ -192,6 +206,18 @@ def cifar10(
     or its authors' page (170 MB); train and validation are drawn from 50,000 images.
     """
     return _image_splits("CIFAR-10", sources.cifar10, (train, validation, test), seed)
+
+
+def cifar10_jpeg(
+    *, train: int = 12_000, validation: int = 5_000, test: int = 10_000, seed: int = 0
+) -> Splits:
+    """A JPEG copy of CIFAR-10: as :func:`cifar10`, its pixels changed a little by compression.
+
+    From ``$SYMSCOPE_DATA/cifar-10-jpeg/cifar-10-jpeg.zip`` or the cache; it has no mirror. The
+    splits' name says "JPEG copy", and so must whatever is computed from them.
+    """
+    sizes = train, validation, test
+    return _image_splits("CIFAR-10 (JPEG copy)", sources.cifar10_jpeg, sizes, seed)
 
 
 def _image_splits(

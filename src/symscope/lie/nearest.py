@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from scipy.sparse.linalg import LinearOperator, lsqr
 
 from . import algebra
 
@@ -84,6 +83,8 @@ def nearest_algebra(
 
 def _step(basis: Float[Tensor, "k n n"], space: Float[Tensor, "m n n"]) -> Float[Tensor, "k n n"]:
     """The span tilted by the smallest tilt that closes it to first order."""
+    from scipy.sparse.linalg import LinearOperator, lsqr  # the package needs torch alone
+
     k = len(basis)
     flat, inside = basis.flatten(1), space.flatten(1)
     normal = algebra.orthonormal((inside - inside @ flat.T @ flat).reshape(space.shape))

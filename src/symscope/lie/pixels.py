@@ -184,7 +184,7 @@ def pixel_fields(
 ) -> PixelFields:
     """The stencils that move images within the data and change a network's outputs least.
 
-    Smallest are (|outputs' change|^2 + penalty |movement outside|^2) / |movement inside|^2, inside
+    Least is ``(|outputs' change|^2 + penalty |movement outside|^2) / |movement inside|^2``, inside
     and outside the data's first principal components; the change is relative to its mean over
     random stencils. Outputs are centred and of unit norm, image by image. By LOBPCG (Knyazev
     2001), on products alone.

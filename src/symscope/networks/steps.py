@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .._checks import real, whole
+from .._checks import choice, real, whole
 from ..data.splits import stream
+
+SCHEDULES = ("cosine", "halvings")
 
 
 class Steps(NamedTuple):
@@ -30,16 +32,18 @@ def fit_steps(
     lr: float = 3e-3,
     clip: float = 1.0,
     penalty: float = 1.0,
+    schedule: str = "cosine",
     seed: int = 0,
 ) -> Steps:
-    """Train an unfolded network on a task, by Adam with a cosine schedule to zero.
+    """Train an unfolded network on a task, by Adam.
 
     The batches are drawn without replacement, and afresh when the data are used up. The network
     stays on its device, where the data should be too, and ends in eval mode.
 
     Args:
-        head: a task of :mod:`symscope.weights.tasks`: it has ``loss(inputs, targets)`` and a
-            ``network`` with ``penalty()``. Trained in place.
+        head: a task of :mod:`symscope.weights.tasks` or :mod:`symscope.weights.published`: it
+            has ``loss(inputs, targets)`` and a ``network`` with ``penalty()``. Trained in place;
+            if it has ``project()``, that is called after every step.
         inputs: (N, ...).
         targets: (N, ...), what the task compares with; None (default) for reconstruction.
         steps: default 700.
@@ -47,22 +51,31 @@ def fit_steps(
         lr: Adam's first learning rate; default 3e-3.
         clip: largest norm of the gradient; default 1.
         penalty: weight of the dictionary's penalty beside the loss; default 1.
+        schedule: of the learning rate: "cosine" (default), to zero, or "halvings", halved when
+            1/2, 3/4 and 7/8 of the steps are done, as in the code of `theodosis2023linear`.
         seed: for the order of the samples, by a stream of its own; default 0.
 
     Raises:
-        ValueError: for steps or a batch size that is no whole number of at least 1, fewer samples
-            than a batch, or a learning rate or clip that is not positive.
+        ValueError: for an unknown schedule, steps or a batch size that is no whole number of at
+            least 1, fewer samples than a batch, or a learning rate or clip that is not positive.
         FloatingPointError: if a loss or gradient is not finite. Training stops at once, the
             message says at which step, and the network is left as it was at the last step where
             both were finite.
     """
     steps, batch_size = whole("steps", steps), whole("batch_size", batch_size)
     lr, clip = real("lr", lr, above=0), real("clip", clip, above=0)
+    choice("schedule", schedule, SCHEDULES)
     if len(inputs) < batch_size:
         raise ValueError(f"inputs must be at least one batch of {batch_size}, got {len(inputs)}")
     weights = [p for p in head.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=lr)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    if schedule == "cosine":
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    else:
+        halved = [steps // 2, steps * 3 // 4, steps * 7 // 8]
+        scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, halved, 0.5)
+    project = getattr(head, "project", None)
     batches = full_batches(len(inputs), batch_size, stream(seed, "order"))
     last = Snapshot(head)
     losses = torch.zeros(steps, dtype=torch.float64)
@@ -72,7 +85,9 @@ def fit_steps(
     for step in range(steps):
         rows = next(batches).to(inputs.device)
         wanted = None if targets is None else targets.index_select(0, rows)
-        value = task.loss(inputs.index_select(0, rows), wanted) + penalty * task.network.penalty()
+        value = task.loss(inputs.index_select(0, rows), wanted)
+        if penalty:  # else it would cost time for nothing
+            value = value + penalty * task.network.penalty()
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         norm = nn.utils.clip_grad_norm_(weights, clip)
@@ -88,6 +103,8 @@ def fit_steps(
         last.take()
         optimizer.step()
         scheduler.step()
+        if project:
+            project()
     head.eval()
     return Steps(losses, time.perf_counter() - started)
 

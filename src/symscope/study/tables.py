@@ -137,10 +137,11 @@ def side_by_side(claim: Claim) -> dict[str, str]:
     return row | {"verdict": finding.verdict}
 
 
-def cells(finding: Finding) -> tuple[str, ...]:
-    """One text a column."""
+def cells(finding: Finding, mixed: bool = False) -> tuple[str, ...]:
+    """One text a column; in a table of mixed scales that of the finding is said."""
     claim = finding.claim
     found, controls = found_by(finding), controls_of(finding)
+    found += f"\nat {claim.scale} scale" * bool(mixed and claim.scale)
     verdict = finding.verdict + (f"\n{finding.why}" if finding.claim.untestable else "")
     return (
         *(claim.says, WHOSE[claim.whose], claim.quantity),
@@ -172,7 +173,8 @@ def markdown(findings: Sequence[Finding]) -> str:
     """The short ledger: what the papers claim, counted, and the headlines among it as a table."""
     papers = [each for each in findings if each.claim.whose in PAPERS]
     keep = (0, 3, 4, 6)
-    rows = [COLUMNS, *(cells(each) for each in papers if each.claim.headline)]
+    mixed = len(scales(papers)) > 1
+    rows = [COLUMNS, *(cells(each, mixed) for each in papers if each.claim.headline)]
     lines = ["| " + " | ".join(_escaped(row[i]) for i in keep) + " |" for row in rows]
     lines.insert(1, "|" + " --- |" * len(keep))
     return "\n".join([tally(papers, "claims of the papers"), "", *lines, "", legend(papers)])
@@ -180,11 +182,16 @@ def markdown(findings: Sequence[Finding]) -> str:
 
 def legend(findings: Sequence[Finding]) -> str:
     """How to read what was found, and at which scale it was."""
-    scales = " and ".join(sorted({each.claim.scale for each in findings} - {""})) or "no"
+    measured = " and ".join(scales(findings)) or "no"
     return (
         "Found: estimate and, in brackets, its 95 % interval over independent units, their number "
-        f"beside it; at {scales} scale."
+        f"beside it; at {measured} scale."
     )
+
+
+def scales(findings: Iterable[Finding]) -> list[str]:
+    """The scales at which they were measured."""
+    return sorted({each.claim.scale for each in findings} - {""})
 
 
 def tally(findings: Sequence[Finding], what: str = "claims") -> str:

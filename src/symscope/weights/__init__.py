@@ -1,8 +1,25 @@
 """Is a learned weight group a group (Linear Group Networks, theodosis2023linear)."""
 
-from . import automorphisms, comparison, constraints, cyclic, operations, planted, recovery
+from . import (
+    automorphisms,
+    comparison,
+    constraints,
+    cyclic,
+    operations,
+    planted,
+    recovery,
+    separation,
+    setting,
+    structures,
+)
 from .dictionaries import Dictionary, pruned_dictionary
 from .orbits import CyclicOrbit
+from .published import (
+    PublishedClassifier,
+    PublishedNetwork,
+    PublishedOrbits,
+    PublishedReconstructor,
+)
 from .tasks import Classifier, Denoiser, Reconstructor
 from .unfolded import UnfoldedImages, UnfoldedPatches
 
@@ -11,6 +28,10 @@ __all__ = [
     "CyclicOrbit",
     "Denoiser",
     "Dictionary",
+    "PublishedClassifier",
+    "PublishedNetwork",
+    "PublishedOrbits",
+    "PublishedReconstructor",
     "Reconstructor",
     "UnfoldedImages",
     "UnfoldedPatches",
@@ -22,4 +43,7 @@ __all__ = [
     "planted",
     "pruned_dictionary",
     "recovery",
+    "separation",
+    "setting",
+    "structures",
 ]

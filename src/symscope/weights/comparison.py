@@ -30,11 +30,14 @@ KINDS = ("seen", "whole", "base", "atoms", "regrouped")
 class Learned(NamedTuple):
     """What a network with one base filter a generator has learned, in float64.
 
-    generators: (J, d, d), of order n. atoms: (J, n, d), their orbits, of unit norm.
+    generators: (J, d, d), of order n. atoms: (J, n, d), their orbits, of unit norm. group: whether
+    the generators are of order n and codes of either sign. If not, another power, start or sign
+    makes another orbit, and the sets' order alone is free.
     """
 
     generators: Float[Tensor, "j d d"]
     atoms: Float[Tensor, "j n d"]
+    group: bool = True
 
 
 def learned(orbit: CyclicOrbit) -> Learned:
@@ -50,14 +53,34 @@ def learned(orbit: CyclicOrbit) -> Learned:
     return Learned(orbit.generators.detach().double().cpu(), atoms[:, 0])
 
 
+def learned_published(
+    generators: Float[Tensor, "j c d d"],
+    atoms: Float[Tensor, "j n c d"],
+    channel: int,
+    group: bool = False,
+) -> Learned:
+    """What one layer of the authors' network holds for one channel, atoms of unit norm.
+
+    Args:
+        generators, atoms: of a :class:`symscope.weights.PublishedOrbits`, its ``matrices()`` and
+            what it returns.
+        channel: from 0.
+        group: whether the generators are exactly cyclic; default False, the authors' are not.
+    """
+    chosen = atoms[:, :, channel].detach().double().cpu()
+    matrices = generators[:, channel].detach().double().cpu()
+    return Learned(matrices, torch.nn.functional.normalize(chosen, dim=-1), group)
+
+
 def distances(
     networks: Sequence[Learned], kind: str = "seen", seed: int = 0
 ) -> Float[Tensor, "m m"]:
     """The distances between networks, two and two.
 
-    For unit X and Y the distance is ``sqrt(2 - 2 |<X, Y>|)``: 0 for the same, sqrt(2) for
-    unrelated. Of the choices that mean nothing the best counts, the sets of two networks are
-    paired in the cheapest way, and the distance is the mean over the pairs.
+    For unit X and Y the distance is ``sqrt(2 - 2 |<X, Y>|)``, without the bars where networks hold
+    no group: 0 for the same, sqrt(2) for unrelated. Of the choices that mean nothing the best
+    counts, the sets of two networks are paired in the cheapest way, and the distance is the mean
+    over the pairs.
 
     Args:
         networks: M, all with as many sets, of one order and dimension.
@@ -96,7 +119,8 @@ def distances(
     for i, j in itertools.combinations(range(len(seen)), 2):
         # Choices of matrices go together: those of one side are enough.
         first = seen[i] if kind == "base" else seen[i][:, :1]
-        inner = torch.einsum("saf,tbf->stab", first, seen[j]).abs().amax((2, 3))
+        inner = torch.einsum("saf,tbf->stab", first, seen[j])
+        inner = (inner.abs() if networks[i].group else inner).amax((2, 3))
         rows, columns = linear_sum_assignment(-inner.numpy())
         paired = (2 - 2 * inner[rows, columns].clamp(max=1)).sqrt()
         found[i, j] = found[j, i] = paired.mean()
@@ -113,20 +137,21 @@ def views(
         kind: as for :func:`distances`.
         seed, place: "regrouped" draws from a stream of its own for each.
     """
-    generators, atoms = network
+    generators, atoms, group = network
     sets, n, _ = atoms.shape
-    powers = [j for j in range(1, n + 1) if math.gcd(j, n) == 1]
+    powers = [j for j in range(1, n + 1) if math.gcd(j, n) == 1] if group else [1]
     if kind == "whole":
         return unit(torch.stack([torch.linalg.matrix_power(generators, j) for j in powers], 1))
     if kind == "base":
-        return unit(atoms[:, :, None])
+        return unit(atoms[:, : n if group else 1, None])
     if kind == "atoms":
         return unit(atoms.flatten(0, 1)[:, None, None])
     if kind == "regrouped":
         draw = stream(seed, f"regrouped {place}")
         shuffled = torch.randperm(sets * n, generator=draw)
         atoms = atoms.flatten(0, 1)[shuffled].reshape(atoms.shape)
-    orders = [[(start + j * i) % n for i in range(n)] for j in powers for start in range(n)]
+    starts = range(n if group else 1)
+    orders = [[(start + j * i) % n for i in range(n)] for j in powers for start in starts]
     matrices, _ = refit(atoms[:, orders].flatten(0, 1)[:, None])
     return unit(matrices.unflatten(0, (sets, len(orders))))
 

@@ -69,12 +69,13 @@ def descend(
     levels: Sequence[float] = (0.1,),
     lr: float | None = None,
     restart: int = 0,
+    width: int = 1,
     seed: int = 0,
 ) -> dict[str, float]:
     """Train one orbit module on planted data, and say how near its group is to the truth.
 
     Args:
-        planted: samples and truth; the module gets as many filters and the same order.
+        planted: samples and truth; the module gets the same order.
         constraint: of :class:`symscope.CyclicOrbit`; default "orthogonal".
         start: "random" (default); "identity", a random rotation near it; or an action error at
             which the generator starts (:func:`start_near`), with base filters as far from the
@@ -83,6 +84,8 @@ def descend(
         levels: sparsities to train at, one after the other, with as many steps each.
         lr: default 1e-2 from a random start, else 3e-3.
         restart: another random start for each; default 0.
+        width: base filters for each planted one; default 1. More only from a start that has none
+            to begin with, "random" or "identity". (:func:`by_gram` begins with 2.)
         seed: whole number, at least 0; default 0.
 
     Returns:
@@ -96,7 +99,9 @@ def descend(
     if isinstance(start, str):
         choice("start", start, STARTS)
     whole("restart", restart, 0)
-    head = seeded(lambda: reconstructor(planted, constraint), 1000 * seed + restart)
+    if whole("width", width) > 1 and not isinstance(start, str):
+        raise ValueError(f"width must be 1 for a start near the planted filters, got {width}")
+    head = seeded(lambda: reconstructor(planted, constraint, width=width), 1000 * seed + restart)
     orbit = head.network.dictionary
     draw = stream(seed, f"descent {restart}")
     if start == "identity":
@@ -179,10 +184,12 @@ def refined(
     return head.network.dictionary, reached / best
 
 
-def reconstructor(planted: Planted, constraint: str, sparsity: float = 0.5) -> Reconstructor:
+def reconstructor(
+    planted: Planted, constraint: str, sparsity: float = 0.5, width: int = 1
+) -> Reconstructor:
     """The task of reconstruction, for one generator of the planted order and its filters."""
     filters, dim = planted.filters.shape
-    orbit = CyclicOrbit(dim, planted.order, 1, filters, constraint)
+    orbit = CyclicOrbit(dim, planted.order, 1, width * filters, constraint)
     return Reconstructor(UnfoldedPatches(orbit, sparsity=sparsity, two_sided=planted.two_sided))
 
 

@@ -74,12 +74,7 @@ class Unfolded(nn.Module):
         ops.check_backend(backend)
         self.dictionary, self.depth, self.sparsity = dictionary, depth, sparsity
         self.method, self.two_sided, self.step, self.backend = method, two_sided, step, backend
-        self.momenta = [0.0] * depth
-        if method == "fista":
-            t = [1.0]
-            for _ in range(depth):
-                t.append((1 + (1 + 4 * t[-1] ** 2) ** 0.5) / 2)
-            self.momenta = [(t[k] - 1) / t[k + 1] for k in range(depth)]
+        self.momenta = momenta(depth) if method == "fista" else [0.0] * depth
 
     def filters(self) -> Float[Tensor, "m d"]:
         """The dictionary's filters as rows, orbit by orbit."""
@@ -275,6 +270,14 @@ class UnfoldedImages(Unfolded):
             raise ValueError(
                 f"images must be (N, {', '.join(map(str, self.shape))}), got {tuple(inputs.shape)}"
             )
+
+
+def momenta(depth: int) -> list[float]:
+    """FISTA's momentum in each of so many layers: 0, then rising to 1 (equations 4.2 and 4.3)."""
+    t = [1.0]
+    for _ in range(depth):
+        t.append((1 + (1 + 4 * t[-1] ** 2) ** 0.5) / 2)
+    return [(t[k] - 1) / t[k + 1] for k in range(depth)]
 
 
 def half_square(residual: Tensor) -> Float[Tensor, ""]:

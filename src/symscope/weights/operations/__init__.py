@@ -13,17 +13,22 @@ from .matrices import (
     scaling,
     shift,
 )
+from .regrouping import orbit_structure, stand_out
 from .structure import scores
+from .supervised import filtered_and_turned, fitted
 
 __all__ = [
     "blur",
     "compose",
     "difference",
+    "filtered_and_turned",
+    "fitted",
     "flip",
     "identity",
     "known_operations",
     "match_operations",
     "median",
+    "orbit_structure",
     "refit",
     "regrouped",
     "rotation",
@@ -31,4 +36,5 @@ __all__ = [
     "scores",
     "seen_part",
     "shift",
+    "stand_out",
 ]
