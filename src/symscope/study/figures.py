@@ -326,4 +326,4 @@ def _changes(axes: Axes, found: Report) -> None:
         axes.plot(places, other, MARKERS[1], color=COLORS[1], label="shuffled")
     axes.axhline(found.decision.tolerance, color=INK, lw=0.8, ls="--", label="tolerance")
     axes.set(yscale="log", xlabel="direction", ylabel="relative change")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
