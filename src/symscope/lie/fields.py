@@ -263,7 +263,7 @@ def polynomial(n: int, degree: int) -> FieldAction:
 def conformal(n: int) -> FieldAction:
     """The conformal fields of R^n: translations, turns, scaling, special ones; so(1, n + 1).
 
-    The special ones are 2 x_i x - |x|^2 e_i. For n > 2 these are all fields that keep angles.
+    The special ones are ``2 x_i x - |x|^2 e_i``. For n > 2 these are all fields that keep angles.
     """
     whole("n", n, 2)
     pairs = list(itertools.combinations(range(n), 2))
