@@ -240,6 +240,8 @@ def corrections(root: Path, findings: Iterable[Finding]) -> str:
     quick = {each.claim.id for each in findings if each.claim.scale == "quick"}
     reasons = yaml.safe_load((root / REASONS).read_text(encoding="utf-8"))
     named = [id for reason in reasons for id in reason["claims"]]
+    # A verdict at quick scale alone corrects none of the record's.
+    moved = {id: both for id, both in moved.items() if id in named or id not in quick}
     if missing := sorted(set(moved) - set(named)):
         raise BuildError(f"{REASONS} gives no reason for {', '.join(missing)}")
     if twice := sorted({id for id in named if named.count(id) > 1}):
