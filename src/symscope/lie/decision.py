@@ -70,9 +70,10 @@ class Decision:
         lines = [
             f"{told} of {len(self.relative)} directions are symmetries: {self.answer}"
             + (f" ({self.note})" if self.note else ""),
-            "rho: change of the outputs relative to an unrelated direction; tolerance "
-            f"{self.tolerance:g}; bound at {self.confidence:.0%} confidence, from {self.samples} "
-            f"samples in {self.pieces} pieces",
+            "rho: change of the outputs, relative to an unrelated direction; at most "
+            f"{self.tolerance:g}",
+            f"bound: of rho, at {self.confidence:.0%} confidence, from {self.samples} samples in "
+            f"{self.pieces} pieces",
             "direction      rho    bound",
         ]
         for place, (rho, bound) in enumerate(
@@ -83,8 +84,8 @@ class Decision:
             lines.append(f"{place + 1:9d} {rho:8.2g} {limit}  {reason}")
         if len(self.undefined):
             lines.append(
-                f"{len(self.undefined)} more directions are undefined: the data do not move "
-                "along them, so nothing can be said"
+                f"{len(self.undefined)} more directions are undefined: "
+                "the data do not move along them"
             )
         if len(self.cuts) > 1:
             others = ", ".join(f"{cut.dimension} (gap {cut.gap:.2g})" for cut in self.cuts[1:])
@@ -97,9 +98,9 @@ class Decision:
                 return "kept: no change beyond rounding"
             return "kept: nearly unchanged"
         if rho <= float(self.floor[place]):
-            return "not kept: rounding hides whether it changes the outputs"
+            return "not kept: rounding hides its change"
         if rho > self.tolerance:
             return "not kept: it changes the outputs"
         if bound > self.tolerance:
             return "not kept: the samples are too few to be sure"
-        return "not kept: no clear gap behind it, or a clearer one elsewhere"
+        return "not kept: no clear gap, or a clearer elsewhere"
