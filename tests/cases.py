@@ -14,6 +14,14 @@ def network(outputs: int = 3) -> nn.Module:
     return ss.networks.seeded(lambda: ss.networks.MLP((8, 16, outputs)), 0).double()
 
 
+def plain(*widths: int, act: type[nn.Module] = nn.ReLU) -> nn.Module:
+    """Layers of these widths, with an activation between them."""
+    layers: list[nn.Module] = []
+    for a, b in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(a, b), act()]
+    return ss.networks.seeded(lambda: nn.Sequential(*layers[:-1]), 0)
+
+
 def vectors(n: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(n, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 

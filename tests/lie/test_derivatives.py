@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases import plain
 from helpers import random
 from torch import Tensor, nn
 
@@ -14,13 +15,6 @@ ACTION = ss.LinearAction(3, copies=4)
 
 def asked(model, data, action=ACTION, **options):
     return ss.learned_symmetries(model, data, action=action, **options)
-
-
-def mlp(*widths: int, act: type[nn.Module] = nn.ReLU) -> nn.Module:
-    layers: list[nn.Module] = []
-    for a, b in zip(widths, widths[1:], strict=False):
-        layers += [nn.Linear(a, b), act()]
-    return ss.networks.seeded(lambda: nn.Sequential(*layers[:-1]), 0)
 
 
 class StraightThrough(torch.autograd.Function):
@@ -80,7 +74,7 @@ class NearestNeighbours(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.edge, self.head = mlp(6, 32, 32), nn.Linear(32, 3)
+        self.edge, self.head = plain(6, 32, 32), nn.Linear(32, 3)
 
     def forward(self, x):
         x = x.reshape(len(x), -1, 3)
@@ -96,7 +90,7 @@ class Experts(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.gate, self.experts = nn.Linear(12, 4), nn.ModuleList(mlp(12, 8, 3) for _ in range(4))
+        self.gate, self.experts = nn.Linear(12, 4), nn.ModuleList(plain(12, 8, 3) for _ in range(4))
 
     def forward(self, x):
         weight, chosen = self.gate(x).softmax(1).max(1)
@@ -106,11 +100,11 @@ class Experts(nn.Module):
 
 WAVES = random(12, 64, seed=1)
 SEEN = {
-    "relu": mlp(12, 64, 64, 5),
-    "deep relu": mlp(12, *[32] * 15, 5),
-    "wide relu": mlp(12, 2048, 5),
-    "hardtanh": mlp(12, 64, 64, 5, act=nn.Hardtanh),
-    "smooth": mlp(12, 64, 64, 5, act=nn.SiLU),
+    "relu": plain(12, 64, 64, 5),
+    "deep relu": plain(12, *[32] * 15, 5),
+    "wide relu": plain(12, 2048, 5),
+    "hardtanh": plain(12, 64, 64, 5, act=nn.Hardtanh),
+    "smooth": plain(12, 64, 64, 5, act=nn.SiLU),
     "sorted": lambda x: x.sort(1).values,
     "median": lambda x: x.median(1).values,
     "waves": lambda x: torch.sin(10 * x @ WAVES.to(x)),

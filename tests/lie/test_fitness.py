@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cases import network
+from cases import network, plain
 from helpers import random
 from torch import Tensor, nn
 
@@ -16,13 +16,6 @@ SO3 = ss.algebra.so(3)
 
 def asked(model, data, action=ACTION, **options):
     return ss.learned_symmetries(model, data, action=action, **options)
-
-
-def mlp(*widths: int, act: type[nn.Module] = nn.ReLU) -> nn.Module:
-    layers: list[nn.Module] = []
-    for a, b in zip(widths, widths[1:], strict=False):
-        layers += [nn.Linear(a, b), act()]
-    return ss.networks.seeded(lambda: nn.Sequential(*layers[:-1]), 0)
 
 
 def atoms(x: Tensor) -> Tensor:
@@ -80,7 +73,7 @@ APART = {
     "layer norm": nn.LayerNorm(12),
     "group norm": nn.GroupNorm(3, 12),
     "convolution": nn.Sequential(nn.Unflatten(1, (3, 4)), nn.Conv1d(3, 4, 2), nn.Flatten()),
-    "offset": nn.Sequential(mlp(12, 9), nn.Threshold(-1e9, 0.0)),
+    "offset": nn.Sequential(plain(12, 9), nn.Threshold(-1e9, 0.0)),
 }
 
 
@@ -101,7 +94,7 @@ def test_recurrent_networks_with_the_batch_first_are_not_refused(size):
 def test_one_sample_a_batch_is_enough():
     images = random(30, 1, 6, 7).split(1)
     found = ss.learned_symmetries(
-        nn.Sequential(nn.Flatten(), mlp(42, 9, 3)), images, action=ss.PlaneAction()
+        nn.Sequential(nn.Flatten(), plain(42, 9, 3)), images, action=ss.PlaneAction()
     )
     assert found.factor.samples == 30 and found.shuffled.factor.samples == 29
 
@@ -143,7 +136,7 @@ def test_a_network_with_a_state_is_refused_for_it():
     ],
 )
 def test_a_network_that_changes_its_input_is_given_copies(mode, changing):
-    change, head = changing(), mlp(12, 20).double()
+    change, head = changing(), plain(12, 20).double()
     model = (
         nn.Sequential(change, head)
         if isinstance(change, nn.Module)
@@ -166,7 +159,7 @@ def test_data_of_another_precision_than_the_network_s_are_told_the_way_out(netwo
         rf"does not run on data of {data_of}, and on {network_of} it does: .*data.to\({network_of}"
     )
     with pytest.raises(TypeError, match=says):
-        asked(mlp(12, 9, 3).to(network_of), random(64, 12).to(data_of))
+        asked(plain(12, 9, 3).to(network_of), random(64, 12).to(data_of))
 
 
 def test_an_error_of_the_network_s_own_is_passed_on():
@@ -220,7 +213,7 @@ class Energy(nn.Module):
 @pytest.mark.parametrize("action", [ACTION, ss.LinearAction(3)])
 def test_derivatives_inside_the_network_are_taken(inside, action):
     data = random(200, 12, dtype=torch.float64)
-    energy = mlp(4, 16, 1, act=nn.Tanh).double()
+    energy = plain(4, 16, 1, act=nn.Tanh).double()
     found = asked(Energy(energy, inside), data)
     assert found.count == 3 and float(found.angles_to(SO3).max()) < 1e-4
     assert found.mode.name == "reverse"
@@ -254,7 +247,7 @@ def test_the_bytes_of_a_sample_are_those_that_autograd_holds():
 
 @pytest.mark.filterwarnings("ignore")  # the compiler loads what torch itself has deprecated
 def test_a_compiled_network_is_used_as_it_comes():
-    model, data = mlp(12, 20, 30), random(64, 12)
+    model, data = plain(12, 20, 30), random(64, 12)
     expected = asked(model, data)
     found = asked(torch.compile(model, backend="eager"), data)
     torch.testing.assert_close(found.variance, expected.variance, rtol=1e-4, atol=1e-9)

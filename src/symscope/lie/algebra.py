@@ -152,6 +152,26 @@ def orthonormal(basis: Float[Tensor, "k ..."]) -> Float[Tensor, "r ..."]:
     return directions[:rank].reshape(rank, *basis.shape[1:])
 
 
+def coordinates(
+    generator: Float[Tensor, ...], basis: Float[Tensor, "k ..."]
+) -> Float[Tensor, " k"]:
+    """The coefficients of a generator on an orthonormal basis.
+
+    Raises:
+        ValueError: if the generator is not of the basis' shape, zero, or outside its span.
+    """
+    if generator.shape != basis.shape[1:]:
+        raise ValueError(
+            f"generator must be of the action's shape {tuple(basis.shape[1:])}; "
+            f"got {tuple(generator.shape)}"
+        )
+    generator = generator.to(basis)
+    found = basis.flatten(1) @ generator.flatten()
+    if not 0 < float(generator.norm()) <= float(found.norm()) * (1 + 1e-6):
+        raise ValueError("generator must be in the algebra that was searched, and not zero")
+    return found
+
+
 def bracket(
     a: Float[Tensor, "*#batch n n"], b: Float[Tensor, "*#batch n n"]
 ) -> Float[Tensor, "*#batch n n"]:

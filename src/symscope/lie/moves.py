@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -163,7 +163,7 @@ class PlaneSymmetries:
     @cached_property
     def _sums(self) -> tuple[Tensor, Tensor]:
         own, moved = (
-            reduce(Factor.merge, (piece.factors[kind] for piece in self.evidence.pieces)).triangle
+            Factor.merge(*(piece.factors[kind] for piece in self.evidence.pieces)).triangle
             for kind in (OWN, MOVEMENT)
         )
         return own, KAPPA * moved
@@ -174,16 +174,7 @@ class PlaneSymmetries:
         Raises:
             ValueError: if it is not of the action's shape, zero, or outside the group's algebra.
         """
-        basis = self.action.basis
-        if generator.shape != basis.shape[1:]:
-            raise ValueError(
-                f"generator must be of the action's shape {tuple(basis.shape[1:])}; "
-                f"got {tuple(generator.shape)}"
-            )
-        generator = generator.to(basis)
-        direction = torch.einsum("kij,ij->k", basis, generator)
-        if not 0 < float(generator.norm()) <= float(direction.norm()) * (1 + 1e-6):
-            raise ValueError("generator must be in the algebra that was searched, and not zero")
+        direction = algebra.coordinates(generator, self.action.basis)
         own, moved = self._sums
         return float((own @ direction).norm() / (moved @ direction).norm())
 

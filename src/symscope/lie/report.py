@@ -176,18 +176,8 @@ class Symmetries(Answered):
             ValueError: if the generator is not of the report's shape, zero, or outside the
                 algebra.
         """
-        basis = self.action.basis
-        if generator.shape != basis.shape[1:]:
-            raise ValueError(
-                f"generator must be of the action's shape {tuple(basis.shape[1:])}; "
-                f"got {tuple(generator.shape)}"
-            )
-        generator = generator.to(basis)
-        direction = basis.flatten(1) @ generator.flatten()
-        length = float(direction.norm())
-        if not length > 0 or float(generator.norm()) > length * (1 + 1e-6):
-            raise ValueError("generator must be in the algebra that was searched, and not zero")
-        pushed = self.factor.triangle.cpu() @ (direction / length)
+        direction = algebra.coordinates(generator, self.action.basis)
+        pushed = self.factor.triangle.cpu() @ (direction / direction.norm())
         return float(pushed.square().sum()) / self.factor.samples
 
     def against_shuffled(self, generator: Float[Tensor, "n n"]) -> float:
