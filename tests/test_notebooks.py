@@ -163,3 +163,10 @@ def test_the_readme_follows_from_the_record() -> None:
     written = (ROOT / "README.md").read_text(encoding="utf-8")
     assert written == text, "run `python book/build.py readme`"
     assert (ROOT / pages.PICTURE).read_bytes() == picture, "run `python book/build.py readme`"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=shown)
+def test_no_claim_is_shown_raw(path: Path) -> None:
+    """A cell that ends in a measurement would print the claim it measured."""
+    for output in outputs_of(sources.read_notebook(path)):
+        assert "Claim(id=" not in str(output.get("data", {}).get("text/plain", ""))
