@@ -67,6 +67,39 @@ def large(seed: int) -> dict[str, float]:
     return {"value": float(LARGE.sum())}
 
 
+def linear(width: int) -> torch.nn.Module:
+    """A network of the shape that :func:`fitted` trains."""
+    return torch.nn.Linear(width, 2)
+
+
+def fitted(width: int, epochs: int, seed: int) -> torch.nn.Module:
+    """A "training": it leaves a line, and its weights follow from its seed and epochs."""
+    with Path(os.environ["SWEEP_LOG"]).open("a") as file:
+        file.write(f"{os.getpid()} {width} {epochs} {seed}\n")
+    network = linear(width)
+    with torch.no_grad():
+        network.bias.fill_(epochs)
+    return network
+
+
+def no_network(width: int, seed: int) -> object:
+    """A training that returns something else."""
+    return {"width": width}
+
+
+def weighed(network: torch.nn.Module, width: int, epochs: int, times: float, seed: int) -> dict:
+    """Numbers of a network that tell it from all others."""
+    if network.training:
+        raise ValueError("it is still in training mode")
+    found = {"bias": network.bias.mean().item(), "weight": network.weight.sum().item()}
+    return found | {"scaled": times * found["bias"]}
+
+
+def biased(network: torch.nn.Module, width: int, seed: int) -> dict[str, float]:
+    """Numbers of a network, asked without its training."""
+    return {"bias": network.bias.mean().item(), "inputs": network.in_features}
+
+
 def drive(results: Path, scheduler: str | None, log: Path) -> None:
     """The sweep of :func:`study`, in a process of its own, to be killed."""
     from symscope.runs.sweeps import sweep

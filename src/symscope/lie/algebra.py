@@ -153,7 +153,7 @@ def orthonormal(basis: Float[Tensor, "k ..."]) -> Float[Tensor, "r ..."]:
 
 
 def coordinates(
-    generator: Float[Tensor, "..."], basis: Float[Tensor, "k ..."]
+    generator: Float[Tensor, " *shape"], basis: Float[Tensor, "k ..."]
 ) -> Float[Tensor, " k"]:
     """The coefficients of a generator on an orthonormal basis.
 

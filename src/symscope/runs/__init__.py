@@ -2,5 +2,6 @@
 
 from .store import Store
 from .sweeps import sweep, write_table
+from .trained import Trained, train
 
-__all__ = ["Store", "sweep", "write_table"]
+__all__ = ["Store", "Trained", "sweep", "train", "write_table"]

@@ -28,22 +28,24 @@ class Job(NamedTuple):
 
 
 def planned(
-    run: Callable, grid: Any, seeds: Iterable[int], data: Iterable[str | Path]
+    run: Callable, grid: Any, seeds: Iterable[int], data: Iterable[str | Path], given: int = 0
 ) -> tuple[bytes, dict[str, str], list[Job]]:
     """What is sent with every run, the code of symscope that it reaches, and the runs.
+
+    Of what ``run`` takes, the first ``given`` arguments are not the grid's to set.
 
     Raises:
         ValueError: for a ``run``, a grid or seeds that cannot be run.
         FileNotFoundError: for data that are not there.
     """
-    configurations = _configurations(run, grid)
+    configurations = _configurations(run, grid, given)
     seeds = [whole("seeds", seed, least=0) for seed in seeds]
     if not configurations or not seeds:
         raise ValueError(
             f"a sweep needs at least one run: grid gives {len(configurations)} configurations, "
             f"and there are {len(seeds)} seeds"
         )
-    common = _sent(run)
+    common = sent(run)
     reached = reached_by(run)
     version = digest(FORM, function_version(run), reached, installed(), data_version(data))
     jobs = [
@@ -58,21 +60,25 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names)) or "nothing"
 
 
-def _sent(run: Callable) -> bytes:
-    """The function as bytes, with what it names of its module."""
+def sent(run: Callable, *others: Callable) -> bytes:
+    """The function as bytes, with what it names of its module; with others, all in a tuple.
+
+    Raises:
+        ValueError: if it cannot be sent, or is too large to be sent with every run.
+    """
     module = inspect.getmodule(run)
     root = __name__.partition(".")[0]
     ours = module is None or module.__name__.partition(".")[0] == root
-    sent = workers.packed(run, None if ours else module)
-    if len(sent) > LARGEST:
+    packed = workers.packed((run, *others) if others else run, None if ours else module)
+    if len(packed) > LARGEST:
         raise ValueError(
-            f"{run.__name__} names {len(sent) / 2**20:.0f} MiB of its module's variables, which "
+            f"{run.__name__} names {len(packed) / 2**20:.0f} MiB of its module's variables, which "
             "would be sent with every run: load data inside the function"
         )
-    return sent
+    return packed
 
 
-def _configurations(run: Callable, grid: Any) -> list[dict[str, Any]]:
+def _configurations(run: Callable, grid: Any, given: int) -> list[dict[str, Any]]:
     """The grid's configurations, each checked against what ``run`` takes."""
     import numpy
 
@@ -85,7 +91,7 @@ def _configurations(run: Callable, grid: Any) -> list[dict[str, Any]]:
         configurations = [dict(zip(grid, point, strict=True)) for point in points]
     else:
         configurations = [dict(configuration) for configuration in grid]
-    parameters = inspect.signature(run).parameters.values()
+    parameters = [*inspect.signature(run).parameters.values()][given:]
     anything = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
     known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     if "seed" not in known and not anything:

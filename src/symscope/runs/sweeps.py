@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,16 @@ import torch
 
 from .._checks import choice
 from . import workers
-from .keys import reached_by
-from .plans import FIXED, Job, listed, planned
+from .keys import digest, reached_by
+from .missing import completed, kept, told
+from .plans import FIXED, Job, listed, planned, sent
 from .store import Store, tally
+from .trained import Trained, loaded, train
 
 if TYPE_CHECKING:
     import pandas
 
-NAMED = 3  # how many failures an error tells in full
+__all__ = ["Trained", "sweep", "train", "write_table"]
 
 
 def sweep(
@@ -27,6 +30,7 @@ def sweep(
     results: str | Path,
     *,
     seeds: Iterable[int] = range(5),
+    networks: Trained | None = None,
     metrics: Sequence[str] | None = None,
     data: Iterable[str | Path] = (),
     scheduler: str | None = None,
@@ -58,6 +62,9 @@ def sweep(
             themselves. Values are numbers, strings, booleans, None, or lists of these.
         results: the folder to keep results in; made if it is missing. Sweeps may share one.
         seeds: whole numbers; default 0 to 4.
+        networks: from :func:`train`, on the same seeds; each run gets its own as its first
+            argument, ``run(network, **configuration, seed=seed)``, and the network's key is
+            part of the run's. Default None.
         metrics: names that every run must return; default None, whatever comes.
         data: files and folders that the runs read; their contents are part of the key.
         scheduler: address of a running Dask scheduler, as "tcp://host:8786", whose workers have
@@ -85,9 +92,23 @@ def sweep(
     for name, value in (("metrics", metrics), ("data", data)):
         if isinstance(value, str):
             raise ValueError(f"{name} must be a list, got {value!r}")
-    common, code, jobs = planned(run, grid, seeds, data)
+    task: Callable = timed
+    more: dict[str, Any] = {}
+    common, code, jobs = planned(run, grid, seeds, data, given=1 if networks else 0)
+    if networks:
+        task, common = measured, sent(run, networks.build)
+        more["inputs"] = lambda job: networks.inputs(job.configuration, job.seed)
+        trained = [networks.job(job.configuration, job.seed) for job in jobs]
+        jobs = [
+            job._replace(key=digest(job.key, its.key))
+            for job, its in zip(jobs, trained, strict=True)
+        ]
     store = Store(results)
-    done = _kept(store, jobs, metrics)
+
+    def check(record: dict[str, Any]) -> None:
+        _check_metrics(metrics, record["metrics"])
+
+    done = kept(store, jobs, check)
     # Of a sweep's kept runs as much time counts as they would take side by side on this machine.
     share = 1 if scheduler else workers.processes(len(jobs))
     for key, record in done.items():
@@ -95,13 +116,14 @@ def sweep(
     failed: dict[str, str] = {}
     if len(done) < len(jobs):
         missing = [job for job in jobs if job.key not in done]
-        needed = code | reached_by(timed)
-        computed, failed = _computed(
-            store, common, needed, missing, metrics, scheduler, len(jobs), progress
-        )
+        needed = code | reached_by(task)
+        computed, failed = completed(
+            task, common, needed, missing, store, check=check,
+            scheduler=scheduler, whole=len(jobs), progress=progress, **more,
+        )  # fmt: skip
         done |= computed
     if failed and errors == "raise":
-        raise RuntimeError(_told(jobs, failed))
+        raise RuntimeError(told(jobs, failed))
     return _table(jobs, done, failed, metrics)
 
 
@@ -125,70 +147,6 @@ def write_table(table: pandas.DataFrame, path: str | Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = table.drop(columns=["key", "error"], errors="ignore")
     shown.to_csv(path, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
-
-
-def _kept(store: Store, jobs: list[Job], metrics: Sequence[str] | None) -> dict[str, Any]:
-    """The records that are there already, by key."""
-    done = {}
-    for job in jobs:
-        record = store.read(job.key, stacklevel=4)  # a warning is about the call of the sweep
-        if record:
-            _check_metrics(metrics, record["metrics"])
-            done[job.key] = record
-    return done
-
-
-def _computed(
-    store: Store,
-    common: bytes,
-    code: dict[str, str],
-    jobs: list[Job],
-    metrics: Sequence[str] | None,
-    scheduler: str | None,
-    whole_sweep: int,
-    progress: bool,
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The records of runs that are missing, and the errors of those that failed, by key."""
-    from tqdm import tqdm
-
-    jobs = list({job.key: job for job in jobs}.values())
-    done: dict[str, Any] = {}
-    failed: dict[str, str] = {}
-    already = whole_sweep - len(jobs)
-    with tqdm(total=whole_sweep, initial=already, disable=not progress, unit="run") as bar:
-
-        def finished(place: int, outcome: dict[str, Any] | BaseException) -> None:
-            # Kept here and not by the worker, which may share no folder with this process.
-            job = jobs[place]
-            if isinstance(outcome, BaseException):
-                failed[job.key] = f"{type(outcome).__name__}: {outcome}"
-                bar.set_postfix(failed=len(failed), refresh=False)
-            else:
-                about = {"configuration": job.configuration, "seed": job.seed}
-                store.write(job.key, about | outcome)
-                tally(job.key, 0)
-                done[job.key] = about | outcome
-                _check_metrics(metrics, outcome["metrics"])
-            bar.update()
-
-        calls = [(job.configuration, job.seed) for job in jobs]
-        # Threads are shared out by the whole sweep, so that a resumed one rounds alike.
-        workers.each(
-            timed, common, calls, finished, scheduler=scheduler, share=whole_sweep, code=code
-        )
-    return done, failed
-
-
-def _told(jobs: list[Job], failed: dict[str, str]) -> str:
-    """Which runs failed, and how, in a few lines."""
-    lines = [f"{len(failed)} of {len(jobs)} runs failed:"]
-    which = [job for job in jobs if job.key in failed]
-    for job in which[:NAMED]:
-        where = ", ".join(f"{name}={value!r}" for name, value in job.configuration.items())
-        lines.append(f"  {', '.join(filter(None, [where, f'seed={job.seed}']))}: {failed[job.key]}")
-    if len(which) > NAMED:
-        lines.append(f"  and {len(which) - NAMED} more")
-    return "\n".join(lines)
 
 
 def _table(
@@ -240,6 +198,18 @@ def timed(
         "metrics": {str(name): float(value) for name, value in returned.items()},
         "seconds": seconds,
     }
+
+
+def measured(
+    common: tuple[Callable[..., Mapping[str, float]], Callable[..., torch.nn.Module]],
+    configuration: dict[str, Any],
+    seed: int,
+    shape: dict[str, Any],
+    state: dict[str, torch.Tensor],
+) -> dict[str, Any]:
+    """As :func:`timed`, of a run whose first argument is a network: built here, then loaded."""
+    run, build = common
+    return timed(partial(run, loaded(build, shape, state)), configuration, seed)
 
 
 def _check_metrics(metrics: Sequence[str] | None, returned: Mapping[str, float]) -> None:

@@ -115,7 +115,7 @@ def each(
     Args:
         task: a function of this package.
         common: the first argument of every call, from :func:`packed`.
-        calls: the other arguments.
+        calls: the other arguments, each looked up when it is its turn.
         finished: called here with the call's place and its result, or the exception that it
             ended with, as soon as that is known.
         scheduler: address of a Dask scheduler; default None, processes of this machine.
@@ -129,7 +129,7 @@ def each(
     from distributed import wait
 
     code = reached_by(task) if code is None else dict(code)
-    waiting = list(reversed(list(enumerate(calls))))
+    waiting = list(reversed(range(len(calls))))
     running: dict[Any, Any] = {}
     with _client(scheduler, len(calls), share or len(calls)) as (client, threads):
         while waiting or running:
@@ -138,8 +138,9 @@ def each(
                 # all that it had been given, and a worker that comes later finds some left.
                 room = max(1, sum(client.nthreads().values()))
                 while waiting and len(running) < room:
-                    place, call = waiting.pop()
-                    future = client.submit(on_worker, task, common, code, threads, call, pure=False)
+                    place = waiting.pop()
+                    sent = task, common, code, threads, calls[place]
+                    future = client.submit(on_worker, *sent, pure=False)
                     running[future] = place
                 done = wait(list(running), timeout=POLL, return_when="FIRST_COMPLETED").done
                 ended = [(running.pop(future), _outcome(future)) for future in done]
