@@ -231,7 +231,7 @@ def moved_silently(claims: Iterable[Claim], stored: Iterable[Mapping[str, Any]])
         kept, now = by_id.get(claim.id), claim.stored()
         if kept is None or claim.set == AFTER:
             continue
-        for name in ("criterion", "interval", "no_effect", "family"):
+        for name in ("criterion", "interval", "no_effect"):
             if name in kept and kept[name] != now[name]:
                 said.append(f"{claim.id}: {name} was {kept[name]!r} and is {now[name]!r}")
         must = [(each.get("control") or {}).get("must") for each in (kept, now)]
