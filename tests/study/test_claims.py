@@ -116,9 +116,7 @@ def test_terms_that_do_not_fit_together():
         claim(criterion="== 3", no_effect="between 2 and 4")
     with pytest.raises(ValueError, match="need a one-sided criterion"):
         claim(interval="share", control=beside("a", difference=True))
-    with pytest.raises(
-        ValueError, match="interval must be one of mean, log, fisher"
-    ):
+    with pytest.raises(ValueError, match="interval must be one of mean, log, fisher"):
         claim(interval="p")
     with pytest.raises(ValueError, match='interval "all" is for checks of our code'):
         claim(interval="all")
