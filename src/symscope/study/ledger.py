@@ -151,14 +151,15 @@ class Ledger:
 
 
 class Verdicts:
-    """Findings that show themselves in Jupyter; its output keeps them unless ``kept=False``."""
+    """Findings that show themselves in Jupyter and are kept in its output, or in brief and not."""
 
     def __init__(self, findings: Iterable[Finding], kept: bool = True):
         self.findings, self.kept = list(findings), kept
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         plain = "\n".join(f"{each.claim.id}: {each.verdict}" for each in self.findings)
-        shown = {"text/plain": plain, "text/html": tables.html(self.findings)}
+        table = tables.html if self.kept else tables.brief
+        shown = {"text/plain": plain, "text/html": table(self.findings)}
         stored = [each.claim.stored() for each in self.findings]
         return shown | {MIME: stored} if self.kept else shown
 

@@ -165,6 +165,15 @@ def html(findings: Sequence[Finding]) -> str:
     return html_table(COLUMNS, map(cells, findings)) + f"<p>{legend(findings)}</p>"
 
 
+def brief(findings: Sequence[Finding]) -> str:
+    """Findings as a narrow HTML table, to stand beside a figure."""
+    rows = []
+    for says, whose, quantity, must, found, controls, verdict in map(cells, findings):
+        seen = "\n".join(filter(None, (found, controls)))
+        rows.append((f"{says} ({whose})", f"{quantity}: {must}", seen, verdict))
+    return html_table(("Claim", "Must be", "Found", "Verdict"), rows)
+
+
 def markdown(findings: Sequence[Finding]) -> str:
     """The short ledger: what the papers claim, counted, and the headlines among it as a table."""
     papers = [each for each in findings if each.claim.whose in PAPERS]
