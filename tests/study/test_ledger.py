@@ -47,9 +47,9 @@ def test_findings_beside_a_figure_are_shown_and_not_kept():
     found = book.found("gap")._repr_mimebundle_()
     assert sorted(found) == ["text/html", "text/plain"] and found["text/plain"].startswith("gap: ")
     assert "angle" not in found["text/plain"]
-    head, (says, must, seen, verdict) = table(found["text/html"])
-    assert head == ["Claim", "Must be", "Found", "Verdict"] and verdict == "reproduced"
-    assert says == "The gap is wide. (LieGG)" and must == "gap behind k: > 3"
+    head, (says, seen, verdict) = table(found["text/html"])
+    assert head == ["Claim, and what must be", "Found", "Verdict"] and verdict == "reproduced"
+    assert says == "The gap is wide. (LieGG)\ngap behind k: > 3"
     assert seen.startswith("4.50 [3.26, 5.74], 3 seeds")
     with pytest.raises(ValueError, match="not measured: angle"):
         book.found("gap", "angle")

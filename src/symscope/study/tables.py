@@ -170,8 +170,8 @@ def brief(findings: Sequence[Finding]) -> str:
     rows = []
     for says, whose, quantity, must, found, controls, verdict in map(cells, findings):
         seen = "\n".join(filter(None, (found, controls)))
-        rows.append((f"{says} ({whose})", f"{quantity}: {must}", seen, verdict))
-    return html_table(("Claim", "Must be", "Found", "Verdict"), rows)
+        rows.append((f"{says} ({whose})\n{quantity}: {must}", seen, verdict))
+    return html_table(("Claim, and what must be", "Found", "Verdict"), rows)
 
 
 def markdown(findings: Sequence[Finding]) -> str:
