@@ -43,19 +43,24 @@ class Factor:
         self.samples = 0
         self.rows = 0
         self.rounding = 0.0  # the relative variance that rounding alone can leave of a direction
-        self._triangle: Float[Tensor, "k k"] = torch.zeros(
-            dimension, dimension, dtype=torch.float64, device="cpu"
-        )
+        self._triangle: Float[Tensor, "k k"] | None = None
         self._gram: Float[Tensor, "k k"] | None = None
         self._waiting: list[Float[Tensor, "_ k"]] = []  # rows that no factorisation has seen yet
 
     def _reduced(self) -> Float[Tensor, "k k"]:
         """The triangle of all rows in float64 so far: many small factorisations cost too much."""
+        found = self._triangle
+        if found is None:
+            found = torch.zeros(self.dimension, self.dimension, dtype=torch.float64, device="cpu")
         if self._waiting:
-            device = self._waiting[0].device
-            together = torch.cat([self._triangle.to(device), *self._waiting])
-            self._triangle, self._waiting = torch.linalg.qr(together, mode="r").R, []
-        return self._triangle
+            together = torch.cat([found.to(self._waiting[0].device), *self._waiting])
+            found = self._triangle = torch.linalg.qr(together, mode="r").R
+            self._waiting = []
+        return found
+
+    def _parts(self) -> list[Float[Tensor, "_ k"]]:
+        """All rows in float64, and the triangle that stands for the earlier ones."""
+        return self._waiting if self._triangle is None else [self._triangle, *self._waiting]
 
     def _wait(self, *blocks: Float[Tensor, "_ k"]) -> None:
         self._waiting.extend(blocks)
@@ -77,9 +82,20 @@ class Factor:
     @property
     def gram(self) -> Float[Tensor, "k k"]:
         """R^T R, float64 on the CPU, without a factorisation: half the digits of R."""
-        parts = [self._triangle, *self._waiting]
-        total = torch.stack([(part.T @ part).cpu() for part in parts]).sum(0)
-        return total if self._gram is None else total + self._gram.cpu()
+        total = torch.zeros(self.dimension, self.dimension, dtype=torch.float64, device="cpu")
+        for part in self._parts():
+            total += (part.T @ part).cpu()
+        return total if self._gram is None else total.add_(self._gram.cpu())
+
+    def squared(self, direction: Float[Tensor, " k"]) -> Float[Tensor, ""]:
+        """The sum of the rows' squares along a direction, on the CPU; without a factorisation."""
+        total = torch.zeros((), dtype=torch.float64, device="cpu")
+        for part in self._parts():
+            total += (part @ direction.to(part)).square().sum().cpu()
+        if self._gram is not None:
+            along = direction.to(self._gram)
+            total += (along @ self._gram @ along).clamp(min=0).cpu()
+        return total
 
     def keeps_digits(self, dtype: torch.dtype) -> bool:
         """Whether rows of this precision enter by QR and not by a Gram matrix."""
@@ -130,11 +146,8 @@ class Factor:
                 own, theirs = getattr(self, name), getattr(other, name)
                 if own != theirs:
                     raise ValueError(f"factors to be merged must agree: {name} {own} and {theirs}")
-        held = [part for part in parts if part._waiting or part._triangle.any()]
-        device = self._triangle.device
-        merged._wait(
-            *(rows.to(device) for part in held for rows in (part._triangle, *part._waiting))
-        )
+        held = [rows for part in parts for rows in part._parts()]
+        merged._wait(*(rows.to(held[0].device) for rows in held))
         for part in parts:
             if part._gram is not None:
                 merged._add(part._gram)
