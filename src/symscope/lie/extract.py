@@ -254,7 +254,7 @@ def check_rows(factor: Factor, where: str = "every output") -> None:
         ValueError: for fewer rows than directions, or rows that are all zero.
     """
     check_enough(factor.rows, factor.dimension)
-    if not torch.isfinite(factor.triangle).all():
+    if not factor.is_finite():
         raise ValueError(
             f"the squares of the derivatives of {where} are too large for float64: rescale the "
             "data or the outputs"

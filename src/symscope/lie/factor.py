@@ -8,7 +8,9 @@ of two data sets is the R of the two factors stacked. So E itself is never held.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,11 +25,30 @@ FACTOR_DTYPES = (torch.float64, torch.float32)
 WAITING = 256  # rows in float64 that may wait for their factorisation
 
 
+class Products(NamedTuple):
+    """Rows that have not been written out: products of data that move and of cotangents.
+
+    Attributes:
+        gram: gives their Gram matrix, as an action's does; asked with ``backend``.
+    """
+
+    gram: Callable[..., Float[Tensor, "k k"]]
+    backend: str
+    moved: Float[Tensor, "n ..."]
+    cotangents: Float[Tensor, "n c ..."]
+
+    def alike(self) -> tuple[Any, ...]:
+        """What must agree for two to be multiplied together."""
+        shapes = [(part.shape[1:], part.dtype, part.device) for part in self[2:]]
+        return self.gram, self.backend, *shapes
+
+
 class Factor:
     """The triangular factor R of a stream of rows, with how many samples and rows it has seen.
 
     Rows in float64 enter by a QR factorisation, which keeps all their digits. Rows of lower
-    precision enter by their Gram matrix, which is as good for them and much faster.
+    precision enter by their Gram matrix, which is as good for them and much faster; that of
+    products smaller than the matrix waits for more of them.
 
     Args:
         dimension: K, the number of directions.
@@ -46,6 +67,7 @@ class Factor:
         self._triangle: Float[Tensor, "k k"] | None = None
         self._gram: Float[Tensor, "k k"] | None = None
         self._waiting: list[Float[Tensor, "_ k"]] = []  # rows that no factorisation has seen yet
+        self._products: list[Products] = []  # of which no Gram matrix was taken yet
 
     def _reduced(self) -> Float[Tensor, "k k"]:
         """The triangle of all rows in float64 so far: many small factorisations cost too much."""
@@ -67,15 +89,24 @@ class Factor:
         if sum(map(len, self._waiting)) > max(WAITING, 4 * self.dimension):
             self._reduced()
 
+    def _summed(self) -> Float[Tensor, "k k"] | None:
+        """The Gram matrix of what no triangle holds; None if it holds all."""
+        waiting, self._products = self._products, []
+        for (gram, backend, *_), alike in groupby(waiting, Products.alike):
+            moved, cotangents = (torch.cat(parts) for parts in list(zip(*alike, strict=True))[2:])
+            self._add(gram(moved, cotangents, backend, self.dtype))
+        return self._gram
+
     @property
     def triangle(self) -> Float[Tensor, "k k"]:
         """R, float64: R^T R is the sum of all rows' outer products."""
-        if self._gram is None:
+        gram = self._summed()
+        if gram is None:
             return self._reduced()
         # Columns of equal length first, so that coordinates of unlike size keep their digits.
-        size = self._gram.diagonal().sqrt()
+        size = gram.diagonal().sqrt()
         unit = torch.where(size > 0, 1 / size, 0)
-        values, vectors = torch.linalg.eigh(unit[:, None] * self._gram * unit)
+        values, vectors = torch.linalg.eigh(unit[:, None] * gram * unit)
         root = values.clamp(min=0).sqrt()[:, None] * vectors.T * size
         return torch.linalg.qr(torch.cat([self._reduced().to(root), root]), mode="r").R
 
@@ -85,16 +116,42 @@ class Factor:
         total = torch.zeros(self.dimension, self.dimension, dtype=torch.float64, device="cpu")
         for part in self._parts():
             total += (part.T @ part).cpu()
-        return total if self._gram is None else total.add_(self._gram.cpu())
+        gram = self._summed()
+        return total if gram is None else total.add_(gram.cpu())
 
-    def squared(self, direction: Float[Tensor, " k"]) -> Float[Tensor, ""]:
-        """The sum of the rows' squares along a direction, on the CPU; without a factorisation."""
-        total = torch.zeros((), dtype=torch.float64, device="cpu")
+    def within(self, span: Float[Tensor, "k r"]) -> Float[Tensor, "r r"]:
+        """The Gram matrix of the rows times some directions, with as many digits as there are."""
+        if self._parts():
+            changes = self.triangle.cpu() @ span
+            return changes.T @ changes
+        return span.T @ self.gram @ span
+
+    def principal(
+        self, span: Float[Tensor, "k r"] | None = None
+    ) -> tuple[Float[Tensor, " r"], Float[Tensor, "r r"]]:
+        """Singular values of the rows times some directions, ascending, and the right vectors.
+
+        They are rows, on the CPU. Default: of the rows themselves.
+        """
+        if not self._parts():
+            values, vectors = torch.linalg.eigh(self.gram if span is None else self.within(span))
+            return values.clamp(min=0).sqrt(), vectors.T
+        # From the triangle and not from a Gram matrix: small values keep their digits.
+        triangle = self.triangle.cpu()
+        _, singular, directions = torch.linalg.svd(
+            triangle if span is None else triangle @ span, full_matrices=False
+        )
+        return singular.flip(0), directions.flip(0)
+
+    def squared(self, directions: Float[Tensor, "k *r"]) -> Float[Tensor, "*r"]:
+        """The sums of the rows' squares along directions, on the CPU; nothing is factorised."""
+        total = torch.zeros(directions.shape[1:], dtype=torch.float64, device="cpu")
         for part in self._parts():
-            total += (part @ direction.to(part)).square().sum().cpu()
-        if self._gram is not None:
-            along = direction.to(self._gram)
-            total += (along @ self._gram @ along).clamp(min=0).cpu()
+            total += (part @ directions.to(part)).square().sum(0).cpu()
+        gram = self._summed()
+        if gram is not None:
+            along = directions.to(gram)
+            total += (along * (gram @ along)).sum(0).clamp(min=0).cpu()
         return total
 
     def keeps_digits(self, dtype: torch.dtype) -> bool:
@@ -119,6 +176,22 @@ class Factor:
         """Take in the Gram matrix of rows in ``dtype``, of which ``samples`` are new samples."""
         self._add(gram)
         self._count(samples, rows, dtype)
+
+    def update_products(self, products: Products, samples: int) -> None:
+        """Take in rows as products, of which ``samples`` are new samples.
+
+        What is smaller than the Gram matrix is copied and waits until it is as large.
+        """
+        cotangents = products.cotangents
+        held = sum(part.nbytes for some in (products, *self._products) for part in some[2:])
+        if not self._products and held >= 8 * self.dimension**2:
+            self._products = [products]
+        else:
+            copied = (part.clone() for part in products[2:])
+            self._products.append(Products(products.gram, products.backend, *copied))
+        self._count(samples, cotangents.shape[0] * cotangents.shape[1], cotangents.dtype)
+        if held >= 8 * self.dimension**2:
+            self._summed()
 
     def _add(self, gram: Float[Tensor, "k k"]) -> None:
         if self._gram is None:
@@ -149,6 +222,7 @@ class Factor:
         held = [rows for part in parts for rows in part._parts()]
         merged._wait(*(rows.to(held[0].device) for rows in held))
         for part in parts:
+            merged._products.extend(part._products)
             if part._gram is not None:
                 merged._add(part._gram)
         merged.samples = sum(part.samples for part in parts)
@@ -158,12 +232,17 @@ class Factor:
 
     def spectrum(self) -> tuple[Float[Tensor, " k"], Float[Tensor, "k k"]]:
         """Variances sigma_k^2 / N, ascending, and the unit directions (as rows), on the CPU."""
-        if self._gram is not None and not self._reduced().any():
-            values, vectors = torch.linalg.eigh(self._gram.cpu())
-            return values.clamp(min=0) / self.samples, vectors.T
-        _, singular, directions = torch.linalg.svd(self.triangle.cpu())
-        return singular.flip(0) ** 2 / self.samples, directions.flip(0)
+        singular, directions = self.principal()
+        return singular**2 / self.samples, directions
 
     def is_zero(self) -> bool:
         """Whether every row so far was zero."""
-        return not self._reduced().any() and (self._gram is None or not self._gram.any())
+        return not any(part.any() for part in self._held())
+
+    def is_finite(self) -> bool:
+        """Whether the squares of all rows are."""
+        return all(bool(torch.isfinite(part).all()) for part in self._held())
+
+    def _held(self) -> list[Float[Tensor, "_ k"]]:
+        gram = self._summed()
+        return self._parts() if gram is None else [*self._parts(), gram]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..networks.modes import plain_attention
 from .actions import Action
-from .factor import Factor
+from .factor import Factor, Products
 from .outputs import Outputs
 
 if TYPE_CHECKING:
@@ -173,11 +173,9 @@ class Pulled(Block):
             if weights is not None:
                 shape = (-1, *[1] * (cotangents.ndim - 1))
                 cotangents = cotangents * weights.reshape(shape).to(cotangents)
-            gram = self.action.gram(self.moved, cotangents, self.backend, factor.dtype)
-            if torch.isfinite(gram.sum()):  # else the rows tell which sample it was
-                samples = 0 if self.first else len(self.moved)
-                count = cotangents.shape[0] * cotangents.shape[1]
-                factor.update_gram(gram, samples, count, cotangents.dtype)
+            if torch.isfinite(cotangents.sum()):  # else the rows tell which sample it was
+                products = Products(self.action.gram, self.backend, self.moved, cotangents)
+                factor.update_products(products, 0 if self.first else len(self.moved))
                 return
         super().into(factor, weights)
 

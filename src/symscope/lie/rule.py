@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -31,10 +31,10 @@ LEAST_PIECES = 4
 
 
 class _Sums(NamedTuple):
-    """Triangles of the sums over pieces."""
+    """Sums over pieces."""
 
-    own: Float[Tensor, "k k"]
-    reference: Float[Tensor, "k k"]  # the Gram matrix, not a triangle
+    own: Factor
+    reference: Float[Tensor, "k k"]  # Gram matrices
     movement: Float[Tensor, "k k"]
 
 
@@ -69,7 +69,7 @@ def decide(
     relative, chosen = _solve(whole, frame)
     directions = (frame @ chosen).T
     noise = evidence.rounding
-    floor = (noise.triangle.cpu() @ directions.T).norm(dim=0) / math.sqrt(max(noise.samples, 1))
+    floor = (noise.squared(directions.T) / max(noise.samples, 1)).sqrt()
     per_sample = math.sqrt(evidence.samples)  # directions have unit reference summed over samples
     floor = (ROUNDINGS * floor * per_sample).clamp(min=max(evidence.eps, ALGEBRA))
     bounds = _Bounds(evidence.pieces, frame, confidence)
@@ -110,14 +110,12 @@ def relative_within(
 
 
 def _sums(pieces: list[Piece]) -> _Sums:
-    own = Factor.merge(*(piece.factors[OWN] for piece in pieces)).triangle.cpu()
-    movement = _gram(pieces, MOVEMENT)
-    return _Sums(own, _gram(pieces, SHUFFLED) + KAPPA**2 * movement, movement)
-
-
-def _gram(pieces: list[Piece], kind: str) -> Float[Tensor, "k k"]:
-    grams = (piece.factors[kind].gram for piece in pieces)
-    return reduce(Tensor.add_, grams)
+    own, shuffled, movement = (
+        Factor.merge(*(piece.factors[kind] for piece in pieces))
+        for kind in (OWN, SHUFFLED, MOVEMENT)
+    )
+    moved = movement.gram
+    return _Sums(own, shuffled.gram + KAPPA**2 * moved, moved)
 
 
 def _defined(
@@ -145,9 +143,8 @@ def _solve(
     reference = frame.T @ sums.reference @ frame
     values, vectors = torch.linalg.eigh(reference)
     whiten = vectors / values.clamp(min=values.max() * 1e-15).sqrt()
-    # From the triangle and not from the Gram matrix: small rho keep their digits.
-    _, rho, turned = torch.linalg.svd(sums.own @ (frame @ whiten), full_matrices=False)
-    return rho.flip(0), whiten @ turned.flip(0).T
+    rho, turned = sums.own.principal(frame @ whiten)
+    return rho, whiten @ turned.T
 
 
 @dataclass(frozen=True)
@@ -202,9 +199,8 @@ class _Test:
         """From the sums over all these pieces."""
         from scipy.stats import t
 
-        changes = sums.own @ directions
         lower = torch.linalg.cholesky(directions.T @ sums.reference @ directions)
-        half = torch.linalg.solve_triangular(lower, changes.T @ changes, upper=False)
+        half = torch.linalg.solve_triangular(lower, sums.own.within(directions), upper=False)
         whitened = torch.linalg.solve_triangular(lower, half.T, upper=False)
         factor = t.ppf(confidence, len(pieces) - 1) if len(pieces) > 1 else math.inf
         return cls(directions, pieces, lower, whitened, float(factor))
