@@ -8,7 +8,7 @@ of two data sets is the R of the two factors stacked. So E itself is never held.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -143,7 +143,7 @@ class Factor:
         )
         return singular.flip(0), directions.flip(0)
 
-    def squared(self, directions: Float[Tensor, "k *r"]) -> Float[Tensor, "*r"]:
+    def squared(self, directions: Float[Tensor, "k ..."]) -> Tensor:
         """The sums of the rows' squares along directions, on the CPU; nothing is factorised."""
         total = torch.zeros(directions.shape[1:], dtype=torch.float64, device="cpu")
         for part in self._parts():
@@ -160,15 +160,7 @@ class Factor:
 
     def update(self, rows: Float[Tensor, "n c k"], samples: int | None = None) -> None:
         """Take in rows of N samples; ``samples`` of them (default: all) were not seen before."""
-        block = rows.flatten(0, 1)
-        if block.device.type == "mps":  # which has no float64
-            block = block.cpu()
-        if self.keeps_digits(rows.dtype):
-            self._wait(block)
-        else:
-            block = block.to(self.dtype)
-            self._add(block.T @ block)
-        self._count(len(rows) if samples is None else samples, len(block), rows.dtype)
+        share([self], rows, len(rows) if samples is None else samples)
 
     def update_gram(
         self, gram: Float[Tensor, "k k"], samples: int, rows: int, dtype: torch.dtype
@@ -195,9 +187,10 @@ class Factor:
 
     def _add(self, gram: Float[Tensor, "k k"]) -> None:
         if self._gram is None:
-            self._gram = torch.zeros_like(gram, dtype=torch.float64)
-        # In place: a new sum for every batch would scatter the memory that batches reuse.
-        self._gram = self._gram.to(gram.device).add_(gram)
+            self._gram = gram.to(torch.float64, copy=True)
+        else:
+            # In place: a new sum for every batch would scatter the memory that batches reuse.
+            self._gram = self._gram.to(gram.device).add_(gram)
 
     def _count(self, samples: int, rows: int, dtype: torch.dtype) -> None:
         self.samples += samples
@@ -246,3 +239,18 @@ class Factor:
     def _held(self) -> list[Float[Tensor, "_ k"]]:
         gram = self._summed()
         return self._parts() if gram is None else [*self._parts(), gram]
+
+
+def share(factors: Sequence[Factor], rows: Float[Tensor, "n c k"], samples: int) -> None:
+    """Rows of equally many samples into each of some factors that are alike, in their order.
+
+    ``samples`` of all were not seen before.
+    """
+    first, parts = factors[0], len(factors)
+    if rows.device.type == "mps":  # which has no float64
+        rows = rows.cpu()
+    blocks = rows.to(first.dtype).reshape(parts, -1, first.dimension)
+    kept = first.keeps_digits(rows.dtype)
+    for factor, part in zip(factors, blocks if kept else blocks.mT @ blocks, strict=True):
+        (factor._wait if kept else factor._add)(part)
+        factor._count(samples // parts, blocks.shape[1], rows.dtype)

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from ..data import splits
-from .actions import Action
 from .evidence import MOVEMENT, OWN
-from .rows import Differentiation, Pulled
+from .rows import Differentiation, Moving, Pulled
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -46,53 +45,44 @@ class References:
     Quantiles and sizes are those of the first samples, 256 at least if there are so many.
     """
 
-    def __init__(self, action: Action, backend: str, seed: int):
-        self.action, self.backend = action, backend
+    def __init__(self, seed: int):
         self._generator = splits.stream(seed, "random gradients")
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
         self._limits: tuple[Tensor, Tensor, Tensor] | None = None
 
     def of(
-        self,
-        gradients: Float[Tensor, "n c ..."],
-        inputs: Float[Tensor, "n ..."],
-        moved: dict[str, Float[Tensor, "n ..."]],
-        start: int,
+        self, gradients: Float[Tensor, "n c ..."], moved: dict[str, Moving], start: int
     ) -> Reference:
         """The reference of one batch.
 
         Args:
             gradients: of all outputs, or of one random combination of them, by the inputs.
-            inputs: the samples.
-            moved: other samples, by the kind of rows in which they stand for the inputs.
+            moved: the inputs, and other samples, by the kind of rows in which they stand for them.
             start: the place of the first sample in the user's data.
         """
+        inputs = moved[OWN].samples
+        shape = len(inputs), RANDOM, *inputs.shape[1:]
         signs = torch.randint(
-            2, (len(inputs), RANDOM, *inputs.shape[1:]), generator=self._generator, device="cpu"
-        )
-        signs = (2 * signs - 1).to(inputs)
-        slopes = gradients.double().flatten(2)
-        # Where a kernel was asked for, of lengths alone there is none.
-        backend = "auto" if self.backend == "triton" else self.backend
+            2, shape, generator=self._generator, dtype=inputs.dtype, device="cpu"
+        ).to(inputs.device)
+        signs.mul_(2).sub_(1)
         steps = {
-            kind: self.action.rows(x, signs[:, :1], backend).double().flatten(1).norm(dim=1)
-            for kind, x in {OWN: inputs, **moved}.items()
+            kind: each.without_kernel().rows(signs[:, :1]).double().flatten(1).norm(dim=1)
+            for kind, each in moved.items()
         }
-        slope, step, size = self._learned(
-            slopes.flatten(1).norm(dim=1), steps[OWN], inputs.double().flatten(1)
-        )
-        weights = {
-            kind: _cut(slopes.flatten(1).norm(dim=1), slope) * _cut(s, step)
-            for kind, s in steps.items()
-        }
+        squares = gradients.double().flatten(2).square().sum(1)
+        even = squares.sum(1).sqrt()
+        slope, step, size = self._learned(even, steps[OWN], inputs.double().flatten(1))
+        slopes = _cut(even, slope)
+        weights = {kind: slopes * _cut(each, step) for kind, each in steps.items()}
         # As long as the network's own gradient, in the data's units or in those of each element's
         # size, whichever is shorter there: elements need not be measured in the same unit.
-        even = slopes.square().sum((1, 2)) / size.numel()
-        scaled = (slopes * size).square().sum((1, 2)) / size.numel()
-        energy = torch.minimum(even[:, None], scaled[:, None] / size.square().clamp(min=1e-300))
-        length = (energy / RANDOM).sqrt().reshape(len(inputs), 1, *inputs.shape[1:])
-        movement = Pulled(start, 0, inputs, signs * length.to(signs), self.action, self.backend)
-        return Reference({**weights, MOVEMENT: weights[OWN]}, movement)
+        relative = size / size.max().clamp(min=1e-150)
+        scaled = (squares @ relative.square()).sqrt()
+        shorter = scaled[:, None] / relative.clamp(min=1e-150)
+        length = torch.minimum(even[:, None], shorter) / (RANDOM * size.numel()) ** 0.5
+        signs *= length.reshape(len(inputs), 1, *inputs.shape[1:]).to(signs)
+        return Reference({**weights, MOVEMENT: weights[OWN]}, Pulled(start, 0, moved[OWN], signs))
 
     def _learned(
         self, slopes: Float[Tensor, " n"], steps: Float[Tensor, " n"], data: Float[Tensor, "n d"]

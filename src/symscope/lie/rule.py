@@ -76,8 +76,8 @@ def decide(
     cuts = _cuts(relative, floor, bounds, tolerance)
     count, answer, note = _answer(evidence, relative, floor, tolerance, cuts)
     return Decision(
-        count, answer, relative, bounds.all, floor, directions, undefined, cuts, tolerance, confidence,
-        evidence.samples, len(evidence.pieces), note,
+        count, answer, relative, bounds.all, floor, directions, undefined, cuts, tolerance,
+        confidence, evidence.samples, len(evidence.pieces), note,
     )  # fmt: skip
 
 
