@@ -93,7 +93,8 @@ class Factor:
         """The Gram matrix of what no triangle holds; None if it holds all."""
         waiting, self._products = self._products, []
         for (gram, backend, *_), alike in groupby(waiting, Products.alike):
-            moved, cotangents = (torch.cat(parts) for parts in list(zip(*alike, strict=True))[2:])
+            _, _, *held = zip(*alike, strict=True)
+            moved, cotangents = (torch.cat(p) if len(p) > 1 else p[0] for p in held)
             self._add(gram(moved, cotangents, backend, self.dtype))
         return self._gram
 

@@ -6,7 +6,7 @@ exact, and random gradients of the length of the network's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,11 +47,15 @@ class References:
 
     def __init__(self, seed: int):
         self._generator = splits.stream(seed, "random gradients")
-        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._limits: tuple[Tensor, Tensor, Tensor] | None = None
+        self._slope, self._step = _Learned(_quantile), _Learned(_quantile)
+        self._size = _Learned(_root_mean_square)
 
     def of(
-        self, gradients: Float[Tensor, "n c ..."], moved: dict[str, Moving], start: int
+        self,
+        gradients: Float[Tensor, "n c ..."],
+        moved: dict[str, Moving],
+        start: int,
+        asked: Sequence[Float[Tensor, "n c ..."]] = (),
     ) -> Reference:
         """The reference of one batch.
 
@@ -59,6 +63,7 @@ class References:
             gradients: of all outputs, or of one random combination of them, by the inputs.
             moved: the inputs, and other samples, by the kind of rows in which they stand for them.
             start: the place of the first sample in the user's data.
+            asked: derivatives whose rows will be asked for, and are computed along with these.
         """
         inputs = moved[OWN].samples
         shape = len(inputs), RANDOM, *inputs.shape[1:]
@@ -66,37 +71,66 @@ class References:
             2, shape, generator=self._generator, dtype=inputs.dtype, device="cpu"
         ).to(inputs.device)
         signs.mul_(2).sub_(1)
-        steps = {
-            kind: each.without_kernel().rows(signs[:, :1]).double().flatten(1).norm(dim=1)
-            for kind, each in moved.items()
-        }
-        squares = gradients.double().flatten(2).square().sum(1)
-        even = squares.sum(1).sqrt()
-        slope, step, size = self._learned(even, steps[OWN], inputs.double().flatten(1))
-        slopes = _cut(even, slope)
+        squares = gradients.to(torch.float64, copy=True).flatten(2).square_()
+        squares = squares[:, 0] if squares.shape[1] == 1 else squares.sum(1)
+        first = signs[:, :1]
+        movement = signs * self._lengths(squares, inputs)
+        steps = {}
+        for kind, samples in moved.items():
+            samples.prepare(first, *asked, *([movement] if kind == OWN else []))
+            rows = samples.without_kernel().rows(first)
+            steps[kind] = rows.double().flatten(1).norm(dim=1)
+        slopes, step = squares.sum(1).sqrt(), self._step(steps[OWN])
+        slopes = _cut(slopes, self._slope(slopes))
         weights = {kind: slopes * _cut(each, step) for kind, each in steps.items()}
-        # As long as the network's own gradient, in the data's units or in those of each element's
-        # size, whichever is shorter there: elements need not be measured in the same unit.
-        relative = size / size.max().clamp(min=1e-150)
-        scaled = (squares @ relative.square()).sqrt()
-        shorter = scaled[:, None] / relative.clamp(min=1e-150)
-        length = torch.minimum(even[:, None], shorter) / (RANDOM * size.numel()) ** 0.5
-        signs *= length.reshape(len(inputs), 1, *inputs.shape[1:]).to(signs)
-        return Reference({**weights, MOVEMENT: weights[OWN]}, Pulled(start, 0, moved[OWN], signs))
+        weights[MOVEMENT] = weights[OWN]
+        return Reference(weights, Pulled(start, 0, moved[OWN], movement))
 
-    def _learned(
-        self, slopes: Float[Tensor, " n"], steps: Float[Tensor, " n"], data: Float[Tensor, "n d"]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The quantiles of slopes and steps, and the root mean square of the data's elements."""
-        if self._limits is None or sum(len(seen[0]) for seen in self._seen) < ENOUGH:
-            self._seen.append((slopes, steps, data))
-            held = [torch.cat(parts) for parts in zip(*self._seen, strict=True)]
-            self._limits = (
-                torch.quantile(held[0], QUANTILE),
-                torch.quantile(held[1], QUANTILE),
-                held[2].square().mean(0).sqrt(),
-            )
-        return self._limits
+    def _lengths(
+        self, squares: Float[Tensor, "n d"], inputs: Float[Tensor, "n ..."]
+    ) -> Float[Tensor, "n 1 ..."]:
+        """How long each element of a random gradient is.
+
+        Together as long as the network's own gradient, in the data's units or in those of each
+        element's size, whichever is shorter there: elements need not be measured in the same unit.
+        """
+        size = self._size(inputs)
+        relative = size / size.max().clamp(min=1e-150)
+        number = RANDOM * len(size)
+        # In the precision of the data, for speed; float16 would not hold small gradients.
+        dtype = torch.promote_types(inputs.dtype, torch.float32)
+        least = torch.finfo(dtype).tiny
+        even, scaled = (
+            (squares @ share / number).sqrt().to(dtype)[:, None]
+            for share in (torch.ones_like(relative), relative.square())
+        )
+        lengths = torch.minimum(even, scaled * (1 / relative).clamp(max=1 / least).to(dtype))
+        return lengths.reshape(len(inputs), 1, *inputs.shape[1:]).to(inputs.dtype)
+
+
+class _Learned:
+    """A statistic of the first samples, 256 at least if there are so many."""
+
+    def __init__(self, statistic: Callable[[Tensor], Tensor]):
+        self._statistic, self._left = statistic, ENOUGH
+        self._seen: list[Tensor] = []
+
+    def __call__(self, values: Float[Tensor, "n ..."]) -> Tensor:
+        if self._left > 0:
+            self._left -= len(values)
+            self._seen.append(values.to(torch.float64, copy=True))
+            self._value = self._statistic(torch.cat(self._seen))
+        else:
+            self._seen = []
+        return self._value
+
+
+def _quantile(norms: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+    return torch.quantile(norms, QUANTILE)
+
+
+def _root_mean_square(data: Float[Tensor, "n ..."]) -> Float[Tensor, " d"]:
+    return data.flatten(1).square().mean(0).sqrt()
 
 
 def _cut(norms: Float[Tensor, " n"], limit: Tensor) -> Float[Tensor, " n"]:

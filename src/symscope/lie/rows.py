@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,6 +30,7 @@ CHUNK_BYTES = 2**25
 # What autograd holds for backward passes: samples are taken in chunks that hold at most this.
 GRAPH_BYTES = 2**28
 FEW_DIRECTIONS = 64  # whose rows are no larger than the data
+CACHE_BYTES = 2**20  # of fields at once, where they are not held
 
 
 class Mode(NamedTuple):
@@ -98,6 +99,7 @@ class Moving:
     samples: Float[Tensor, "n ..."]
     action: Action
     backend: str
+    _known: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -109,31 +111,43 @@ class Moving:
         return fields_of(self.action, self.samples, self.backend)
 
     def rows(self, cotangents: Float[Tensor, "n c ..."]) -> Float[Tensor, "n c k"]:
-        """Rows from any derivatives by the samples; from fields, if they serve several times."""
-        if "fields" in self.__dict__:
-            return torch.einsum("ncu,knu->nck", cotangents.flatten(2), self.fields.flatten(2))
+        """Rows from any derivatives by the samples."""
+        for known, rows in self._known:
+            if known is cotangents:
+                return rows
         return self.action.rows(self.samples, cotangents, self.backend)
 
-    def prepare(self) -> None:
-        """Compute what makes rows that are asked for several times cheaper."""
-        directions, size = len(self.action.basis), self.samples[0].numel()
-        if (
-            self.samples.device.type == "cpu"  # elsewhere a kernel writes rows without fields
-            and hasattr(self.action, "fields")
-            and directions <= size
-            and directions * self.samples.nbytes <= CHUNK_BYTES
-        ):
-            self.fields  # noqa: B018
+    def prepare(self, *cotangents: Float[Tensor, "n _ ..."]) -> None:
+        """Compute the rows from several derivatives together, which shares what they need."""
+        if not self.writes_rows:
+            return
+        # On a CPU as many samples at once as have fields in its cache.
+        size = len(self.action.basis) * self.samples[0].nbytes
+        chunk = max(1, CACHE_BYTES // size) if self.samples.device.type == "cpu" else len(self)
+        parts = [self.samples, *cotangents]
+        rows = torch.cat(
+            [
+                self.action.rows(x, torch.cat(some, 1), self.backend)
+                for x, *some in zip(*(part.split(chunk) for part in parts), strict=True)
+            ]
+        )
+        sizes = [part.shape[1] for part in cotangents]
+        self._known.extend(zip(cotangents, rows.split(sizes, 1), strict=True))
+
+    @property
+    def writes_rows(self) -> bool:
+        """Whether rows are no larger than the data and no kernel makes their Gram matrix."""
+        return self.backend != "triton" and len(self.action.basis) <= FEW_DIRECTIONS
 
     def without_kernel(self) -> Moving:
         """These samples, where a kernel was asked for that need not write rows."""
-        return replace(self, backend="auto") if self.backend == "triton" else self
+        return Moving(self.samples, self.action, "auto") if self.backend == "triton" else self
 
     def split(self, chunk: int) -> list[Moving]:
         """As many of the samples at a time."""
         if chunk >= len(self):
             return [self]
-        return [replace(self, samples=part) for part in self.samples.split(chunk)]
+        return [Moving(part, self.action, self.backend) for part in self.samples.split(chunk)]
 
 
 @dataclass(frozen=True)
@@ -232,11 +246,11 @@ class Pulled(Block):
     def share(self, parts: Sequence[tuple[int, int, Factor]], weights: Float[Tensor, " n"]) -> None:
         """The same; of many directions the rows are not written out."""
         moved = self.moved
-        if moved.backend != "triton" and len(moved.action.basis) <= FEW_DIRECTIONS:
+        if moved.writes_rows:
             super().share(parts, weights)
             return
         for start, stop, factor in parts:
-            part = replace(moved, samples=moved.samples[start:stop])
+            part = Moving(moved.samples[start:stop], moved.action, moved.backend)
             block = Pulled(self.start + start, self.first, part, self.cotangents[start:stop])
             block.into(factor, weights[start:stop])
 
