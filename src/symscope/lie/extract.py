@@ -210,15 +210,17 @@ def passes(
             yield Pass(differentiation.mode, inputs, batch.start, [], blocks)
             continue
         moved |= {SHUFFLED: differentiation.moving(others), AGAIN: differentiation.moving(again)}
+        for samples in moved.values():
+            samples.prepare()
         blocks = differentiation.blocks(inputs, moved, batch.start)
         ahead = next(blocks)
         pulled = ahead[1].cotangents if isinstance(ahead[1], Pulled) else None
         if pulled is not None and [len(inputs), *groups] == list(pulled.shape[:2]):
-            asked, gradients = [pulled], iter([pulled])
+            gradients = iter([pulled])
         else:
-            asked, gradients = [], combined_gradients(differentiation, inputs, groups, draw)
+            gradients = combined_gradients(differentiation, inputs, groups, draw)
         held = [
-            own.of(each, moved, batch.start, asked)
+            own.of(each, moved, batch.start)
             for own, each in zip(references, gradients, strict=True)
         ]
         more = _rounding(differentiation, inputs, batch.start, draw) if first else ()

@@ -8,8 +8,8 @@ of two data sets is the R of the two factors stacked. So E itself is never held.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 
 FACTOR_DTYPES = (torch.float64, torch.float32)
 WAITING = 256  # rows in float64 that may wait for their factorisation
+WRITTEN = 512  # samples whose rows are written out at once
 
 
 class Products(NamedTuple):
     """Rows that have not been written out: products of data that move and of cotangents.
 
     Attributes:
-        gram: gives their Gram matrix, as an action's does; asked with ``backend``.
+        action: gives the rows and their Gram matrix, which it is asked for with ``backend``.
     """
 
-    gram: Callable[..., Float[Tensor, "k k"]]
+    action: Any
     backend: str
     moved: Float[Tensor, "n ..."]
     cotangents: Float[Tensor, "n c ..."]
@@ -40,7 +41,7 @@ class Products(NamedTuple):
     def alike(self) -> tuple[Any, ...]:
         """What must agree for two to be multiplied together."""
         shapes = [(part.shape[1:], part.dtype, part.device) for part in self[2:]]
-        return self.gram, self.backend, *shapes
+        return self.action, self.backend, *shapes
 
 
 class Factor:
@@ -92,10 +93,10 @@ class Factor:
     def _summed(self) -> Float[Tensor, "k k"] | None:
         """The Gram matrix of what no triangle holds; None if it holds all."""
         waiting, self._products = self._products, []
-        for (gram, backend, *_), alike in groupby(waiting, Products.alike):
+        for (action, backend, *_), alike in groupby(waiting, Products.alike):
             _, _, *held = zip(*alike, strict=True)
             moved, cotangents = (torch.cat(p) if len(p) > 1 else p[0] for p in held)
-            self._add(gram(moved, cotangents, backend, self.dtype))
+            self._add(action.gram(moved, cotangents, backend, self.dtype))
         return self._gram
 
     @property
@@ -147,13 +148,18 @@ class Factor:
     def squared(self, directions: Float[Tensor, "k ..."]) -> Tensor:
         """The sums of the rows' squares along directions, on the CPU; nothing is factorised."""
         total = torch.zeros(directions.shape[1:], dtype=torch.float64, device="cpu")
-        for part in self._parts():
+        for part in chain(self._parts(), self._written()):
             total += (part @ directions.to(part)).square().sum(0).cpu()
-        gram = self._summed()
-        if gram is not None:
-            along = directions.to(gram)
-            total += (along * (gram @ along)).sum(0).clamp(min=0).cpu()
+        if self._gram is not None:
+            along = directions.to(self._gram)
+            total += (along * (self._gram @ along)).sum(0).clamp(min=0).cpu()
         return total
+
+    def _written(self) -> Iterator[Float[Tensor, "_ k"]]:
+        """The rows of the products that wait, some at a time."""
+        for action, _, moved, cotangents in self._products:
+            for x, g in zip(moved.split(WRITTEN), cotangents.split(WRITTEN), strict=True):
+                yield action.rows(x.double(), g.double()).flatten(0, 1)
 
     def keeps_digits(self, dtype: torch.dtype) -> bool:
         """Whether rows of this precision enter by QR and not by a Gram matrix."""
@@ -181,7 +187,7 @@ class Factor:
             self._products = [products]
         else:
             copied = (part.clone() for part in products[2:])
-            self._products.append(Products(products.gram, products.backend, *copied))
+            self._products.append(Products(products.action, products.backend, *copied))
         self._count(samples, cotangents.shape[0] * cotangents.shape[1], cotangents.dtype)
         if held >= 8 * self.dimension**2:
             self._summed()

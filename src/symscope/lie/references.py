@@ -51,11 +51,7 @@ class References:
         self._size = _Learned(_root_mean_square)
 
     def of(
-        self,
-        gradients: Float[Tensor, "n c ..."],
-        moved: dict[str, Moving],
-        start: int,
-        asked: Sequence[Float[Tensor, "n c ..."]] = (),
+        self, gradients: Float[Tensor, "n c ..."], moved: dict[str, Moving], start: int
     ) -> Reference:
         """The reference of one batch.
 
@@ -63,7 +59,6 @@ class References:
             gradients: of all outputs, or of one random combination of them, by the inputs.
             moved: the inputs, and other samples, by the kind of rows in which they stand for them.
             start: the place of the first sample in the user's data.
-            asked: derivatives whose rows will be asked for, and are computed along with these.
         """
         inputs = moved[OWN].samples
         shape = len(inputs), RANDOM, *inputs.shape[1:]
@@ -73,18 +68,16 @@ class References:
         signs.mul_(2).sub_(1)
         squares = gradients.to(torch.float64, copy=True).flatten(2).square_()
         squares = squares[:, 0] if squares.shape[1] == 1 else squares.sum(1)
-        first = signs[:, :1]
-        movement = signs * self._lengths(squares, inputs)
-        steps = {}
-        for kind, samples in moved.items():
-            samples.prepare(first, *asked, *([movement] if kind == OWN else []))
-            rows = samples.without_kernel().rows(first)
-            steps[kind] = rows.double().flatten(1).norm(dim=1)
+        steps = {
+            kind: each.without_kernel().rows(signs[:, :1]).double().flatten(1).norm(dim=1)
+            for kind, each in moved.items()
+        }
         slopes, step = squares.sum(1).sqrt(), self._step(steps[OWN])
         slopes = _cut(slopes, self._slope(slopes))
         weights = {kind: slopes * _cut(each, step) for kind, each in steps.items()}
         weights[MOVEMENT] = weights[OWN]
-        return Reference(weights, Pulled(start, 0, moved[OWN], movement))
+        signs *= self._lengths(squares, inputs)
+        return Reference(weights, Pulled(start, 0, moved[OWN], signs))
 
     def _lengths(
         self, squares: Float[Tensor, "n d"], inputs: Float[Tensor, "n ..."]

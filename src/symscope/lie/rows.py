@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,7 +30,6 @@ CHUNK_BYTES = 2**25
 # What autograd holds for backward passes: samples are taken in chunks that hold at most this.
 GRAPH_BYTES = 2**28
 FEW_DIRECTIONS = 64  # whose rows are no larger than the data
-CACHE_BYTES = 2**20  # of fields at once, where they are not held
 
 
 class Mode(NamedTuple):
@@ -99,7 +98,6 @@ class Moving:
     samples: Float[Tensor, "n ..."]
     action: Action
     backend: str
-    _known: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -111,28 +109,21 @@ class Moving:
         return fields_of(self.action, self.samples, self.backend)
 
     def rows(self, cotangents: Float[Tensor, "n c ..."]) -> Float[Tensor, "n c k"]:
-        """Rows from any derivatives by the samples."""
-        for known, rows in self._known:
-            if known is cotangents:
-                return rows
+        """Rows from any derivatives by the samples; from their fields, where these are known."""
+        if "fields" in self.__dict__:
+            return torch.einsum("ncu,knu->nck", cotangents.flatten(2), self.fields.flatten(2))
         return self.action.rows(self.samples, cotangents, self.backend)
 
-    def prepare(self, *cotangents: Float[Tensor, "n _ ..."]) -> None:
-        """Compute the rows from several derivatives together, which shares what they need."""
-        if not self.writes_rows:
-            return
-        # On a CPU as many samples at once as have fields in its cache.
-        size = len(self.action.basis) * self.samples[0].nbytes
-        chunk = max(1, CACHE_BYTES // size) if self.samples.device.type == "cpu" else len(self)
-        parts = [self.samples, *cotangents]
-        rows = torch.cat(
-            [
-                self.action.rows(x, torch.cat(some, 1), self.backend)
-                for x, *some in zip(*(part.split(chunk) for part in parts), strict=True)
-            ]
-        )
-        sizes = [part.shape[1] for part in cotangents]
-        self._known.extend(zip(cotangents, rows.split(sizes, 1), strict=True))
+    def prepare(self) -> None:
+        """Compute first what rows share that are asked for several times."""
+        directions = len(self.action.basis)
+        if (
+            self.samples.device.type == "cpu"  # elsewhere a kernel writes rows without fields
+            and hasattr(self.action, "fields")
+            and directions <= self.samples[0].numel()
+            and directions * self.samples.nbytes <= CHUNK_BYTES
+        ):
+            self.fields  # noqa: B018
 
     @property
     def writes_rows(self) -> bool:
@@ -237,8 +228,8 @@ class Pulled(Block):
                 shape = (-1, *[1] * (cotangents.ndim - 1))
                 cotangents = cotangents * weights.reshape(shape).to(cotangents)
             if torch.isfinite(cotangents.sum()):  # else the rows tell which sample it was
-                moved, gram = self.moved, self.moved.action.gram
-                products = Products(gram, moved.backend, moved.samples, cotangents)
+                moved = self.moved
+                products = Products(moved.action, moved.backend, moved.samples, cotangents)
                 factor.update_products(products, 0 if self.first else len(self.moved))
                 return
         super().into(factor, weights)

@@ -63,7 +63,9 @@ def decide(
         raise ValueError(
             f"a decision needs at least 2 pieces of the data, got {len(evidence.pieces)}"
         )
-    whole = _sums(evidence.pieces)
+    halves = evidence.pieces[::2], evidence.pieces[1::2]
+    sums = [_sums(half) for half in halves]
+    whole = _both(*sums)
     scale, defined, undefined = _defined(whole.movement, evidence.eps)
     frame = scale[:, None] * defined  # K x R: well-conditioned coordinates of what is defined
     relative, chosen = _solve(whole, frame)
@@ -72,7 +74,7 @@ def decide(
     floor = (noise.squared(directions.T) / max(noise.samples, 1)).sqrt()
     per_sample = math.sqrt(evidence.samples)  # directions have unit reference summed over samples
     floor = (ROUNDINGS * floor * per_sample).clamp(min=max(evidence.eps, ALGEBRA))
-    bounds = _Bounds(evidence.pieces, frame, confidence)
+    bounds = _Bounds(halves, sums, frame, confidence)
     cuts = _cuts(relative, floor, bounds, tolerance)
     count, answer, note = _answer(evidence, relative, floor, tolerance, cuts)
     return Decision(
@@ -118,6 +120,11 @@ def _sums(pieces: list[Piece]) -> _Sums:
     return _Sums(own, shuffled.gram + KAPPA**2 * moved, moved)
 
 
+def _both(one: _Sums, other: _Sums) -> _Sums:
+    own = one.own.merge(other.own)
+    return _Sums(own, one.reference + other.reference, one.movement + other.movement)
+
+
 def _defined(
     movement: Float[Tensor, "k k"], eps: float
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, "k r"], Float[Tensor, "u k"]]:
@@ -154,18 +161,17 @@ class _Bounds:
     Directions chosen on one half of the pieces are tested on the other, both ways.
     """
 
-    pieces: list[Piece]
+    halves: tuple[list[Piece], list[Piece]]
+    sums: list[_Sums]
     frame: Float[Tensor, "k r"]
     confidence: float
 
     @cached_property
     def _tests(self) -> list[_Test]:
-        halves = self.pieces[::2], self.pieces[1::2]
-        sums = [_sums(half) for half in halves]
-        chosen = [self.frame @ _solve(own, self.frame)[1] for own in sums]
+        chosen = [self.frame @ _solve(own, self.frame)[1] for own in self.sums]
         return [
             _Test.of(*each, self.confidence)
-            for each in zip(chosen, reversed(sums), reversed(halves), strict=True)
+            for each in zip(chosen, reversed(self.sums), reversed(self.halves), strict=True)
         ]
 
     def at(self, d: int) -> float:
