@@ -46,8 +46,9 @@ def judge(claims: Iterable[Claim]) -> list[Finding]:
     A claim is *reproduced* if its whole interval meets the criterion and every control does what
     it must; *contradicted* if the whole interval fails it; of *no effect* if the whole interval
     lies in what was stated as none, whatever the criterion; *confounded* if the criterion is met
-    and the control meets it as well; *not testable here* without enough independent units, or
-    if the design cannot decide; else *inconclusive*. A p-value that is not small is
+    and the control meets it as well; *not testable here* without enough independent units, with
+    more than one in five (and more than one) that gave no number, for those may be the ones that
+    differ, or if the design cannot decide; else *inconclusive*. A p-value that is not small is
     inconclusive: it contradicts nothing.
 
     Raises:
@@ -82,9 +83,9 @@ def _judged(claim: Claim, values: tuple[float, ...]) -> Finding:
     found: dict[str, Any] = {"value": value, "corrected": values if claim.family else ()}
     if claim.untestable:
         return Finding(claim, NOT_TESTABLE, claim.untestable, **found)
-    if relation == UNKNOWN:
-        numbers = len(known(values))
-        why = f"{numbers} of {len(values)} {claim.units} gave a number: too few for an interval"
+    numbers = len(known(values))
+    if relation == UNKNOWN or len(values) - numbers > max(1, len(values) / 5):
+        why = f"only {numbers} of {len(values)} {claim.units} gave a number"
         return Finding(claim, NOT_TESTABLE, why, **found)
     said, controls, differences = _beside(claim, values, criterion)
     found |= {"controls": controls, "differences": differences}
