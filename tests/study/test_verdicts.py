@@ -44,16 +44,12 @@ def test_what_was_dropped_is_counted():
     assert found.why == "only 1 of 2 seeds gave a number"
 
 
-@pytest.mark.parametrize(
-    ("units", "missing", "testable"), [(5, 1, True), (5, 2, False), (10, 2, True)]
-)
-def test_too_many_missing_units_decide_nothing(units, missing, testable):
-    values = [4.0 + 0.1 * k for k in range(units - missing)] + [NAN] * missing
-    (found,) = judge([claim().measure(values, scale="quick")])
-    assert (found.verdict == REPRODUCED) is testable
-    if not testable:
-        assert found.verdict == NOT_TESTABLE and found.value is not None
-        assert found.why == "only 3 of 5 seeds gave a number"
+def test_too_many_missing_units_decide_nothing():
+    assert verdict([4.0, 4.1, 4.2, 4.3, NAN]) == "reproduced"
+    assert verdict([*(4.0 + 0.1 * k for k in range(8)), NAN, NAN]) == "reproduced"
+    (found,) = judge([claim().measure([4.0, 4.1, 4.2, NAN, NAN], scale="quick")])
+    assert found.verdict == "not testable here" and found.value is not None
+    assert found.why == "only 3 of 5 seeds gave a number"
 
 
 @pytest.mark.parametrize(
