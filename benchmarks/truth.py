@@ -18,8 +18,13 @@ from pathlib import Path
 
 import pandas
 import torch
+from plane_cases import INVARIANCES, Result, constructed, learned
+from plane_cases import TRAINED as MOVEMENTS
 from truth_cases import BREAKINGS, DISTRIBUTIONS, KNOWN, Case, of_invariants
+from truth_maps import MAPS
 from truth_networks import control, trained
+from truth_pairs import TRAINED_MAPS, PairCase, map_case, pair_control, system_case, trained_map
+from truth_systems import SYSTEMS
 
 import symscope as ss
 from symscope import algebra
@@ -32,7 +37,8 @@ SMALL, LARGE = 1 / 1.5, 1.5
 NAMED_WITHIN = 2.0  # degrees
 TRAINED = ("so(2)", "so(3)", "so(1,1)", "scaling", "so(2) + so(2)", "so(2), one ignored")
 LEAST_ERROR = 1e-3  # of the variance, unexplained by a network that counts as trained
-CONTROLS = 240
+CONTROLS, PAIR_CONTROLS = 240, 60
+NAN = float("nan")
 Job = Callable[[], list["Answer"]]
 
 
@@ -52,11 +58,11 @@ class Answer:
     bound: float
     true_rho: float
     seconds: float
-    shuffled: int  # the rule before this one
-    largest_gap: int
-    share: int
-    names: str  # what it is called, where the count is right
-    named: bool | None  # whether rightly, where it has a name and the angle is small
+    shuffled: int | None = None  # the rule before this one
+    largest_gap: int | None = None
+    share: int | None = None
+    names: str = ""  # what it is called, where the count is right
+    named: bool | None = None  # whether rightly, where it has a name and the angle is small
 
     @property
     def right(self) -> bool | None:
@@ -89,14 +95,14 @@ def judge(case: Case) -> Answer:
     start = time.perf_counter()
     found = ss.learned_symmetries(case.function, case.data, action=case.action)
     seconds = time.perf_counter() - start
-    true, angle, names, named = len(case.truth), float("nan"), "", None
+    true, angle, names, named = len(case.truth), NAN, "", None
     if true and found.count == true:
         angle = float(algebra.principal_angles(found.symmetries, case.truth).max())
         known = ss.name_algebra(found.symmetries).names
         names = " = ".join(known)
         if case.named and angle <= NAMED_WITHIN:
             named = case.named in known
-    bound = rho = float("nan")
+    bound = rho = NAN
     if true and case.family in ("broken", "trained"):
         much = ss.learned_symmetries(case.function, case.larger, action=case.action, seed=1)
         if true <= min(len(much.relative), len(found.bound)):
@@ -106,6 +112,32 @@ def judge(case: Case) -> Answer:
         found.answer, angle, bound, rho, seconds, before(found), largest_gap(found), share(found),
         names, named,
     )  # fmt: skip
+
+
+def judge_pairs(case: PairCase) -> Answer:
+    """The same of a map or a system, of which other rules say nothing."""
+    start = time.perf_counter()
+    found = case.ask()
+    seconds = time.perf_counter() - start
+    true, angle, names, named = case.dimension, NAN, "", None
+    if true and found.count == true:
+        angle = float(case.angles(found).max())
+        if case.named and angle <= NAMED_WITHIN:
+            motions = found.on_inputs if case.family == "equivariance" else found.generators
+            known = ss.name_algebra(motions).names
+            names, named = " = ".join(known), case.named in known
+    return Answer(
+        case.name, case.family, case.half, case.broken, len(found.relative), true, found.count,
+        found.answer, angle, NAN, NAN, seconds, names=names, named=named,
+    )  # fmt: skip
+
+
+def judge_plane(ask: Callable[[], Result], seed: int) -> Answer:
+    """The same of an image network, along six directions."""
+    start = time.perf_counter()
+    name, true, found, angle, answer = ask()
+    half, seconds = "judged" if seed % 2 else "tuning", time.perf_counter() - start
+    return Answer(name, "image plane", half, 0.0, 6, true, found, answer, angle, NAN, NAN, seconds)
 
 
 def _exact(name: str, seed: int) -> list[Answer]:
@@ -136,6 +168,32 @@ def _control(seed: int) -> list[Answer]:
     return [judge(control(seed))]
 
 
+def _map(name: str, seed: int) -> list[Answer]:
+    return [judge_pairs(map_case(name, seed))]
+
+
+def _system(name: str, seed: int) -> list[Answer]:
+    return [judge_pairs(system_case(name, seed))]
+
+
+def _trained_map(name: str, seed: int) -> list[Answer]:
+    case, error = trained_map(name, seed)
+    return [judge_pairs(case)] if error <= LEAST_ERROR else []
+
+
+def _pair_control(seed: int) -> list[Answer]:
+    case, rho = pair_control(seed)
+    return [judge_pairs(case)] if rho >= LARGE * TOLERANCE else []
+
+
+def _built(invariance: str, seed: int) -> list[Answer]:
+    return [judge_plane(partial(constructed, invariance, seed), seed)]
+
+
+def _learned(movement: str | None, seed: int) -> list[Answer]:
+    return [judge_plane(partial(learned, "embedded", movement, seed), seed)]
+
+
 def jobs(quick: bool = False) -> list[Job]:
     """Every case, as a function that answers it; a few of each kind for the quick part."""
     many = 2 if quick else 10
@@ -148,7 +206,24 @@ def jobs(quick: bool = False) -> list[Job]:
     found += [
         partial(_trained, name, 10 + seed) for seed in range(0 if quick else 4) for name in TRAINED
     ]
-    return found + [partial(_control, seed) for seed in range(20 if quick else CONTROLS)]
+    found += [partial(_control, seed) for seed in range(20 if quick else CONTROLS)]
+    return found + _pair_jobs(quick) + _plane_jobs(quick)
+
+
+def _pair_jobs(quick: bool) -> list[Job]:
+    seeds, step = range(2 if quick else 4), 3 if quick else 1
+    found: list[Job] = [partial(_map, name, s) for s in seeds for name in list(MAPS)[::step]]
+    found += [partial(_system, name, s) for s in seeds for name in list(SYSTEMS)[::step]]
+    if not quick:
+        found += [partial(_trained_map, name, 10 + s) for s in seeds for name in TRAINED_MAPS]
+    return found + [partial(_pair_control, s) for s in range(4 if quick else PAIR_CONTROLS)]
+
+
+def _plane_jobs(quick: bool) -> list[Job]:
+    if quick:
+        return [partial(_built, invariance, 0) for invariance in list(INVARIANCES)[:2]]
+    found: list[Job] = [partial(_built, name, seed) for seed in range(4) for name in INVARIANCES]
+    return found + [partial(_learned, m, seed) for seed in range(2) for m in (None, *MOVEMENTS)]
 
 
 def _run(job: Job) -> list[Answer]:
@@ -174,7 +249,8 @@ def table(answers: pandas.DataFrame) -> pandas.DataFrame:
     judged = answers[answers["right"].notna()].copy()
     lost = (judged.family == "broken") & (judged.true_rho >= LARGE * TOLERANCE)
     for rule in ("shuffled", "largest_gap", "share"):
-        judged[rule] = (judged[rule] == judged.true) != lost
+        right = (judged[rule] == judged.true) != lost
+        judged[rule] = right.astype(float).where(judged[rule].notna())
     judged["right"] = judged["right"].astype(bool)
     shown = judged.groupby(["family", "half"])[["right", "shuffled", "largest_gap", "share"]].mean()
     shown.insert(0, "cases", judged.groupby(["family", "half"]).size())

@@ -47,5 +47,21 @@ def test_bounds_cover_the_change_on_twenty_times_the_data(answers):
 
 
 def test_other_rules_are_judged_on_the_same_cases(truth, answers):
-    shown = truth.table(answers)
+    shown = truth.table(answers).dropna(subset="shuffled")  # of invariances
+    assert len(shown) == 6
     assert (shown["right"] >= shown[["shuffled", "largest_gap", "share"]].max(axis=1)).all()
+
+
+def test_known_maps_and_systems_are_counted_and_random_ones_have_none(answers):
+    pairs = answers[answers.family.isin(["equivariance", "dynamics"])]
+    assert len(pairs) >= 35 and (pairs.true == 0).sum() >= 4
+    wrong = pairs[pairs.found != pairs.true]
+    assert wrong.empty, wrong[["name", "true", "found", "answer"]]
+    known = pairs[pairs.true > 0]
+    assert (known.answer == "exact").all() and known.angle.max() < 0.1
+    assert (pairs[pairs.true == 0].answer == "none").all()
+
+
+def test_image_networks_by_construction(answers):
+    built = answers[answers.family == "image plane"]
+    assert list(built.true) == list(built.found) == [0, 1] and built.angle.max() < 3
