@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cache
 from unittest import mock
 
 import pandas
@@ -60,22 +61,32 @@ def ablated(make: Callable[[], list[Case]]) -> list[dict]:
 
 def _settings(case: Case) -> list[dict]:
     quantiles, true = VALUES["clip quantile"], len(case.truth)
-    held = {q: gathered(case, case.data, q) for q in quantiles}
     covered = true > 0 and case.family in ("broken", "trained")
-    much = {q: gathered(case, case.larger, q, seed=1) for q in quantiles} if covered else {}
+    held = {q: gathered(case, case.data, q) for q in quantiles}
+    larger = case.larger[::3]  # enough: seven times the data
+    much = {q: gathered(case, larger, q, seed=1) for q in quantiles} if covered else {}
+
+    @cache
+    def asked(quantile: float, *rest: float) -> tuple[Decision, Tensor]:
+        return decided(held[quantile], *rest)
+
+    @cache
+    def truth(quantile: float, kappa: float) -> Tensor:
+        usual = USED["least gap"], USED["pieces"]
+        return decided(much[quantile], kappa, *usual)[0].relative
+
     rows = []
     for constant, values in VALUES.items():
         for value in values:
-            setting = USED | {constant: value}
-            quantile = setting["clip quantile"]
-            rest = setting["kappa"], setting["least gap"], setting["pieces"]
-            decision, bound = decided(held[quantile], *rest)
+            quantile, kappa, *rest = (
+                value if name == constant else USED[name]
+                for name in ("clip quantile", "kappa", "least gap", "pieces")
+            )
+            decision, bound = asked(quantile, kappa, *rest)
             row = {"constant": constant, "value": value, "family": case.family}
             row |= {"right": decision.count == true, "covers": None}
-            if covered:
-                truth = decided(much[quantile], *rest)[0].relative
-                if true <= min(len(truth), len(bound)):
-                    row["covers"] = bool(bound[true - 1] >= truth[true - 1])
+            if covered and true <= min(len(truth(quantile, kappa)), len(bound)):
+                row["covers"] = bool(bound[true - 1] >= truth(quantile, kappa)[true - 1])
             rows.append(row)
     return rows
 

@@ -197,9 +197,11 @@ def _maps() -> dict[str, Map]:
         **{
             f"normalisation in R^{n}": Map(
                 always(lambda x: x / x.norm(dim=1, keepdim=True)), n * (n - 1) // 2 + 1, n, 1,
-                *_scaled(algebra.so(n), 0, algebra.so(n)), f"so({n}) + scaling" if n > 2 else "",
+                *_scaled(algebra.so(n), 0, algebra.so(n)), named,
             )
-            for n in (2, 3, 4)
+            for n, named in (
+                (2, "scaling + so(2)"), (3, "so(3) + scaling"), (4, "so(3) + so(3) + scaling")
+            )
         },
         # A form up to a factor: its orthogonal algebra and (1, 2).
         "|x|^2 in R^3": Map(
