@@ -49,8 +49,9 @@ class References:
     def __init__(self, action: Action, backend: str, seed: int):
         self.action, self.backend = action, backend
         self._generator = splits.stream(seed, "random gradients")
-        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._limits: tuple[Tensor, Tensor, Tensor] | None = None
+        self._seen: list[tuple[Tensor, Tensor]] = []
+        self._limits: tuple[Tensor, Tensor] | None = None
+        self._sizes: dict[int, list[Tensor]] = {}  # samples of other shapes have other elements
 
     def of(
         self,
@@ -99,14 +100,13 @@ class References:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The quantiles of slopes and steps, and the root mean square of the data's elements."""
         if self._limits is None or sum(len(seen[0]) for seen in self._seen) < ENOUGH:
-            self._seen.append((slopes, steps, data))
+            self._seen.append((slopes, steps))
             held = [torch.cat(parts) for parts in zip(*self._seen, strict=True)]
-            self._limits = (
-                torch.quantile(held[0], QUANTILE),
-                torch.quantile(held[1], QUANTILE),
-                held[2].square().mean(0).sqrt(),
-            )
-        return self._limits
+            self._limits = torch.quantile(held[0], QUANTILE), torch.quantile(held[1], QUANTILE)
+        seen = self._sizes.setdefault(data.shape[1], [])
+        if sum(map(len, seen)) < ENOUGH:
+            seen.append(data)
+        return *self._limits, torch.cat(seen).square().mean(0).sqrt()
 
 
 def _cut(norms: Float[Tensor, " n"], limit: Tensor) -> Float[Tensor, " n"]:
