@@ -145,8 +145,11 @@ def test_data_come_in_the_precision_of_the_network():
     assert loading.in_precision_of(nn.ReLU(), data) is data
 
 
-def test_a_parameter_that_is_not_known_is_refused():
+def test_a_parameter_or_scale_that_is_not_known_is_refused():
     known = ("scale", "model", "weights")
-    loading.refuse_unknown({"scale": "quick", "_": 3, "In": [], "torch": torch}, known)
-    with pytest.raises(ValueError, match="no parameter 'modle'; did you mean 'model'?"):
-        loading.refuse_unknown({"scale": "quick", "modle": "x"}, known)
+    loading.check_parameters({"scale": "quick", "_": 3, "In": [], "torch": torch}, known)
+    for name, told in (("modle", "; did you mean 'model'\\?"), ("size", r"\.")):
+        with pytest.raises(ValueError, match=f"no parameter '{name}'{told} There are: scale, mod"):
+            loading.check_parameters({"scale": "quick", name: "x"}, known)
+    with pytest.raises(ValueError, match="scale must be one of quick, paper; got 'full'"):
+        loading.check_parameters({"scale": "full"}, known)

@@ -15,7 +15,7 @@ def test_a_symmetry_is_named_beside_what_else_was_admissible():
     told = summary(found, found.controls(data=molecules(400)))
     assert "**How many:** 4 of 12 directions (exact)." in told
     assert "another count is admissible: 6 (change up to " in told
-    assert f"along the next by {float(found.relative[4]):.2g}" in told
+    assert f"along the next direction by {float(found.relative[4]):.2g}" in told
     # A shift of all atoms is a sum of gradients, whatever the positions: no pairing changes it.
     assert "shuffled: 3, least change" in told and "untrained: 4, least change" in told
     assert ADVICE["exact"] in told
@@ -25,7 +25,7 @@ def test_nothing_found_says_how_far_the_least_direction_is():
     found = ss.learned_symmetries(network(), random(300, 8).double(), action=ss.LinearAction(8))
     told = summary(found)
     assert "**How many:** 0 of 64 directions (none)." in told and "**Which:**" not in told
-    assert f"along the next by {float(found.relative[0]):.2g}" in told
+    assert f"along the best direction by {float(found.relative[0]):.2g}" in told
 
 
 def test_what_could_not_be_told_is_said():

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._checks import choice
 from .actions import Action, LinearAction, PlaneAction
 from .inputs import named
 from .points import PointAction
@@ -25,25 +26,27 @@ TENSORS = (".npy", ".safetensors", ".pt")
 ACTIONS = ("plane", "linear", "atoms")
 PLAIN = (str, int, float, bool, list, tuple, dict, type(None))
 SESSION = {"In", "Out"}  # of IPython
+SCALES = ("quick", "paper")
 
 
-def refuse_unknown(given: Mapping[str, object], known: Iterable[str]) -> None:
+def check_parameters(given: Mapping[str, object], known: Iterable[str]) -> None:
     """Refuse parameters of a notebook that it does not know, which would be left out in silence.
 
     Args:
         given: the notebook's names, ``globals()`` before anything else was defined.
-        known: the parameters' names.
+        known: the parameters' names, "scale" among them.
 
     Raises:
-        ValueError: for a plain value of another name.
+        ValueError: for a plain value of another name, or an unknown scale.
     """
     known = tuple(known)
     for name, value in given.items():
         private = name.startswith("_") or name in SESSION
         if isinstance(value, PLAIN) and not private and name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
+            meant = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(f"there is no parameter {name!r}{meant} There are: {', '.join(known)}")
+    choice("scale", given["scale"], SCALES)
 
 
 def find(path: str | Path) -> Path:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
-from . import algebra
 from .naming import name_algebra
 from .report import Symmetries
 
@@ -58,18 +55,18 @@ def _which(found: Symmetries) -> list[str]:
 
 def _how_sure(found: Symmetries) -> str:
     decision, count = found.decided(), found.count or 0
-    of_kept = ""
+    told = []
     if count:
-        of_kept = (
+        told.append(
             f"along them the outputs change by at most {float(found.relative[count - 1]):.2g} "
-            f"(bound {float(found.bound[count - 1]):.2g}); "
+            f"(bound {float(found.bound[count - 1]):.2g})"
         )
-    after = "no direction is left"
     if count < len(found.relative):
-        after = f"along the next by {float(found.relative[count]):.2g}"
+        which = "next" if count else "best"
+        told.append(f"along the {which} direction by {float(found.relative[count]):.2g}")
     return (
-        f"**How sure:** {of_kept}{after}. Both relative to an unrelated direction that moves the "
-        f"data as far; bounds at {decision.confidence:.0%} confidence, from {decision.samples} "
+        f"**How sure:** {', '.join(told)}; relative to an unrelated direction that moves the "
+        f"data as far. Bounds at {decision.confidence:.0%} confidence, from {decision.samples} "
         f"samples in {decision.pieces} pieces."
     )
 
@@ -95,7 +92,5 @@ def _untold(found: Symmetries) -> str:
         )
         told.append(f"another count is admissible: {larger}")
     if len(found.undefined):
-        flat = algebra.orthonormal(found.undefined).flatten(1)
-        still = torch.linalg.matrix_rank(flat)
-        told.append(f"along {int(still)} directions the data do not move")
+        told.append(f"along {len(found.undefined)} directions the data do not move")
     return ("; ".join(told) or "nothing") + "."
