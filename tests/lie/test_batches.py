@@ -150,6 +150,23 @@ def test_batches_hold_one_shape_and_one_mask_and_every_sample_once():
     torch.testing.assert_close(seen.sort()[0], own.sort()[0])
 
 
+def test_batches_are_no_larger_than_those_handed_in():
+    same = [m for m in MOLECULES if len(m["z"]) == 4]
+    for data in ([flat(same[k : k + 8]) for k in range(0, 64, 8)], FORMS["graphs"][1]):
+        sizes = [len(samples.moved) for samples in batches(data, "pos", ACTION, 512)]
+        assert max(sizes) <= 50 and sum(sizes) in (64, len(MOLECULES))
+    assert max(len(s.moved) for s in batches(same, "pos", ACTION, 512)) == len(same)
+
+
+def test_a_part_called_batch_of_whole_samples_is_one_as_any_other():
+    data = {"pos": random(200, 4, 3), "batch": torch.arange(200)}
+    found = ss.learned_symmetries(
+        lambda pos, batch: energy(pos, batch[:, None] % 3 + 0 * pos[..., 0]),
+        [data], action=ACTION, moves="pos",
+    )  # fmt: skip
+    assert found.count == 6
+
+
 def test_samples_limits_what_is_read():
     found = ss.learned_symmetries(energy, MOLECULES, action=ACTION, moves="pos", samples=100)
     assert found.factor.samples == 100

@@ -153,6 +153,20 @@ def test_embedded_tokens_move_beside_their_mask():
     assert found.count == 3
 
 
+def test_two_inputs_that_move_together_stand_side_by_side():
+    def swept(place, velocity):  # an area, which turns keep, and stretches by their determinant
+        return (place[:, 0] * velocity[:, 1] - place[:, 1] * velocity[:, 0]).sin()
+
+    def moves(pair):
+        return torch.stack(pair, 1), lambda moved: moved.unbind(1)
+
+    pairs = [(random(300, 2), random(300, 2, seed=1))]
+    found = ss.learned_symmetries(swept, pairs, action=ss.LinearAction(2, copies=2), moves=moves)
+    assert found.count == 3  # sl(2)
+    one = ss.learned_symmetries(swept, pairs, action=ss.LinearAction(2), moves=0)
+    assert one.count == 0  # no matrix leaves the area while one side stays
+
+
 def test_controls_are_asked_with_the_same_inputs():
     class Deep(nn.Module):
         def __init__(self):
@@ -173,8 +187,8 @@ def test_controls_are_asked_with_the_same_inputs():
 @pytest.mark.parametrize(
     ("data", "moves", "error", "told"),
     [
-        ({"pos": POS, "z": KINDS}, None, TypeError, "got dict with 'pos', 'z'.* moves="),
-        ([{"pos": POS, "z": KINDS}], None, TypeError, "got dict with 'pos', 'z'.* moves="),
+        ({"pos": POS, "z": KINDS}, None, TypeError, "got dict with 'pos', 'z'.*moves=..."),
+        ([{"pos": POS, "z": KINDS}], None, TypeError, "got dict with 'pos', 'z'.*moves=..."),
         ({"pos": POS}, "position", ValueError, "no 'position' that could move: got dict with 'p"),
         ([(POS, KINDS)], 2, ValueError, "no 2 that could move: got tuple of 2"),
         ({"pos": POS, "z": KINDS}, "z", TypeError, "'z', which moves, must be floating point .*em"),

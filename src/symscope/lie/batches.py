@@ -31,12 +31,15 @@ def batches(data: Any, moves: Moves, action: Action, size: int) -> Iterator[Samp
         return
     waiting: dict[Hashable, list] = {}
     for item in _items(data):
-        for kind, sample in _taken_apart(item, moves, action):
-            if kind is None:
-                yield from _by_mask(Samples(sample, moves))
-                continue
+        samples = _taken_apart(item, moves, action)
+        if samples is None:
+            yield from _by_mask(Samples(item, moves))
+            continue
+        # Whoever hands in batches knows how large they may be.
+        most = size if len(samples) == 1 else min(size, len(samples))
+        for kind, sample in samples:
             waiting.setdefault(kind, []).append(sample)
-            if len(waiting[kind]) == size:
+            if len(waiting[kind]) >= most:
                 yield from _together(waiting.pop(kind), kind, moves)
     for kind in sorted(waiting, key=lambda kind: -len(waiting[kind])):
         yield from _together(waiting[kind], kind, moves)
@@ -48,32 +51,29 @@ def _items(data: Any) -> Iterable:
     return data
 
 
-def _taken_apart(item: Any, moves: Any, action: Action) -> Iterator[tuple[Hashable, Any]]:
-    """A batch as it is, under no kind; or samples, each under what those to be joined share."""
+def _taken_apart(item: Any, moves: Any, action: Action) -> list[tuple[Hashable, Any]] | None:
+    """Samples, each under what those to be joined share; None for a batch that stays as it is."""
     if hasattr(item, "to_data_list"):
-        for sample in item.to_data_list():
-            yield (named(sample, moves).shape, type(item)), sample
-        return
+        samples = item.to_data_list()
+        return [((named(sample, moves).shape, type(item)), sample) for sample in samples]
     moved = named(item, moves)
-    index = item.get(INDEX) if isinstance(item, Mapping) else None
-    if isinstance(index, Tensor) and index.shape == moved.shape[:1]:
-        yield from _by_index(dict(item), moved, index)
-        return
     try:
         action.check(moved)
+        return None
     except ValueError as refused:
+        index = item.get(INDEX) if isinstance(item, Mapping) else None
+        if isinstance(index, Tensor) and index.shape == moved.shape[:1]:
+            return list(_by_index(dict(item), moved, index))
         try:
             action.check(moved[None])
         except ValueError:
             raise refused from None
-        if not isinstance(item, (Mapping, tuple, list)):
-            raise TypeError(
-                f"samples of {type(item).__name__} are joined by their own loader: hand in that, "
-                "as torch_geometric.loader.DataLoader(...)"
-            ) from None
-        yield (moved.shape, None), dict(item) if isinstance(item, Mapping) else item
-        return
-    yield None, item
+    if not isinstance(item, (Mapping, tuple, list)):
+        raise TypeError(
+            f"samples of {type(item).__name__} are joined by their own loader: hand in that, as "
+            "torch_geometric.loader.DataLoader(...)"
+        )
+    return [((moved.shape, None), dict(item) if isinstance(item, Mapping) else item)]
 
 
 def _by_index(item: dict, moved: Tensor, index: Tensor) -> Iterator[tuple[Hashable, Any]]:
@@ -90,14 +90,10 @@ def _by_index(item: dict, moved: Tensor, index: Tensor) -> Iterator[tuple[Hashab
             )
     for place in places:
         own = index == place
-        sample = {
-            name: value[own]
-            if name in flat
-            else value[place]
-            if is_long(value, len(places))
-            else value
-            for name, value in item.items()
-        }
+        sample = {}
+        for name, value in item.items():
+            each = own if name in flat else place
+            sample[name] = value[each] if isinstance(value, Tensor) else value
         yield (moved[own].shape, flat), sample
 
 

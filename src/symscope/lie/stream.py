@@ -187,8 +187,8 @@ def _usable(inputs: Tensor) -> Tensor:
 def _not_data(found: object) -> str:
     return (
         "data must be a torch tensor (N, ...) or an iterable of such batches (tensors, or tuples "
-        f"that begin with one); got {described(found)}. Of several inputs say which moves, by "
-        "name or place: moves=..."
+        f"that begin with one); got {described(found)}. Of several inputs "
+        "learned_symmetries(..., moves=...) says by name or place which moves"
     )
 
 
