@@ -23,7 +23,9 @@ from measure import RESULTS, Report, compare, seconds_on_cpu
 
 import symscope as ss
 from symscope.kernels import reference
+from symscope.lie.extract import Search
 from symscope.lie.factor import Factor
+from symscope.lie.outputs import Outputs
 
 PLANE = ss.PlaneAction("gl2")
 
@@ -151,6 +153,32 @@ def factor_linear(data: torch.Tensor, cotangents: torch.Tensor) -> None:
     factor.spectrum()
 
 
+def plain(
+    model: torch.nn.Module,
+    data: torch.Tensor,
+    outputs: str = "all",
+    batch: int = 512,
+    action: object = PLANE,
+) -> None:
+    """Rows and their factor alone, with the shuffled control's: no decision could rest on them."""
+    search = Search(data, action, Outputs(outputs), batch_size=batch)
+    factors = {"own": search.factor(), "shuffled": search.factor()}
+    differentiation = search.differentiation(model, data[:batch])
+    for part in search.stream():
+        pairs = {"own": part.inputs} | ({"shuffled": part.others} if len(part.others) else {})
+        moved = {kind: differentiation.moving(samples) for kind, samples in pairs.items()}
+        for kind, block in differentiation.blocks(part.inputs, moved, part.start):
+            block.into(factors[kind])
+    for factor in factors.values():
+        factor.spectrum()
+
+
+def decided(model: torch.nn.Module, data: torch.Tensor, **options: object) -> Callable[[], object]:
+    """The whole call, and its answer."""
+    call = ask(model, data, **options)
+    return lambda: call().count
+
+
 def ask(model: torch.nn.Module, data: torch.Tensor, **options: object) -> Callable[[], object]:
     """A call of the whole extraction, its shuffled control included."""
     return partial(ss.learned_symmetries, model, data, **{"action": PLANE} | options)
@@ -272,6 +300,35 @@ def linear(report: Report, sizes: Sizes) -> None:
         report.target("linear: memory / that of matrix and SVD", "< 0.1", ratio, ratio < 0.1)
 
 
+def decisions(report: Report, sizes: Sizes) -> None:
+    """What it costs to decide, beside rows and factors alone."""
+    pictures, classifier = images(sizes.images), network()
+    (pairs, _), regression = vectors(sizes.images, 10), ss.networks.MLP((10, 64, 64, 64, 1)).eval()
+    points, _ = vectors(sizes.vectors, sizes.dimension)
+    smooth = ss.networks.MLP((sizes.dimension, 64, 1)).eval()
+    five, many = ss.LinearAction(5, copies=2), ss.LinearAction(sizes.dimension)
+    for name, outputs, model, data, action in (
+        ("sum of 10 outputs", "sum", classifier, pictures, PLANE),
+        ("10 outputs", "all", classifier, pictures, PLANE),
+        ("K = 25", "all", regression, pairs[:, 0], five),
+        (f"K = {len(many.basis):,}", "all", smooth, points[:, 0], many),
+    ):
+        case = f"decision, {name}, N = {len(data):,}"
+        compare(
+            report,
+            case,
+            {
+                "rows and factors": partial(plain, model, data, outputs, sizes.batch, action),
+                "decision": decided(
+                    model, data, outputs=outputs, batch_size=sizes.batch, action=action
+                ),
+            },
+            budget=sizes.budget / 4,
+        )
+        ratio = report.ratio(case, "decision", "rows and factors")
+        report.target(f"{name}: decision / rows and factors", "<= 1.5", ratio, ratio <= 1.5)
+
+
 def limits(report: Report, sizes: Sizes) -> None:
     """What the machine itself reaches: a large copy, a large matrix product."""
     source, square = torch.randn(sizes.copied), torch.randn(sizes.side, sizes.side)
@@ -332,7 +389,7 @@ def processor() -> str:
 def main(sizes: Sizes, folder: Path = RESULTS) -> None:
     """Measure everything, print it and write it into the folder."""
     report = Report(f"{processor()}, {torch.get_num_threads()} threads")
-    for measure in (limits, summed, all_outputs, linear):
+    for measure in (limits, summed, all_outputs, linear, decisions):
         measure(report, sizes)
     report.print()
     report.write(folder / "cpu.json")

@@ -52,9 +52,9 @@ def test_cpu(benchmark, tmp_path, monkeypatch, capsys):
         call(sizes)()
     cpu.main(sizes, tmp_path)
     printed = capsys.readouterr().out
-    written = check_report(tmp_path / "cpu.json", cases=3)
+    written = check_report(tmp_path / "cpu.json", cases=7)
     asked = {target["what"] for target in written["targets"]}
-    assert len(asked) == 10
+    assert len(asked) == 14
     assert all(what in printed for what in asked)
 
 

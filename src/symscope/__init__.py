@@ -5,7 +5,6 @@ from .lie import actions, algebra
 from .lie.actions import LinearAction, PlaneAction
 from .lie.ask import learned_symmetries
 from .lie.compare import compare
-from .lie.controls import accuracy_along
 from .lie.equivariance import dynamics_symmetries, equivariant_symmetries
 from .lie.fields import FieldAction
 from .lie.images import plane_symmetries
@@ -26,7 +25,6 @@ __all__ = [
     "PlaneAction",
     "PointAction",
     "Symmetries",
-    "accuracy_along",
     "actions",
     "algebra",
     "compare",

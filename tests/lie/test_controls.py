@@ -1,4 +1,4 @@
-"""The question asked again, and the finite test."""
+"""The question asked again, of untrained copies and other networks."""
 
 import copy
 import gc
@@ -12,30 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import symscope as ss
-from symscope import algebra
 from symscope.lie.controls import untrained_copy
 
 ACTION = ss.LinearAction(2)
-
-
-def test_accuracy_along_moves_the_data_and_counts():
-    # The class is the quadrant of a point: a quarter turn moves every point into the next one.
-    points = torch.randn(400, 2, generator=torch.Generator().manual_seed(2))
-
-    def quadrant_scores(x):
-        corners = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
-        return x @ corners.T
-
-    labels = quadrant_scores(points).argmax(1)
-    turn = algebra.so(2)[0] * 5  # its norm must not matter
-    action = ss.LinearAction(2)
-    angles = [0, 90, 180, 360]
-    found = ss.accuracy_along(quadrant_scores, points, labels, action, turn, angles)
-    assert found.tolist() == [1.0, 0.0, 0.0, 1.0]
-    half = ss.accuracy_along(quadrant_scores, points, labels, action, turn, [45, -45])
-    assert (half - 0.5).abs().max() < 0.1
-    grow = ss.accuracy_along(quadrant_scores, points, labels, action, algebra.scaling(2)[0], [90])
-    assert grow.tolist() == [1.0]
 
 
 def test_a_report_keeps_neither_data_nor_network_alive():
@@ -133,27 +112,6 @@ def test_controls_refuse_another_bad_network(found):
         found.controls(model=network(), broken=lambda x: torch.ones(len(x), 2))
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (
-            {"labels": torch.zeros(4)},
-            r"labels must be one for each of the inputs.*\(4,\).*\(5, 2\)",
-        ),
-        ({"labels": torch.zeros(5, 1)}, "labels must be one for each of the inputs"),
-        ({"inputs": torch.zeros(5, 3)}, "data must be of shape"),
-        ({"inputs": torch.zeros(0, 2), "labels": torch.zeros(0)}, "at least one"),
-        ({"generator": torch.eye(3)}, r"generator must be of the action's shape \(2, 2\)"),
-        ({"generator": torch.zeros(2, 2)}, "not zero"),
-    ],
-)
-def test_the_finite_test_refuses_what_does_not_fit(change, says):
-    given = {"inputs": torch.ones(5, 2), "labels": torch.zeros(5), "generator": torch.eye(2)}
-    given = {**given, "model": lambda x: x, "action": ACTION, "degrees": [0]}
-    with pytest.raises(ValueError, match=says):
-        ss.accuracy_along(**{**given, **change})
-
-
 # Copies of networks that compute their weights, or keep what they computed
 
 
@@ -244,15 +202,3 @@ def test_an_untrained_copy_is_never_the_network_itself():
     for seed in range(3):
         model = ss.networks.seeded(lambda: nn.Linear(6, 8), seed)
         assert not torch.equal(untrained_copy(model, seed).weight, model.weight)
-
-
-def test_the_finite_test_takes_networks_that_differentiate_inside():
-    def force(x):
-        x = x.detach().requires_grad_() if not x.requires_grad else x
-        return torch.autograd.grad(x.square().sum(), x)[0]
-
-    points = random(50, 2)
-    found = ss.accuracy_along(
-        force, points, points.argmax(1), ACTION, algebra.scaling(2)[0], [0, 30]
-    )
-    assert found.tolist() == [1, 1]

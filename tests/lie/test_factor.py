@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import symscope as ss
-from symscope.lie.factor import Factor
+from symscope.lie.factor import Factor, Products
 
 
 @settings(max_examples=25, deadline=None)
@@ -78,3 +78,39 @@ def test_factors_that_do_not_fit_are_not_merged():
         Factor(4).merge(Factor(5))
     with pytest.raises(ValueError, match="must agree: dtype torch.float64 and torch.float32"):
         Factor(4).merge(Factor(4, torch.float32))
+
+
+@pytest.mark.parametrize("samples", [10, 4000])  # fewer than are multiplied at once, and more
+def test_products_that_wait_are_rows(samples):
+    action = ss.LinearAction(6)
+    data, slopes = vectors(samples, seed=1)[:, :6].float(), vectors(samples, seed=2)[:, :6].float()
+    written, waiting = Factor(36), Factor(36)
+    for x, g in zip(data.split(7), slopes[:, None].split(7), strict=True):
+        written.update(action.rows(x.double(), g.double()).to(torch.float32).double())
+        waiting.update_products(Products(action, "auto", x, g), len(x))
+    direction = torch.linspace(-1, 1, 36, dtype=torch.float64)
+    along = waiting.squared(direction)
+    torch.testing.assert_close(along, written.squared(direction), rtol=1e-5, atol=0)
+    torch.testing.assert_close(along, (waiting.triangle @ direction).square().sum())
+    merged = Factor.merge(waiting, written)
+    torch.testing.assert_close(merged.gram, 2 * written.gram, rtol=1e-5, atol=1e-5 * samples)
+    assert (waiting.samples, waiting.rows) == (written.samples, written.rows)
+
+
+def test_what_waits_does_not_change_with_the_data():
+    factor, x = Factor(36), torch.ones(2, 6)
+    factor.update_products(Products(ss.LinearAction(6), "auto", x, torch.ones(2, 1, 6)), 2)
+    x.zero_()  # as a loader does that fills one buffer again and again
+    assert float(factor.gram.trace()) == 72
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_within_a_span(dtype):
+    factor, rows = Factor(16), vectors(90).reshape(45, 1, 16).to(dtype)
+    factor.update(rows)
+    span = torch.linalg.qr(vectors(16, seed=4)).Q[:, :3]
+    along = rows.flatten(0, 1).double() @ span
+    torch.testing.assert_close(factor.within(span), along.T @ along)
+    values, directions = factor.principal(span)
+    torch.testing.assert_close(values, torch.linalg.svdvals(along).flip(0))
+    torch.testing.assert_close((along @ directions.T).norm(dim=0), values)

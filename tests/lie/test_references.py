@@ -7,14 +7,18 @@ import symscope as ss
 from symscope.lie.evidence import AGAIN, MOVEMENT, OWN, SHUFFLED
 from symscope.lie.outputs import Outputs
 from symscope.lie.references import QUANTILE, References, combined_gradients
-from symscope.lie.rows import Differentiation, Mode
+from symscope.lie.rows import Differentiation, Mode, Moving
 
 ACTION = ss.LinearAction(3)
 
 
 def referred(gradients, inputs):
     moved = {SHUFFLED: inputs.roll(1, 0), AGAIN: inputs.roll(2, 0)}
-    return References(ACTION, "auto", 0).of(gradients, inputs, moved, 0)
+    return References(0).of(gradients, moving(inputs, **moved), 0)
+
+
+def moving(inputs, **others):
+    return {kind: Moving(x, ACTION, "auto") for kind, x in {OWN: inputs, **others}.items()}
 
 
 def drawn(n, *shape, seed=0):
@@ -59,14 +63,14 @@ def test_an_ignored_input_still_has_random_gradients():
 
 def test_limits_are_those_of_the_first_samples_however_they_come():
     inputs, gradients = drawn(600, 3), drawn(600, 1, 3, seed=1)
-    whole, parts = References(ACTION, "auto", 0), References(ACTION, "auto", 0)
-    whole.of(gradients[:300], inputs[:300], {}, 0)
+    whole, parts = References(0), References(0)
+    whole.of(gradients[:300], moving(inputs[:300]), 0)
     for start in range(0, 300, 10):
-        parts.of(gradients[start : start + 10], inputs[start : start + 10], {}, start)
+        parts.of(gradients[start : start + 10], moving(inputs[start : start + 10]), start)
     late = inputs[300:], gradients[300:]
-    one, other = (r.of(late[1], late[0], {}, 300).weights[OWN] for r in (whole, parts))
+    one, other = (r.of(late[1], moving(late[0]), 300).weights[OWN] for r in (whole, parts))
     torch.testing.assert_close(one, other, rtol=0.2, atol=0)
-    assert set(whole.of(late[1], late[0], {}, 0).weights) == {OWN, MOVEMENT}
+    assert set(whole.of(late[1], moving(late[0]), 0).weights) == {OWN, MOVEMENT}
 
 
 @pytest.mark.parametrize("held", [0, 2**19])  # in chunks of 512 samples

@@ -65,6 +65,24 @@ def test_spread_between_pieces_widens_the_bound():
     assert noisy.count == 0 and "too few to be sure" in noisy.why()
 
 
+@pytest.mark.parametrize("rho", [[0.2, 1, 1], [0.05, 0.1, 0.2]])
+def test_no_bound_is_computed_that_decides_nothing(rho, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a bound was computed")
+
+    monkeypatch.setattr("symscope.lie.rule._Bounds.at", refuse)
+    found = decide(evidence(rho))
+    assert found.count == 0
+    with pytest.raises(AssertionError, match="was computed"):
+        found.bound  # noqa: B018
+
+
+def test_no_bound_is_below_its_rho():
+    for seed in range(20):
+        found = decide(evidence([0.02, 0.05, 0.3, 0.6, 0.9], spread=1.0, seed=seed))
+        assert (found.bound >= found.relative).all()
+
+
 def test_a_higher_confidence_gives_a_larger_bound():
     held = evidence([0.05, 1, 1], spread=0.3)
     low, high = (decide(held, confidence=c).bound[0] for c in (0.6, 0.99))

@@ -91,6 +91,25 @@ def test_partners_across_batches_are_others_of_the_past_and_evenly_chosen(sizes)
         assert 0.4 < places.mean() < 0.6 and places.min() < 0.1
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_second_pairing_is_another(size, whole):
+    data = torch.arange(60.0)[:, None].expand(-1, 8).contiguous()
+    given = data if whole and size > 1 else list(data.split(size))
+    for batch in Stream(given, ACTION, max(size, 2), 3):
+        if batch.start + len(batch.inputs) < 3:
+            continue  # two samples have but one pairing
+        met = torch.stack([batch.inputs, batch.others, batch.again])[..., 0]
+        assert all(len(set(three)) == 3 for three in met.T.tolist())
+
+
+def test_two_samples_have_one_pairing():
+    (batch,) = Stream(torch.arange(2.0)[:, None].expand(-1, 8).contiguous(), ACTION, 2, 3)
+    assert torch.equal(batch.again, batch.others) and torch.equal(
+        batch.others, batch.inputs.flip(0)
+    )
+
+
 def test_batches_reach_the_network_as_they_come():
     seen = []
 

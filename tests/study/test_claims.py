@@ -116,8 +116,8 @@ def test_terms_that_do_not_fit_together():
         claim(criterion="== 3", no_effect="between 2 and 4")
     with pytest.raises(ValueError, match="need a one-sided criterion"):
         claim(interval="share", control=beside("a", difference=True))
-    with pytest.raises(ValueError, match='only claims with interval "p" have a family'):
-        claim(family="all")
+    with pytest.raises(ValueError, match="interval must be one of mean, log, fisher"):
+        claim(interval="p")
     with pytest.raises(ValueError, match='interval "all" is for checks of our code'):
         claim(interval="all")
     assert claim(interval="all", whose="check").interval == "all"

@@ -25,6 +25,7 @@ from study_cases import (
 
 import symscope as ss
 from symscope.study import figures
+from symscope.study.intervals import interval
 
 
 def report(seed: int, **options) -> ss.Symmetries:
@@ -186,16 +187,20 @@ def test_a_spectrum_draws_every_report_and_names_each_group_once(reports):
     assert figure.axes[0].get_yscale() == "log"
 
 
-def test_a_band_draws_the_median_and_the_range():
+@pytest.mark.parametrize("method", ["mean", "log"])
+def test_a_band_draws_the_mean_its_interval_and_how_many_there_are(method):
     groups = curves(5, 1)
-    figure = figures.band(groups, ANGLES, xlabel="angle", ylabel="accuracy")
-    for drawn, each in zip(curves_in(figure), groups.values(), strict=True):
-        np.testing.assert_allclose(drawn, np.median(each, 0))
+    figure = figures.band(groups, ANGLES, method=method, xlabel="angle", ylabel="accuracy")
+    five = [interval(list(column), method) for column in groups["group 0"].T]
+    np.testing.assert_allclose(curves_in(figure)[0], [found.estimate for found in five])
+    np.testing.assert_allclose(curves_in(figure)[1], groups["group 1"][0])
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("angle", "accuracy")
     low, high = axes.collections[0].get_paths()[0].get_extents().intervaly
-    assert low == groups["group 0"].min() and high == groups["group 0"].max()
-    assert legend_of(figure) == ["group 0", "group 1"]
+    assert low == pytest.approx(min(found.low for found in five))
+    assert high == pytest.approx(max(found.high for found in five))
+    assert not len(axes.collections[1].get_paths())  # one unit has no interval
+    assert legend_of(figure) == ["group 0 (n = 5)", "group 1 (n = 1)"]
 
 
 def test_intervals_are_drawn_at_their_names_in_any_order():

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, false_discovery_control, norm, ttest_1samp
+from scipy.stats import binomtest, ttest_1samp
 from study_cases import NAN
 
-from symscope.study.intervals import Interval, combined, holm, interval, of_groups, share
+from symscope.study.intervals import Interval, combined, interval, of_groups, share
 
 DRAWS = 4000
 
@@ -134,20 +134,3 @@ def test_groups_become_a_table_that_says_how_many_there_were():
     assert table[["low", "high"]].isna().all(axis=1).tolist() == [False, True, False, True]
     with pytest.raises(ValueError, match="method must be one of mean, log, fisher, median; got"):
         of_groups({"all": [1.0]}, "share")
-
-
-# Holm
-
-
-def test_holms_correction():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([0.02]) == [0.02] and holm([]) == []
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        holm([0.1, 1.2])
-
-
-def test_holms_correction_holds_the_family(random):
-    p = norm.sf(random.normal(size=(DRAWS, 8)))
-    assert np.mean([min(holm(row)) < 0.05 for row in p]) < 0.06
-    # It asks for no less than the correction for false discoveries, which is for another error.
-    assert all(np.all(holm(row) >= false_discovery_control(row) - 1e-12) for row in p[:50])

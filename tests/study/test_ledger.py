@@ -41,6 +41,24 @@ def test_a_ledger_of_a_file(tmp_path):
         Ledger.of(path, "quick")
 
 
+def test_findings_beside_a_figure_are_shown_and_not_kept():
+    book = Ledger(claim("gap"), claim("angle"), scale="quick")
+    book["gap"].measure([4.0, 5.0, 4.5])
+    found = book.found("gap")._repr_mimebundle_()
+    assert sorted(found) == ["text/html", "text/plain"] and found["text/plain"].startswith("gap: ")
+    assert "angle" not in found["text/plain"]
+    head, (says, seen, verdict) = table(found["text/html"])
+    assert head == ["Claim, and what must be", "Found", "Verdict"] and verdict == "reproduced"
+    assert says == "The gap is wide. (LieGG)\ngap behind k: > 3"
+    assert seen.startswith("4.50 [3.26, 5.74], 3 seeds")
+    with pytest.raises(ValueError, match="not measured: angle"):
+        book.found("gap", "angle")
+    with pytest.raises(ValueError, match="name claims that were measured"):
+        book.found()
+    with pytest.raises(KeyError, match="bias"):
+        book.found("bias")
+
+
 RUNS = [{"learned": "aaaa", "untrained": "a"}, {"learned": "aaaaa", "untrained": "aa"}]
 
 

@@ -1,19 +1,11 @@
-"""Slopes, rank correlations and permutation tests, against other ways of computing them."""
-
-import itertools
+"""Ranges, slopes and rank correlations, against other ways of computing them."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from symscope.study.statistics import (
-    nearest_neighbours,
-    permutation_test,
-    ranges,
-    rank_correlation,
-    slopes,
-)
+from symscope.study.statistics import ranges, rank_correlation, slopes
 
 
 def test_slopes_of_an_exact_plane_are_exact():
@@ -136,111 +128,3 @@ def test_ranges_are_medians_and_quantiles_of_what_is_known():
     np.testing.assert_allclose(middle[["low", "high"]], np.quantile(values, [0.1, 0.9]))
     with pytest.raises(ValueError, match="share must be between 0 and 1, got 2"):
         ranges({"all": values}, share=2)
-
-
-# Permutation tests
-
-
-def apart(points: np.ndarray) -> np.ndarray:
-    """Distances between all points: (N, k) to (N, N)."""
-    return np.linalg.norm(points[:, None] - points, axis=-1)
-
-
-def planted(random: np.random.Generator, by_group: float, by_stratum: float = 0.0):
-    """Points in three groups and two strata of five seeds each, moved by either."""
-    groups, strata, _ = np.array(list(itertools.product(range(3), range(2), range(5)))).T
-    where = random.normal(size=(30, 4))
-    where += by_group * np.eye(4)[groups] + by_stratum * np.eye(4)[3 - strata]
-    return apart(where), groups, strata
-
-
-def plain_effect(distances, groups, strata) -> float:
-    pairs = [(i, j) for i, j in itertools.combinations(range(len(groups)), 2)
-             if strata[i] == strata[j]]  # fmt: skip
-    within = [distances[i, j] for i, j in pairs if groups[i] == groups[j]]
-    between = [distances[i, j] for i, j in pairs if groups[i] != groups[j]]
-    return np.mean(between) - np.mean(within)
-
-
-def test_a_planted_difference_is_found():
-    distances, groups, strata = planted(np.random.default_rng(0), by_group=3.0, by_stratum=9.0)
-    found = permutation_test(distances, groups, strata, draws=999)
-    assert found.effect == pytest.approx(plain_effect(distances, groups, strata))
-    assert found.effect > 1 and found.p == 1 / 1000
-    names = np.array(["a", "b", "c"])[groups]
-    tensor = torch.from_numpy(distances)
-    assert permutation_test(tensor, list(names), strata, draws=999).equals(found)
-
-
-@pytest.mark.parametrize("by_stratum", [0.0, 9.0])
-def test_without_a_difference_every_p_is_as_likely(by_stratum):
-    random = np.random.default_rng(1)
-    p = [
-        permutation_test(*planted(random, 0.0, by_stratum), draws=99, seed=k).p for k in range(400)
-    ]
-    assert min(p) >= 0.01
-    assert stats.kstest(np.array(p) - 0.005, "uniform").pvalue > 0.01
-
-
-def test_a_difference_between_strata_is_none_between_groups():
-    # Groups that are strata apart: without strata, the shuffles find what the strata do.
-    random = np.random.default_rng(2)
-    groups, strata = np.repeat([0, 0, 1, 1], 5), np.repeat([0, 1, 0, 1], 5)
-    unequal = np.r_[groups[:9], 1, groups[10:]]  # and a group that leans to a stratum
-    distances = apart(random.normal(size=(20, 3)) + 20 * strata[:, None])
-    assert permutation_test(distances, unequal, strata, draws=499).p > 0.05
-
-
-def test_the_p_value_is_exact_on_a_small_case():
-    # Two pairs: of the three ways to pair four members, one has this effect.
-    distances = apart(np.array([[0.0], [1.0], [10.0], [12.0]]))
-    found = permutation_test(distances, [0, 0, 1, 1], draws=20_000)
-    assert found.p == pytest.approx(1 / 3, abs=0.02)
-    assert found.effect == pytest.approx(10.5 - 1.5)
-
-
-def test_equal_distances_decide_nothing():
-    distances = np.full((6, 6), 0.1 + 0.2)
-    assert permutation_test(distances, [0, 0, 1, 1, 2, 2], draws=99).p == 1
-
-
-def test_the_nearest_neighbour_is_counted_against_chance():
-    distances, groups, strata = planted(np.random.default_rng(3), by_group=9.0, by_stratum=1.0)
-    found = nearest_neighbours(distances, groups, strata)
-    assert found.share == 1 and found.chance == pytest.approx(4 / 14)
-    whole = nearest_neighbours(distances, groups)
-    assert whole.share == 1 and whole.chance == pytest.approx(9 / 29)
-    equal = nearest_neighbours(np.ones((30, 30)), groups, strata)
-    assert equal.share == pytest.approx(equal.chance)
-
-
-SQUARE = [[0.0, 1.0, 2.0], [1.0, 0.0, 3.0], [2.0, 3.0, 0.0]]
-
-
-@pytest.mark.parametrize("function", [permutation_test, nearest_neighbours])
-@pytest.mark.parametrize(
-    ("distances", "groups", "strata", "message"),
-    [
-        (np.zeros((2, 3)), [0, 1], None, r"distances must be of shape \(N, N\), got \(2, 3\)"),
-        ([[0.0, np.nan], [np.nan, 0.0]], [0, 1], None, "distances holds NaN"),
-        ([[0.0, 1.0], [2.0, 0.0]], [0, 1], None, "distances must be symmetric"),
-        (SQUARE, [0, 1], None, "groups must be 3 labels, one a row; got 2"),
-        (SQUARE, [0, 1, 1], [0, 1], "strata must be 3 labels, one a row; got 2"),
-    ],
-)
-def test_distances_and_labels_must_fit(function, distances, groups, strata, message):
-    with pytest.raises(ValueError, match=message):
-        function(distances, groups, strata)
-
-
-def test_labels_that_leave_nothing_to_compare_are_refused():
-    with pytest.raises(ValueError, match="no pair within a group"):
-        permutation_test(SQUARE, [0, 1, 2])
-    with pytest.raises(ValueError, match="no pair between groups"):
-        permutation_test(SQUARE, [1, 1, 1])
-    with pytest.raises(ValueError, match="no pair between groups"):
-        permutation_test(SQUARE, [0, 0, 1], strata=[0, 0, 1])
-    with pytest.raises(ValueError, match="draws must be a whole number"):
-        permutation_test(SQUARE, [0, 0, 1], draws=0)
-    with pytest.raises(ValueError, match="member 2 is alone in its stratum"):
-        nearest_neighbours(SQUARE, [0, 0, 1], strata=[0, 0, 1])

@@ -44,7 +44,7 @@ def test_a_legend_fits_its_figure(names):
     (legend,) = figure.legends
     box = legend.get_window_extent()
     assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
-    assert legend_of(figure) == names
+    assert legend_of(figure) == [f"{name} (n = 2)" for name in names]
 
 
 def test_one_legend_names_what_several_axes_share_once():

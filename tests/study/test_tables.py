@@ -68,12 +68,6 @@ def test_a_difference_is_told_beside_its_control():
     [
         ([1, 1, 2], {"criterion": "== 1", "interval": "share"}, "1 [1, 2]; 2 of 3 seeds, share ["),
         ([1, 1], {"criterion": "== 1", "interval": "share"}, "1"),
-        ([0.2], {"criterion": "< 0.05", "interval": "p"}, "p = 0.200"),
-        (
-            [0.2, 0.1],
-            {"criterion": "< 0.05", "interval": "p", "family": "f"},
-            "0.150 [0.100, 0.200]",
-        ),
         ([1, 2], {"interval": "all", "whose": "check"}, "1.50 [1, 2], 2 cases"),
         ([1, NAN], {}, "1, 1 of 2 seeds, 1 seeds"),
     ],

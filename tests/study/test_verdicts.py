@@ -109,31 +109,6 @@ def test_a_share_of_units_must_be_most_of_them(values, expected):
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
-    [([0.01], "reproduced"), ([0.2], "inconclusive"), ([NAN], "not testable here")]
-    + [([0.01] * 5, "reproduced"), ([0.9] * 5, "inconclusive")],
-)
-def test_a_large_p_value_contradicts_nothing(values, expected):
-    assert verdict(values, criterion="< 0.05", interval="p") == expected
-
-
-def test_p_values_of_a_family_are_corrected_together():
-    stated = {"criterion": "< 0.05", "interval": "p", "family": "kinds"}
-    family = [
-        claim(str(k), **stated).measure([p], scale="quick") for k, p in enumerate([0.01, 0.03, 0.9])
-    ]
-    apart = claim("apart", **stated | {"family": ""}).measure([0.03], scale="quick")
-    found = judge([*family, apart])
-    assert [each.verdict for each in found] == [
-        *("reproduced", "inconclusive", "inconclusive", "reproduced")
-    ]
-    assert found[1].corrected == (0.06,) and found[3].corrected == ()
-    short = claim("short", **stated).measure([0.1, 0.2], scale="quick")
-    with pytest.raises(ValueError, match="family 'kinds' are not equally many"):
-        judge([family[0], short])
-
-
-@pytest.mark.parametrize(
     ("values", "expected"), [([4.0], "reproduced"), ([4.0, 2.0, 9.0], "contradicted")]
 )
 def test_a_check_asks_every_case(values, expected):

@@ -1,9 +1,8 @@
-"""What a finding must stand beside: an untrained copy, the same question again, a finite test."""
+"""What a finding must stand beside: an untrained copy, the same question again."""
 
 from __future__ import annotations
 
 import copy
-import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -14,12 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..data import splits
-from ..networks.modes import device_of, evaluation_mode
-from .actions import Action
 from .extract import Search
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    pass
 
 RESETS = ("reset_parameters", "_reset_parameters")  # the second is that of torch's attention
 
@@ -140,60 +137,3 @@ def _weakly(value: object) -> Callable[[], Any]:
         return weakref.ref(value)
     except TypeError:
         return lambda: value
-
-
-def accuracy_along(
-    model: Callable[[Tensor], Tensor],
-    inputs: Float[Tensor, "n ..."],
-    labels: Int[Tensor, " n"],
-    action: Action,
-    generator: Float[Tensor, "d d"],
-    degrees: Iterable[float],
-    batch_size: int = 1000,
-) -> Float[Tensor, " t"]:
-    """The finite test: a classifier's accuracy as the data move along exp(t h), t != 0 too.
-
-    The generator is scaled to the Frobenius norm of a plane rotation, sqrt(2), and t runs in
-    degrees, so that "90" along a rotation is a quarter turn and along any other direction a
-    path of the same length.
-
-    Args:
-        model: from a batch (N, ...) to logits (N, C); run in eval mode and put back.
-        inputs: what is moved.
-        labels: the true classes.
-        action: how the generator moves the inputs.
-        generator: of the action's shape, of any length but zero.
-        degrees: t, in the order of the result.
-        batch_size: samples at a time; default 1,000.
-
-    Returns:
-        The share of right answers at each t, in [0, 1], float64.
-
-    Raises:
-        ValueError: for labels of another number than the inputs, inputs that are empty or do not
-            fit the action, or a generator of another shape or without length.
-    """
-    action.check(inputs)
-    if labels.shape != inputs.shape[:1] or not len(inputs):
-        raise ValueError(
-            f"labels must be one for each of the inputs, and at least one: got labels "
-            f"{tuple(labels.shape)} for inputs {tuple(inputs.shape)}"
-        )
-    if tuple(generator.shape) != tuple(action.shape) or not generator.norm() > 0:
-        raise ValueError(
-            f"generator must be of the action's shape {tuple(action.shape)} and not zero; got "
-            f"{tuple(generator.shape)} of norm {float(generator.norm()):g}"
-        )
-    generator = generator * (2**0.5 / generator.norm())
-    found = []
-    with evaluation_mode(model):
-        for angle in degrees:
-            t, hits = math.radians(angle), 0
-            for batch, truth in zip(
-                inputs.split(batch_size), labels.split(batch_size), strict=True
-            ):
-                device = device_of(model, batch.device)
-                moved = action.flow(batch.to(device), generator, t)
-                hits += int((model(moved.clone()).argmax(-1).cpu() == truth.cpu()).sum())
-            found.append(hits / len(inputs))
-    return torch.tensor(found, dtype=torch.float64, device="cpu")

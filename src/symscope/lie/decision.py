@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -36,7 +38,7 @@ class Decision:
         relative: (R,), ascending, rho: the root mean square change of the outputs along each
             direction, relative to an unrelated one that moves the data as far. About 1 for a
             network without symmetry.
-        bound: (R,), upper confidence bound of the largest rho among the first directions.
+        bounds: gives :attr:`bound`, which is not computed before it is asked for.
         floor: (R,), what rounding alone leaves of rho.
         directions: (R, K), coefficients on the action's basis, in the order of ``relative``; of
             unit reference, not orthonormal.
@@ -52,7 +54,7 @@ class Decision:
     count: int | None
     answer: str
     relative: Float[Tensor, " r"]
-    bound: Float[Tensor, " r"]
+    bounds: Callable[[], Float[Tensor, " r"]]
     floor: Float[Tensor, " r"]
     directions: Float[Tensor, "r k"]
     undefined: Float[Tensor, "u k"]
@@ -62,6 +64,11 @@ class Decision:
     samples: int
     pieces: int
     note: str = ""
+
+    @cached_property
+    def bound(self) -> Float[Tensor, " r"]:
+        """(R,), upper confidence bound of the largest rho among the first directions."""
+        return self.bounds()
 
     def why(self) -> str:
         """In words why each direction was kept or not, one line each."""

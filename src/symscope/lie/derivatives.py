@@ -69,13 +69,15 @@ def check_derivatives(
             except Exception:  # whatever it raises, it has no float64
                 pass
         exact = there.dtype == torch.float64
-        for step in (NEAR if exact else NEAR_COARSE, FAR):
+        steps = (NEAR if exact else NEAR_COARSE, FAR)
+        ways = [torch.empty_like(there) for _ in steps]
+        for step, way in zip(steps, ways, strict=True):
             # Two directions: one for the samples of even, one for those of odd place.
-            way = torch.empty_like(there)
             for parity in range(min(2, len(there))):
                 x = there[parity::2]
                 way[parity::2] = action.flow(x, _direction(action, draw), step) - x
-            missed, mean, spread = _missed(function, outputs, there, way, whole)
+        found = _missed(function, outputs, there, ways, whole)
+        for step, (missed, mean, spread) in zip(steps, found, strict=True):
             if step == FAR:  # too few jumps in one sample to tell: all together
                 off = (missed > MISSED_FAR) & bool(mean.sum() > STEADY * spread.sum())
             else:
@@ -100,22 +102,30 @@ def _direction(action: Action, draw: torch.Generator) -> Tensor:
 
 
 def _missed(
-    function: Callable, outputs: Outputs, starts: Tensor, way: Tensor, whole: bool
-) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """What the integral of the derivative misses of each sample's change along a way.
+    function: Callable, outputs: Outputs, starts: Tensor, ways: list[Tensor], whole: bool
+) -> Iterator[tuple[Float[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]]:
+    """What the integral of the derivative misses of each sample's change along each way.
 
     First the part of the change, beyond what rounding and the few places where the derivative is
     known may be blamed for; then the squared mean of what is missed in an interval, times their
     number, and its variance.
     """
-    points = [starts + way * (j / INTERVALS) for j in range(INTERVALS + 1)]
-    found = list(_derivatives(function, outputs, points, whole))
-    values = torch.stack([value for value, _ in found]).double()
-    slopes = torch.stack([(slope * way).flatten(1).sum(1) for _, slope in found]).double()
+    points = [starts + way * (j / INTERVALS) for way in ways for j in range(INTERVALS + 1)]
+    found = _derivatives(function, outputs, points, whole)
+    for way in ways:
+        seen = [next(found) for _ in range(INTERVALS + 1)]
+        yield _missed_along(way, *map(torch.stack, zip(*seen, strict=True)))
+
+
+def _missed_along(
+    way: Tensor, values: Float[Tensor, "points n"], derivatives: Float[Tensor, "points n ..."]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]:
+    eps = torch.finfo(values.dtype).eps
+    values, slopes = values.double(), (derivatives * way).flatten(2).sum(2).double()
     seen = (slopes[1:] + slopes[:-1]) / (2 * INTERVALS)
     missed = values.diff(dim=0) - seen
     blurred = (seen.sum(0) - torch.trapezoid(slopes[::2], dx=2 / INTERVALS, dim=0)).abs()
-    rounding = 1000 * torch.finfo(found[0][0].dtype).eps * values.abs().amax(0)
+    rounding = 1000 * eps * values.abs().amax(0)
     tiny = torch.finfo(values.dtype).tiny
     size = torch.maximum((values[-1] - values[0]).abs(), slopes.abs().mean(0)).clamp(min=tiny)
     part = (missed.sum(0).abs() - 3 * blurred - rounding).clamp(min=0) / size

@@ -139,13 +139,14 @@ class Extraction:
             self.evidence.rounding.update(_without_outliers(block.rows))
             return
         if self._reference:
-            weights, count = self._reference.weights[kind], len(block)
             place = block.start - self._start
-            for first, last, piece in self._spans:
-                start, stop = max(first - place, 0), min(last - place, count)
-                if start < stop:
-                    part = weights[place + start : place + stop]
-                    block.part(start, stop).into(piece.factors[kind], part)
+            ends = ((first - place, last - place, piece) for first, last, piece in self._spans)
+            parts = [
+                (max(first, 0), min(last, len(block)), piece.factors[kind])
+                for first, last, piece in ends
+                if first < len(block) and last > 0
+            ]
+            block.share(parts, self._reference.weights[kind][place : place + len(block)])
         if kind in (OWN, SHUFFLED):
             block.into(self.factor if kind == OWN else self.shuffled)
 
@@ -197,7 +198,9 @@ def passes(
     draw = splits.stream(search.seed, "random combinations")
     for batch in shown(stream, stream.total):
         device = device_of(network, batch.inputs.device)
-        inputs, others = batch.inputs.detach().to(device), batch.others.detach().to(device)
+        inputs, others, again = (
+            part.detach().to(device) for part in (batch.inputs, batch.others, batch.again)
+        )
         if isinstance(function, Restored) and batch.samples is not None:
             function.at_hand = batch.samples.ready(device)
         first = differentiation is None
@@ -206,13 +209,16 @@ def passes(
             if stream.total is not None:
                 check_enough(stream.total * differentiation.count, len(search.action.basis))
             groups = sizes() if sizes else [differentiation.count]
-            references = [References(search.action, search.backend, search.seed) for _ in groups]
+            references = [References(search.seed) for _ in groups]
+        moved = {OWN: differentiation.moving(inputs)}
         if not len(others):
-            blocks = differentiation.blocks(inputs, {OWN: inputs}, batch.start)
+            blocks = differentiation.blocks(inputs, moved, batch.start)
             yield Pass(differentiation.mode, inputs, batch.start, [], blocks)
             continue
-        moved = {SHUFFLED: others, AGAIN: others.roll(1, 0)}
-        blocks = differentiation.blocks(inputs, {OWN: inputs, **moved}, batch.start)
+        moved |= {SHUFFLED: differentiation.moving(others), AGAIN: differentiation.moving(again)}
+        for samples in moved.values():
+            samples.prepare()
+        blocks = differentiation.blocks(inputs, moved, batch.start)
         ahead = next(blocks)
         pulled = ahead[1].cotangents if isinstance(ahead[1], Pulled) else None
         if pulled is not None and [len(inputs), *groups] == list(pulled.shape[:2]):
@@ -220,7 +226,7 @@ def passes(
         else:
             gradients = combined_gradients(differentiation, inputs, groups, draw)
         held = [
-            own.of(each, inputs, moved, batch.start)
+            own.of(each, moved, batch.start)
             for own, each in zip(references, gradients, strict=True)
         ]
         more = _rounding(differentiation, inputs, batch.start, draw) if first else ()
@@ -239,8 +245,8 @@ def _rounding(
     noise = torch.randn(few.shape, generator=draw, dtype=torch.float64, device="cpu").to(few.device)
     nudged = (few.double() * (1 + torch.finfo(few.dtype).eps * noise)).to(few.dtype)
     for (_, at), (_, near) in zip(
-        differentiation.blocks(few, {OWN: few}, start),
-        differentiation.blocks(nudged, {OWN: nudged}, start),
+        differentiation.blocks(few, {OWN: differentiation.moving(few)}, start),
+        differentiation.blocks(nudged, {OWN: differentiation.moving(nudged)}, start),
         strict=True,
     ):
         yield ROUNDING, Pushed(start, at.first, near.rows - at.rows)
@@ -260,7 +266,7 @@ def check_rows(factor: Factor, where: str = "every output") -> None:
         ValueError: for fewer rows than directions, or rows that are all zero.
     """
     check_enough(factor.rows, factor.dimension)
-    if not torch.isfinite(factor.triangle).all():
+    if not factor.is_finite():
         raise ValueError(
             f"the squares of the derivatives of {where} are too large for float64: rescale the "
             "data or the outputs"

@@ -8,7 +8,9 @@ of two data sets is the R of the two factors stacked. So E itself is never held.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,13 +23,33 @@ if TYPE_CHECKING:
 
 FACTOR_DTYPES = (torch.float64, torch.float32)
 WAITING = 256  # rows in float64 that may wait for their factorisation
+WRITTEN = 512  # samples whose rows are written out at once
+
+
+class Products(NamedTuple):
+    """Rows that have not been written out: products of data that move and of cotangents.
+
+    Attributes:
+        action: gives the rows and their Gram matrix, which it is asked for with ``backend``.
+    """
+
+    action: Any
+    backend: str
+    moved: Float[Tensor, "n ..."]
+    cotangents: Float[Tensor, "n c ..."]
+
+    def alike(self) -> tuple[Any, ...]:
+        """What must agree for two to be multiplied together."""
+        shapes = [(part.shape[1:], part.dtype, part.device) for part in self[2:]]
+        return self.action, self.backend, *shapes
 
 
 class Factor:
     """The triangular factor R of a stream of rows, with how many samples and rows it has seen.
 
     Rows in float64 enter by a QR factorisation, which keeps all their digits. Rows of lower
-    precision enter by their Gram matrix, which is as good for them and much faster.
+    precision enter by their Gram matrix, which is as good for them and much faster; that of
+    products smaller than the matrix waits for more of them.
 
     Args:
         dimension: K, the number of directions.
@@ -43,43 +65,101 @@ class Factor:
         self.samples = 0
         self.rows = 0
         self.rounding = 0.0  # the relative variance that rounding alone can leave of a direction
-        self._triangle: Float[Tensor, "k k"] = torch.zeros(
-            dimension, dimension, dtype=torch.float64, device="cpu"
-        )
+        self._triangle: Float[Tensor, "k k"] | None = None
         self._gram: Float[Tensor, "k k"] | None = None
         self._waiting: list[Float[Tensor, "_ k"]] = []  # rows that no factorisation has seen yet
+        self._products: list[Products] = []  # of which no Gram matrix was taken yet
 
     def _reduced(self) -> Float[Tensor, "k k"]:
         """The triangle of all rows in float64 so far: many small factorisations cost too much."""
+        found = self._triangle
+        if found is None:
+            found = torch.zeros(self.dimension, self.dimension, dtype=torch.float64, device="cpu")
         if self._waiting:
-            device = self._waiting[0].device
-            together = torch.cat([self._triangle.to(device), *self._waiting])
-            self._triangle, self._waiting = torch.linalg.qr(together, mode="r").R, []
-        return self._triangle
+            together = torch.cat([found.to(self._waiting[0].device), *self._waiting])
+            found = self._triangle = torch.linalg.qr(together, mode="r").R
+            self._waiting = []
+        return found
+
+    def _parts(self) -> list[Float[Tensor, "_ k"]]:
+        """All rows in float64, and the triangle that stands for the earlier ones."""
+        return self._waiting if self._triangle is None else [self._triangle, *self._waiting]
 
     def _wait(self, *blocks: Float[Tensor, "_ k"]) -> None:
         self._waiting.extend(blocks)
         if sum(map(len, self._waiting)) > max(WAITING, 4 * self.dimension):
             self._reduced()
 
+    def _summed(self) -> Float[Tensor, "k k"] | None:
+        """The Gram matrix of what no triangle holds; None if it holds all."""
+        waiting, self._products = self._products, []
+        for (action, backend, *_), alike in groupby(waiting, Products.alike):
+            _, _, *held = zip(*alike, strict=True)
+            moved, cotangents = (torch.cat(p) if len(p) > 1 else p[0] for p in held)
+            self._add(action.gram(moved, cotangents, backend, self.dtype))
+        return self._gram
+
     @property
     def triangle(self) -> Float[Tensor, "k k"]:
         """R, float64: R^T R is the sum of all rows' outer products."""
-        if self._gram is None:
+        gram = self._summed()
+        if gram is None:
             return self._reduced()
         # Columns of equal length first, so that coordinates of unlike size keep their digits.
-        size = self._gram.diagonal().sqrt()
+        size = gram.diagonal().sqrt()
         unit = torch.where(size > 0, 1 / size, 0)
-        values, vectors = torch.linalg.eigh(unit[:, None] * self._gram * unit)
+        values, vectors = torch.linalg.eigh(unit[:, None] * gram * unit)
         root = values.clamp(min=0).sqrt()[:, None] * vectors.T * size
         return torch.linalg.qr(torch.cat([self._reduced().to(root), root]), mode="r").R
 
     @property
     def gram(self) -> Float[Tensor, "k k"]:
         """R^T R, float64 on the CPU, without a factorisation: half the digits of R."""
-        parts = [self._triangle, *self._waiting]
-        total = torch.stack([(part.T @ part).cpu() for part in parts]).sum(0)
-        return total if self._gram is None else total + self._gram.cpu()
+        total = torch.zeros(self.dimension, self.dimension, dtype=torch.float64, device="cpu")
+        for part in self._parts():
+            total += (part.T @ part).cpu()
+        gram = self._summed()
+        return total if gram is None else total.add_(gram.cpu())
+
+    def within(self, span: Float[Tensor, "k r"]) -> Float[Tensor, "r r"]:
+        """The Gram matrix of the rows times some directions, with as many digits as there are."""
+        if self._parts():
+            changes = self.triangle.cpu() @ span
+            return changes.T @ changes
+        return span.T @ self.gram @ span
+
+    def principal(
+        self, span: Float[Tensor, "k r"] | None = None
+    ) -> tuple[Float[Tensor, " r"], Float[Tensor, "r r"]]:
+        """Singular values of the rows times some directions, ascending, and the right vectors.
+
+        They are rows, on the CPU. Default: of the rows themselves.
+        """
+        if not self._parts():
+            values, vectors = torch.linalg.eigh(self.gram if span is None else self.within(span))
+            return values.clamp(min=0).sqrt(), vectors.T
+        # From the triangle and not from a Gram matrix: small values keep their digits.
+        triangle = self.triangle.cpu()
+        _, singular, directions = torch.linalg.svd(
+            triangle if span is None else triangle @ span, full_matrices=False
+        )
+        return singular.flip(0), directions.flip(0)
+
+    def squared(self, directions: Float[Tensor, "k ..."]) -> Tensor:
+        """The sums of the rows' squares along directions, on the CPU; nothing is factorised."""
+        total = torch.zeros(directions.shape[1:], dtype=torch.float64, device="cpu")
+        for part in chain(self._parts(), self._written()):
+            total += (part @ directions.to(part)).square().sum(0).cpu()
+        if self._gram is not None:
+            along = directions.to(self._gram)
+            total += (along * (self._gram @ along)).sum(0).clamp(min=0).cpu()
+        return total
+
+    def _written(self) -> Iterator[Float[Tensor, "_ k"]]:
+        """The rows of the products that wait, some at a time."""
+        for action, _, moved, cotangents in self._products:
+            for x, g in zip(moved.split(WRITTEN), cotangents.split(WRITTEN), strict=True):
+                yield action.rows(x.double(), g.double()).flatten(0, 1)
 
     def keeps_digits(self, dtype: torch.dtype) -> bool:
         """Whether rows of this precision enter by QR and not by a Gram matrix."""
@@ -87,15 +167,7 @@ class Factor:
 
     def update(self, rows: Float[Tensor, "n c k"], samples: int | None = None) -> None:
         """Take in rows of N samples; ``samples`` of them (default: all) were not seen before."""
-        block = rows.flatten(0, 1)
-        if block.device.type == "mps":  # which has no float64
-            block = block.cpu()
-        if self.keeps_digits(rows.dtype):
-            self._wait(block)
-        else:
-            block = block.to(self.dtype)
-            self._add(block.T @ block)
-        self._count(len(rows) if samples is None else samples, len(block), rows.dtype)
+        share([self], rows, len(rows) if samples is None else samples)
 
     def update_gram(
         self, gram: Float[Tensor, "k k"], samples: int, rows: int, dtype: torch.dtype
@@ -104,11 +176,28 @@ class Factor:
         self._add(gram)
         self._count(samples, rows, dtype)
 
+    def update_products(self, products: Products, samples: int) -> None:
+        """Take in rows as products, of which ``samples`` are new samples.
+
+        What is smaller than the Gram matrix is copied and waits until it is as large.
+        """
+        cotangents = products.cotangents
+        held = sum(part.nbytes for some in (products, *self._products) for part in some[2:])
+        if not self._products and held >= 8 * self.dimension**2:
+            self._products = [products]
+        else:
+            copied = (part.clone() for part in products[2:])
+            self._products.append(Products(products.action, products.backend, *copied))
+        self._count(samples, cotangents.shape[0] * cotangents.shape[1], cotangents.dtype)
+        if held >= 8 * self.dimension**2:
+            self._summed()
+
     def _add(self, gram: Float[Tensor, "k k"]) -> None:
         if self._gram is None:
-            self._gram = torch.zeros_like(gram, dtype=torch.float64)
-        # In place: a new sum for every batch would scatter the memory that batches reuse.
-        self._gram = self._gram.to(gram.device).add_(gram)
+            self._gram = gram.to(torch.float64, copy=True)
+        else:
+            # In place: a new sum for every batch would scatter the memory that batches reuse.
+            self._gram = self._gram.to(gram.device).add_(gram)
 
     def _count(self, samples: int, rows: int, dtype: torch.dtype) -> None:
         self.samples += samples
@@ -130,12 +219,10 @@ class Factor:
                 own, theirs = getattr(self, name), getattr(other, name)
                 if own != theirs:
                     raise ValueError(f"factors to be merged must agree: {name} {own} and {theirs}")
-        held = [part for part in parts if part._waiting or part._triangle.any()]
-        device = self._triangle.device
-        merged._wait(
-            *(rows.to(device) for part in held for rows in (part._triangle, *part._waiting))
-        )
+        held = [rows for part in parts for rows in part._parts()]
+        merged._wait(*(rows.to(held[0].device) for rows in held))
         for part in parts:
+            merged._products.extend(part._products)
             if part._gram is not None:
                 merged._add(part._gram)
         merged.samples = sum(part.samples for part in parts)
@@ -145,12 +232,32 @@ class Factor:
 
     def spectrum(self) -> tuple[Float[Tensor, " k"], Float[Tensor, "k k"]]:
         """Variances sigma_k^2 / N, ascending, and the unit directions (as rows), on the CPU."""
-        if self._gram is not None and not self._reduced().any():
-            values, vectors = torch.linalg.eigh(self._gram.cpu())
-            return values.clamp(min=0) / self.samples, vectors.T
-        _, singular, directions = torch.linalg.svd(self.triangle.cpu())
-        return singular.flip(0) ** 2 / self.samples, directions.flip(0)
+        singular, directions = self.principal()
+        return singular**2 / self.samples, directions
 
     def is_zero(self) -> bool:
         """Whether every row so far was zero."""
-        return not self._reduced().any() and (self._gram is None or not self._gram.any())
+        return not any(part.any() for part in self._held())
+
+    def is_finite(self) -> bool:
+        """Whether the squares of all rows are."""
+        return all(bool(torch.isfinite(part).all()) for part in self._held())
+
+    def _held(self) -> list[Float[Tensor, "_ k"]]:
+        gram = self._summed()
+        return self._parts() if gram is None else [*self._parts(), gram]
+
+
+def share(factors: Sequence[Factor], rows: Float[Tensor, "n c k"], samples: int) -> None:
+    """Rows of equally many samples into each of some factors that are alike, in their order.
+
+    ``samples`` of all were not seen before.
+    """
+    first, parts = factors[0], len(factors)
+    if rows.device.type == "mps":  # which has no float64
+        rows = rows.cpu()
+    blocks = rows.to(first.dtype).reshape(parts, -1, first.dimension)
+    kept = first.keeps_digits(rows.dtype)
+    for factor, part in zip(factors, blocks if kept else blocks.mT @ blocks, strict=True):
+        (factor._wait if kept else factor._add)(part)
+        factor._count(samples // parts, blocks.shape[1], rows.dtype)

@@ -17,7 +17,7 @@ from torch import Tensor
 from .actions import Action
 from .evidence import MOVEMENT, OWN
 from .extract import Search
-from .rows import Block, Differentiation, Pushed, fields_of
+from .rows import Block, Differentiation, Moving, Pushed, fields_of
 from .rule import KAPPA
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class PairDifferentiation(Differentiation):
     pairing: Pairing = field(kw_only=True)
 
     def blocks(
-        self, inputs: Float[Tensor, "n ..."], moved: dict[str, Float[Tensor, "n ..."]], start: int
+        self, inputs: Float[Tensor, "n ..."], moved: dict[str, Moving], start: int
     ) -> Iterator[tuple[str, Block]]:
         """As of one network; beside its own rows, the outputs' motion as rows of movement.
 

@@ -6,7 +6,7 @@ exact, and random gradients of the length of the network's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from ..data import splits
-from .actions import Action
 from .evidence import MOVEMENT, OWN
-from .rows import Differentiation, Pulled
+from .rows import Differentiation, Moving, Pulled
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -46,67 +45,86 @@ class References:
     Quantiles and sizes are those of the first samples, 256 at least if there are so many.
     """
 
-    def __init__(self, action: Action, backend: str, seed: int):
-        self.action, self.backend = action, backend
+    def __init__(self, seed: int):
         self._generator = splits.stream(seed, "random gradients")
-        self._seen: list[tuple[Tensor, Tensor]] = []
-        self._limits: tuple[Tensor, Tensor] | None = None
-        self._sizes: dict[int, list[Tensor]] = {}  # samples of other shapes have other elements
+        self._slope, self._step = _Learned(_quantile), _Learned(_quantile)
+        self._sizes: dict[torch.Size, _Learned] = {}  # another shape has other elements
 
     def of(
-        self,
-        gradients: Float[Tensor, "n c ..."],
-        inputs: Float[Tensor, "n ..."],
-        moved: dict[str, Float[Tensor, "n ..."]],
-        start: int,
+        self, gradients: Float[Tensor, "n c ..."], moved: dict[str, Moving], start: int
     ) -> Reference:
         """The reference of one batch.
 
         Args:
             gradients: of all outputs, or of one random combination of them, by the inputs.
-            inputs: the samples.
-            moved: other samples, by the kind of rows in which they stand for the inputs.
+            moved: the inputs, and other samples, by the kind of rows in which they stand for them.
             start: the place of the first sample in the user's data.
         """
+        inputs = moved[OWN].samples
+        shape = len(inputs), RANDOM, *inputs.shape[1:]
         signs = torch.randint(
-            2, (len(inputs), RANDOM, *inputs.shape[1:]), generator=self._generator, device="cpu"
-        )
-        signs = (2 * signs - 1).to(inputs)
-        slopes = gradients.double().flatten(2)
-        # Where a kernel was asked for, of lengths alone there is none.
-        backend = "auto" if self.backend == "triton" else self.backend
+            2, shape, generator=self._generator, dtype=inputs.dtype, device="cpu"
+        ).to(inputs.device)
+        signs.mul_(2).sub_(1)
+        squares = gradients.to(torch.float64, copy=True).flatten(2).square_()
+        squares = squares[:, 0] if squares.shape[1] == 1 else squares.sum(1)
         steps = {
-            kind: self.action.rows(x, signs[:, :1], backend).double().flatten(1).norm(dim=1)
-            for kind, x in {OWN: inputs, **moved}.items()
+            kind: each.without_kernel().rows(signs[:, :1]).double().flatten(1).norm(dim=1)
+            for kind, each in moved.items()
         }
-        slope, step, size = self._learned(
-            slopes.flatten(1).norm(dim=1), steps[OWN], inputs.double().flatten(1)
-        )
-        weights = {
-            kind: _cut(slopes.flatten(1).norm(dim=1), slope) * _cut(s, step)
-            for kind, s in steps.items()
-        }
-        # As long as the network's own gradient, in the data's units or in those of each element's
-        # size, whichever is shorter there: elements need not be measured in the same unit.
-        even = slopes.square().sum((1, 2)) / size.numel()
-        scaled = (slopes * size).square().sum((1, 2)) / size.numel()
-        energy = torch.minimum(even[:, None], scaled[:, None] / size.square().clamp(min=1e-300))
-        length = (energy / RANDOM).sqrt().reshape(len(inputs), 1, *inputs.shape[1:])
-        movement = Pulled(start, 0, inputs, signs * length.to(signs), self.action, self.backend)
-        return Reference({**weights, MOVEMENT: weights[OWN]}, movement)
+        slopes, step = squares.sum(1).sqrt(), self._step(steps[OWN])
+        slopes = _cut(slopes, self._slope(slopes))
+        weights = {kind: slopes * _cut(each, step) for kind, each in steps.items()}
+        weights[MOVEMENT] = weights[OWN]
+        signs *= self._lengths(squares, inputs)
+        return Reference(weights, Pulled(start, 0, moved[OWN], signs))
 
-    def _learned(
-        self, slopes: Float[Tensor, " n"], steps: Float[Tensor, " n"], data: Float[Tensor, "n d"]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The quantiles of slopes and steps, and the root mean square of the data's elements."""
-        if self._limits is None or sum(len(seen[0]) for seen in self._seen) < ENOUGH:
-            self._seen.append((slopes, steps))
-            held = [torch.cat(parts) for parts in zip(*self._seen, strict=True)]
-            self._limits = torch.quantile(held[0], QUANTILE), torch.quantile(held[1], QUANTILE)
-        seen = self._sizes.setdefault(data.shape[1], [])
-        if sum(map(len, seen)) < ENOUGH:
-            seen.append(data)
-        return *self._limits, torch.cat(seen).square().mean(0).sqrt()
+    def _lengths(
+        self, squares: Float[Tensor, "n d"], inputs: Float[Tensor, "n ..."]
+    ) -> Float[Tensor, "n 1 ..."]:
+        """How long each element of a random gradient is.
+
+        Together as long as the network's own gradient, in the data's units or in those of each
+        element's size, whichever is shorter there: elements need not be measured in the same unit.
+        """
+        learned = self._sizes.setdefault(inputs.shape[1:], _Learned(_root_mean_square))
+        size = learned(inputs)
+        relative = size / size.max().clamp(min=1e-150)
+        number = RANDOM * len(size)
+        # In the precision of the data, for speed; float16 would not hold small gradients.
+        dtype = torch.promote_types(inputs.dtype, torch.float32)
+        least = torch.finfo(dtype).tiny
+        even, scaled = (
+            (squares @ share / number).sqrt().to(dtype)[:, None]
+            for share in (torch.ones_like(relative), relative.square())
+        )
+        lengths = torch.minimum(even, scaled * (1 / relative).clamp(max=1 / least).to(dtype))
+        return lengths.reshape(len(inputs), 1, *inputs.shape[1:]).to(inputs.dtype)
+
+
+class _Learned:
+    """A statistic of the first samples, 256 at least if there are so many."""
+
+    def __init__(self, statistic: Callable[[Tensor], Tensor]):
+        self._statistic, self._left = statistic, ENOUGH
+        self._seen: list[Tensor] = []
+
+    def __call__(self, values: Float[Tensor, "n ..."]) -> Tensor:
+        if self._left > 0:
+            self._left -= len(values)
+            self._seen.append(values.to(torch.float64, copy=True))
+            self._value = self._statistic(torch.cat(self._seen))
+        else:
+            self._seen = []
+        return self._value
+
+
+def _quantile(norms: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+    return torch.quantile(norms, QUANTILE)
+
+
+def _root_mean_square(data: Float[Tensor, "n ..."]) -> Float[Tensor, " d"]:
+    return data.flatten(1).square().mean(0).sqrt()
 
 
 def _cut(norms: Float[Tensor, " n"], limit: Tensor) -> Float[Tensor, " n"]:

@@ -8,9 +8,10 @@ pushed through the network together: whichever is fewer.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from ..networks.modes import plain_attention
 from .actions import Action
-from .factor import Factor
+from .factor import Factor, Products, share
 from .outputs import Outputs
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Differentiation:
     held: int = 0  # bytes that autograd holds of a sample
 
     def blocks(
-        self, inputs: Float[Tensor, "n ..."], moved: dict[str, Float[Tensor, "n ..."]], start: int
+        self, inputs: Float[Tensor, "n ..."], moved: dict[str, Moving], start: int
     ) -> Iterator[tuple[str, Block]]:
         """The rows of one batch, block by block, with their kind.
 
@@ -66,14 +67,18 @@ class Differentiation:
             first = 0
             for cotangents in () if forward else output_cotangents(self.model, x, self.outputs):
                 for kind, u in parts.items():
-                    block = Pulled(start, first, u[i], cotangents, self.action, self.backend)
+                    block = Pulled(start, first, u[i], cotangents)
                     yield kind, block
                 first += cotangents.shape[1]
                 del block, cotangents  # or they would be held while the next are computed
             for kind, u in parts.items() if forward else ():
-                fields = fields_of(self.action, u[i], self.backend)
-                yield kind, Pushed(start, 0, pushed_rows(self.model, x, fields, self.outputs))
+                pushed = pushed_rows(self.model, x, u[i].fields, self.outputs)
+                yield kind, Pushed(start, 0, pushed)
             start += len(x)
+
+    def moving(self, samples: Float[Tensor, "n ..."]) -> Moving:
+        """Samples that the action moves."""
+        return Moving(samples, self.action, self.backend)
 
     def chunk(self, inputs: Float[Tensor, "n ..."], forward: bool = False) -> int:
         """How many samples are differentiated at once; all, if the network takes no fewer."""
@@ -84,6 +89,56 @@ class Differentiation:
         directions = len(self.action.basis)
         held = directions * (inputs[0].numel() + self.count) * inputs.element_size()
         return max(1, CHUNK_BYTES // held)
+
+
+@dataclass(frozen=True)
+class Moving:
+    """Samples that an action moves."""
+
+    samples: Float[Tensor, "n ..."]
+    action: Action
+    backend: str
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.samples)
+
+    @cached_property
+    def fields(self) -> Float[Tensor, "k n ..."]:
+        """The tangent fields at the samples."""
+        return fields_of(self.action, self.samples, self.backend)
+
+    def rows(self, cotangents: Float[Tensor, "n c ..."]) -> Float[Tensor, "n c k"]:
+        """Rows from any derivatives by the samples; from their fields, where these are known."""
+        if "fields" in self.__dict__:
+            return torch.einsum("ncu,knu->nck", cotangents.flatten(2), self.fields.flatten(2))
+        return self.action.rows(self.samples, cotangents, self.backend)
+
+    def prepare(self) -> None:
+        """Compute first what rows share that are asked for several times."""
+        directions = len(self.action.basis)
+        if (
+            self.samples.device.type == "cpu"  # elsewhere a kernel writes rows without fields
+            and hasattr(self.action, "fields")
+            and directions <= self.samples[0].numel()
+            and directions * self.samples.nbytes <= CHUNK_BYTES
+        ):
+            self.fields  # noqa: B018
+
+    @property
+    def writes_rows(self) -> bool:
+        """Whether rows are no larger than the data and no kernel makes their Gram matrix."""
+        return self.backend != "triton" and len(self.action.basis) <= FEW_DIRECTIONS
+
+    def without_kernel(self) -> Moving:
+        """These samples, where a kernel was asked for that need not write rows."""
+        return Moving(self.samples, self.action, "auto") if self.backend == "triton" else self
+
+    def split(self, chunk: int) -> list[Moving]:
+        """As many of the samples at a time."""
+        if chunk >= len(self):
+            return [self]
+        return [Moving(part, self.action, self.backend) for part in self.samples.split(chunk)]
 
 
 @dataclass(frozen=True)
@@ -118,9 +173,14 @@ class Block:
             rows = rows * weights[:, None, None].to(rows)
         factor.update(rows, 0 if self.first else len(rows))
 
-    def part(self, start: int, stop: int) -> Block:
-        """The rows of some of the samples."""
-        raise NotImplementedError
+    def share(self, parts: Sequence[tuple[int, int, Factor]], weights: Float[Tensor, " n"]) -> None:
+        """Take the rows of the samples from start to stop into a factor each, times weights."""
+        rows = self.rows * weights[:, None, None].to(self.rows)
+        for size, alike in groupby(parts, lambda part: part[1] - part[0]):
+            starts, _, factors = zip(*alike, strict=True)
+            count = size * len(factors)
+            chosen = rows[starts[0] : starts[0] + count]
+            share(factors, chosen, 0 if self.first else count)
 
 
 @dataclass(frozen=True)
@@ -138,19 +198,13 @@ class Pushed(Block):
         """The rows, checked."""
         return _finite(self.values, self.start)
 
-    def part(self, start: int, stop: int) -> Pushed:
-        """The rows of some of the samples."""
-        return Pushed(self.start + start, self.first, self.rows[start:stop])
-
 
 @dataclass(frozen=True)
 class Pulled(Block):
     """Derivatives of outputs by the inputs, and the data that the algebra moves."""
 
-    moved: Float[Tensor, "n ..."]
+    moved: Moving
     cotangents: Float[Tensor, "n c ..."]
-    action: Action
-    backend: str
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -159,38 +213,37 @@ class Pulled(Block):
     @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows, checked."""
-        return _finite(self.action.rows(self.moved, self.cotangents, self.backend), self.start)
+        return _finite(self.moved.rows(self.cotangents), self.start)
 
     def into(self, factor: Factor, weights: Float[Tensor, " n"] | None = None) -> None:
         """Take in the rows, or their Gram matrix where that keeps as many digits."""
         known = "rows" in self.__dict__  # computed before
         if (
             not known
-            and hasattr(self.action, "gram")
+            and hasattr(self.moved.action, "gram")
             and not factor.keeps_digits(self.cotangents.dtype)
         ):
             cotangents = self.cotangents
             if weights is not None:
                 shape = (-1, *[1] * (cotangents.ndim - 1))
                 cotangents = cotangents * weights.reshape(shape).to(cotangents)
-            gram = self.action.gram(self.moved, cotangents, self.backend, factor.dtype)
-            if torch.isfinite(gram.sum()):  # else the rows tell which sample it was
-                samples = 0 if self.first else len(self.moved)
-                count = cotangents.shape[0] * cotangents.shape[1]
-                factor.update_gram(gram, samples, count, cotangents.dtype)
+            if torch.isfinite(cotangents.sum()):  # else the rows tell which sample it was
+                moved = self.moved
+                products = Products(moved.action, moved.backend, moved.samples, cotangents)
+                factor.update_products(products, 0 if self.first else len(self.moved))
                 return
         super().into(factor, weights)
 
-    def part(self, start: int, stop: int) -> Block:
-        """Some of the samples; of few directions the rows of all are computed first, once."""
-        if self.backend != "triton" and len(self.action.basis) <= FEW_DIRECTIONS:
-            return Pushed(self.start + start, self.first, self.rows[start:stop])
-        return replace(
-            self,
-            start=self.start + start,
-            moved=self.moved[start:stop],
-            cotangents=self.cotangents[start:stop],
-        )
+    def share(self, parts: Sequence[tuple[int, int, Factor]], weights: Float[Tensor, " n"]) -> None:
+        """The same; of many directions the rows are not written out."""
+        moved = self.moved
+        if moved.writes_rows:
+            super().share(parts, weights)
+            return
+        for start, stop, factor in parts:
+            part = Moving(moved.samples[start:stop], moved.action, moved.backend)
+            block = Pulled(self.start + start, self.first, part, self.cotangents[start:stop])
+            block.into(factor, weights[start:stop])
 
 
 def _finite(rows: Float[Tensor, "n c k"], start: int) -> Float[Tensor, "n c k"]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -29,10 +31,10 @@ LEAST_PIECES = 4
 
 
 class _Sums(NamedTuple):
-    """Triangles of the sums over pieces."""
+    """Sums over pieces."""
 
-    own: Float[Tensor, "k k"]
-    reference: Float[Tensor, "k k"]  # the Gram matrix, not a triangle
+    own: Factor
+    reference: Float[Tensor, "k k"]  # Gram matrices
     movement: Float[Tensor, "k k"]
 
 
@@ -61,21 +63,23 @@ def decide(
         raise ValueError(
             f"a decision needs at least 2 pieces of the data, got {len(evidence.pieces)}"
         )
-    scale, defined, undefined = _defined(evidence)
-    whole = _sums(evidence.pieces)
+    halves = evidence.pieces[::2], evidence.pieces[1::2]
+    sums = [_sums(half) for half in halves]
+    whole = _both(*sums)
+    scale, defined, undefined = _defined(whole.movement, evidence.eps)
     frame = scale[:, None] * defined  # K x R: well-conditioned coordinates of what is defined
     relative, chosen = _solve(whole, frame)
     directions = (frame @ chosen).T
     noise = evidence.rounding
-    floor = _lengths(noise.triangle.cpu(), directions) / math.sqrt(max(noise.samples, 1))
+    floor = (noise.squared(directions.T) / max(noise.samples, 1)).sqrt()
     per_sample = math.sqrt(evidence.samples)  # directions have unit reference summed over samples
     floor = (ROUNDINGS * floor * per_sample).clamp(min=max(evidence.eps, ALGEBRA))
-    bound = _bounds(evidence.pieces, frame, confidence)
-    cuts = _cuts(relative, bound, floor, tolerance)
+    bounds = _Bounds(halves, sums, frame, confidence)
+    cuts = _cuts(relative, floor, bounds, tolerance)
     count, answer, note = _answer(evidence, relative, floor, tolerance, cuts)
     return Decision(
-        count, answer, relative, bound, floor, directions, undefined, cuts, tolerance, confidence,
-        evidence.samples, len(evidence.pieces), note,
+        count, answer, relative, bounds.all, floor, directions, undefined, cuts, tolerance,
+        confidence, evidence.samples, len(evidence.pieces), note,
     )  # fmt: skip
 
 
@@ -108,29 +112,32 @@ def relative_within(
 
 
 def _sums(pieces: list[Piece]) -> _Sums:
-    own = Factor.merge(*(piece.factors[OWN] for piece in pieces)).triangle.cpu()
-    movement = _gram(pieces, MOVEMENT)
-    return _Sums(own, _gram(pieces, SHUFFLED) + KAPPA**2 * movement, movement)
+    own, shuffled, movement = (
+        Factor.merge(*(piece.factors[kind] for piece in pieces))
+        for kind in (OWN, SHUFFLED, MOVEMENT)
+    )
+    moved = movement.gram
+    return _Sums(own, shuffled.gram + KAPPA**2 * moved, moved)
 
 
-def _gram(pieces: list[Piece], kind: str) -> Float[Tensor, "k k"]:
-    return torch.stack([piece.factors[kind].gram for piece in pieces]).sum(0)
+def _both(one: _Sums, other: _Sums) -> _Sums:
+    own = one.own.merge(other.own)
+    return _Sums(own, one.reference + other.reference, one.movement + other.movement)
 
 
 def _defined(
-    evidence: Evidence,
+    movement: Float[Tensor, "k k"], eps: float
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, "k r"], Float[Tensor, "u k"]]:
     """A scale for each coordinate, the coordinates along which the data move, and the others.
 
     Coordinates are scaled to equal movement first, so that their units do not matter.
     """
-    movement = _sums(evidence.pieces).movement
     size = movement.diagonal().sqrt()
     still = size <= 0
     scale = torch.where(still, 1.0, 1 / size.where(~still, torch.ones_like(size)))
     values, vectors = torch.linalg.eigh(scale[:, None] * movement * scale)
     # Squares of what rounding leaves in the data, and in this matrix itself.
-    least = max((ROUNDINGS * evidence.eps) ** 2, 1e-14) * float(values.max()) * len(size)
+    least = max((ROUNDINGS * eps) ** 2, 1e-14) * float(values.max()) * len(size)
     null = values <= least
     undefined = torch.linalg.qr(scale[:, None] * vectors[:, null]).Q.T
     return scale, vectors[:, ~null], undefined
@@ -143,82 +150,104 @@ def _solve(
     reference = frame.T @ sums.reference @ frame
     values, vectors = torch.linalg.eigh(reference)
     whiten = vectors / values.clamp(min=values.max() * 1e-15).sqrt()
-    # From the triangle and not from the Gram matrix: small rho keep their digits.
-    _, rho, turned = torch.linalg.svd(sums.own @ (frame @ whiten), full_matrices=False)
-    return rho.flip(0), whiten @ turned.flip(0).T
+    rho, turned = sums.own.principal(frame @ whiten)
+    return rho, whiten @ turned.T
 
 
-def _lengths(
-    triangle: Float[Tensor, "k k"], directions: Float[Tensor, "r k"]
-) -> Float[Tensor, " r"]:
-    return (triangle @ directions.T).norm(dim=0)
+@dataclass(frozen=True)
+class _Bounds:
+    """Upper bounds of the largest rho among the first d directions, computed where asked for.
+
+    Directions chosen on one half of the pieces are tested on the other, both ways.
+    """
+
+    halves: tuple[list[Piece], list[Piece]]
+    sums: list[_Sums]
+    frame: Float[Tensor, "k r"]
+    confidence: float
+
+    @cached_property
+    def _tests(self) -> list[_Test]:
+        chosen = [self.frame @ _solve(own, self.frame)[1] for own in self.sums]
+        return [
+            _Test.of(*each, self.confidence)
+            for each in zip(chosen, reversed(self.sums), reversed(self.halves), strict=True)
+        ]
+
+    def at(self, d: int) -> float:
+        """The bound for the first d directions."""
+        return max(test.bound(d) for test in self._tests)
+
+    def all(self) -> Float[Tensor, " r"]:
+        """The bounds for every d; infinite behind the first above 1."""
+        found = torch.full((self.frame.shape[1],), math.inf, dtype=torch.float64, device="cpu")
+        for d in range(1, len(found) + 1):
+            found[d - 1] = self.at(d)
+            if found[d - 1] > 1:
+                break
+        return found
 
 
-def _bounds(
-    pieces: list[Piece], frame: Float[Tensor, "k r"], confidence: float
-) -> Float[Tensor, " r"]:
-    """The upper bound of the largest rho among the first d directions, for every d."""
-    halves = pieces[::2], pieces[1::2]
-    one, other = (
-        _tested(_solve(_sums(chosen), frame)[1], tested, frame, confidence)
-        for chosen, tested in (halves, halves[::-1])
-    )
-    return torch.maximum(one, other)
+@dataclass(frozen=True)
+class _Test:
+    """Directions that other data chose, on the pieces that test them."""
 
+    directions: Float[Tensor, "k r"]
+    pieces: list[Piece]
+    lower: Float[Tensor, "r r"]  # of the directions' reference
+    whitened: Float[Tensor, "r r"]  # their changes in its metric
+    factor: float  # standard errors above the estimate
 
-def _tested(
-    chosen: Float[Tensor, "r r"],
-    pieces: list[Piece],
-    frame: Float[Tensor, "k r"],
-    confidence: float,
-) -> Float[Tensor, " r"]:
-    """Bounds for directions that other data chose."""
-    from scipy.stats import t
+    @classmethod
+    def of(
+        cls, directions: Float[Tensor, "k r"], sums: _Sums, pieces: list[Piece], confidence: float
+    ) -> _Test:
+        """From the sums over all these pieces."""
+        from scipy.stats import t
 
-    directions = frame @ chosen
-    own = [piece.factors[OWN].triangle.cpu() @ directions for piece in pieces]
-    metrics = [_gram([p], SHUFFLED) + KAPPA**2 * _gram([p], MOVEMENT) for p in pieces]
-    references = [directions.T @ metric @ directions for metric in metrics]
-    changes = sum(part.T @ part for part in own)
-    lower = torch.linalg.cholesky(sum(references))
-    half = torch.linalg.solve_triangular(lower, changes, upper=False)
-    whitened = torch.linalg.solve_triangular(lower, half.T, upper=False)
-    factor = t.ppf(confidence, len(pieces) - 1) if len(pieces) > 1 else math.inf
-    bounds = torch.full((len(chosen),), math.inf, dtype=torch.float64, device="cpu")
-    for d in range(1, len(chosen) + 1):
-        values, vectors = torch.linalg.eigh(whitened[:d, :d])
+        lower = torch.linalg.cholesky(directions.T @ sums.reference @ directions)
+        half = torch.linalg.solve_triangular(lower, sums.own.within(directions), upper=False)
+        whitened = torch.linalg.solve_triangular(lower, half.T, upper=False)
+        factor = t.ppf(confidence, len(pieces) - 1) if len(pieces) > 1 else math.inf
+        return cls(directions, pieces, lower, whitened, float(factor))
+
+    def bound(self, d: int) -> float:
+        """The upper bound of the largest rho among the first d directions."""
+        values, vectors = torch.linalg.eigh(self.whitened[:d, :d])
         largest = values[-1].clamp(min=0)
-        worst = torch.linalg.solve_triangular(lower[:d, :d].T, vectors[:, -1:], upper=True)[:, 0]
+        worst = torch.linalg.solve_triangular(self.lower[:d, :d].T, vectors[:, -1:], upper=True)
+        worst = self.directions[:, :d] @ worst[:, 0]
         # The ratio's linearised residuals, piece by piece, and their standard error.
-        residuals = torch.stack(
-            [
-                (part[:, :d] @ worst).square().sum() - largest * (worst @ r[:d, :d] @ worst)
-                for part, r in zip(own, references, strict=True)
-            ]
-        )
-        n = len(pieces)
+        residuals = torch.stack([_squares(piece, worst, largest) for piece in self.pieces])
+        n = len(self.pieces)
         error = (residuals.square().sum() * n / max(n - 1, 1)).sqrt()
-        bounds[d - 1] = (largest + factor * error).sqrt()
-        if bounds[d - 1] > 1:
-            break
-    return bounds
+        return float((largest + self.factor * error).sqrt())
+
+
+def _squares(
+    piece: Piece, direction: Float[Tensor, " k"], ratio: Float[Tensor, ""]
+) -> Float[Tensor, ""]:
+    own, shuffled, movement = (
+        piece.factors[kind].squared(direction) for kind in (OWN, SHUFFLED, MOVEMENT)
+    )
+    return own - ratio * (shuffled + KAPPA**2 * movement)
 
 
 def _cuts(
     relative: Float[Tensor, " r"],
-    bound: Float[Tensor, " r"],
     floor: Float[Tensor, " r"],
+    bounds: _Bounds,
     tolerance: float,
 ) -> tuple[Cut, ...]:
-    """All admissible answers; behind the last direction stands an unrelated one, with rho 1."""
+    """All admissible answers; behind the last direction stands an unrelated one, with rho 1.
+
+    No bound is below its rho: of two ratios of sums the larger is at least that of both sums.
+    """
     following = torch.cat([relative[1:], torch.ones(1, dtype=torch.float64, device="cpu")])
     gaps = following / torch.maximum(relative, floor)
-    found = [
-        Cut(d, float(gaps[d - 1]), float(bound[d - 1]))
-        for d in range(1, len(relative) + 1)
-        if bound[d - 1] <= tolerance and gaps[d - 1] >= LEAST_GAP
-    ]
-    return tuple(sorted(found, key=lambda cut: -cut.gap))
+    likely = ((relative <= tolerance) & (gaps >= LEAST_GAP)).nonzero()[:, 0] + 1
+    found = [Cut(d, float(gaps[d - 1]), bounds.at(d)) for d in likely.tolist()]
+    return tuple(sorted((c for c in found if c.bound <= tolerance), key=lambda cut: -cut.gap))
 
 
 def _answer(

@@ -31,13 +31,15 @@ KEPT = 64
 class Batch(NamedTuple):
     """Samples, the place of the first in the user's data, and other samples for the control.
 
-    The control pairs the derivatives of the samples with ``others``, if there are any. Where
-    networks take more than one tensor, ``samples`` holds the rest of them.
+    The control pairs the derivatives of the samples with ``others``, if there are any; what it
+    is judged by, with those ``again`` in another order. Where networks take more than one
+    tensor, ``samples`` holds all of them.
     """
 
     inputs: Tensor
     start: int
     others: Tensor
+    again: Tensor
     samples: Samples | None = None
 
 
@@ -109,11 +111,13 @@ class Stream:
         places = torch.arange(total, device="cpu").split(self.batch_size)
         spans = [span for span, here in zip(places, taken, strict=True) if here]
         own = torch.cat([places[0][:0], *spans])
-        others = own[derangement(len(own), generator)]
+        pairings = [own[partner] for partner in pairings_of(len(own), generator)]
         for start, here in zip(starts, taken, strict=True):
-            inputs = _usable(data[start : start + self.batch_size])
-            chosen, others = others.tensor_split([len(inputs) if here else 0])
-            yield Batch(inputs, start, _usable(data.index_select(0, chosen.to(data.device))))
+            inputs, moved = _usable(data[start : start + self.batch_size]), []
+            for k, left in enumerate(pairings):
+                chosen, pairings[k] = left.tensor_split([len(inputs) if here else 0])
+                moved.append(_usable(data.index_select(0, chosen.to(data.device))))
+            yield Batch(inputs, start, moved[0], moved[1])
 
     def _of_iterable(self, generator: torch.Generator) -> Iterator[Batch]:
         start = 0
@@ -134,7 +138,8 @@ class Stream:
             # Only samples of one kind can swap: images of another size are kept apart.
             kind = (inputs.shape[1:], inputs.dtype, inputs.device, samples and samples.kind)
             partners = kept.setdefault(kind, _Kept(inputs[:0]))
-            yield Batch(inputs, start, partners.others(inputs, generator), samples)
+            others, again = partners.others(inputs, generator)
+            yield Batch(inputs, start, others, again, samples)
             start += len(inputs)
             if start == self.samples:
                 return
@@ -151,12 +156,15 @@ class _Kept:
     def __init__(self, samples: Tensor):
         self.samples, self.keys = samples, torch.zeros(0, device="cpu")
 
-    def others(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Another sample for each of the inputs, which are then among those to keep from."""
+    def others(self, inputs: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """Two others for each of the inputs, which are then among those to keep from."""
         pool = torch.cat([self.samples, inputs])
-        chosen = derangement(len(pool), generator)[len(self.samples) :]
         # A first and only sample has nobody to meet.
-        others = pool.index_select(0, chosen[: len(chosen) * (len(pool) > 1)].to(pool.device))
+        met = slice(len(self.samples), len(pool) * (len(pool) > 1))
+        others = [
+            pool.index_select(0, partner[met].to(pool.device))
+            for partner in pairings_of(len(pool), generator)
+        ]
         # Those with the smallest of random keys, one for each sample that ever came.
         keys = torch.rand(len(inputs), generator=generator, device="cpu")
         self.keys, kept = torch.cat([self.keys, keys]).sort()
@@ -230,3 +238,14 @@ def derangement(count: int, generator: torch.Generator) -> Int[Tensor, " n"]:
     partner = torch.empty_like(cycle)
     partner[cycle] = cycle.roll(1)
     return partner
+
+
+def pairings_of(
+    count: int, generator: torch.Generator
+) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+    """Two such pairings, of which nobody meets the same one twice: one step and two.
+
+    Two samples have but one pairing, which is both.
+    """
+    partner = derangement(count, generator)
+    return partner, partner[partner] if count > 2 else partner

@@ -26,9 +26,9 @@ WHOSE = {
 PAPERS = ("moskalev2022liegg", "theodosis2023linear")
 AFTER = "after the record"
 SET = ("before any run", "after trials at quick scale", AFTER)
-WAYS = (*METHODS, "p", "all")
+WAYS = (*METHODS, "all")
 TEXTS = ("says", "quantity", "unit", "threshold", "theirs", "units")
-TERMS = ("criterion", "control", "interval", "no_effect", "family", "untestable")
+TERMS = ("criterion", "control", "interval", "no_effect", "untestable")
 """What a verdict follows from, beside the values."""
 
 
@@ -64,15 +64,13 @@ class Claim:
         criterion: what the number must be, as :class:`Criterion` reads it.
         threshold: where the number in the criterion comes from.
         set: when the criterion was set, one of ``SET``.
-        interval: how an interval is made of the values, one of ``intervals.METHODS``; "p" where
-            they are p-values (one, or one a unit); "all" where the cases are all there are and
-            nothing is sampled, for checks alone.
+        interval: how an interval is made of the values, one of ``intervals.METHODS``; "all" where
+            the cases are all there are and nothing is sampled, for checks alone.
         units: what the values belong to, if not "seeds".
         theirs: the scale of the paper's own experiment, to stand beside ours.
         ours: our scale, with the notebook's parameters in braces: "{epochs} epochs".
         control: what it stands beside; None if it has none.
         no_effect: for a claim of direction, what counts as no effect: "between -0.1 and 0.1".
-        family: name of the p-values that are corrected together; "" for none.
         untestable: why the claim cannot be tested by this design; "" if it can.
         figure: id of the notebook's cell with the picture that shows it; "" for none.
         printed: the number that the authors print, in the claim's unit.
@@ -101,7 +99,6 @@ class Claim:
     units: str = "seeds"
     control: Control | None = None
     no_effect: str = ""
-    family: str = ""
     untestable: str = ""
     figure: str = ""
     printed: float | None = None
@@ -138,8 +135,6 @@ class Claim:
                 f"claim {self.id!r}: no_effect and difference need a one-sided criterion and one "
                 f"of the intervals {', '.join(METHODS[:4])}"
             )
-        if self.family and self.interval != "p":
-            raise ValueError(f'claim {self.id!r}: only claims with interval "p" have a family')
         if self.interval == "all" and self.whose != "check":
             raise ValueError(f'claim {self.id!r}: interval "all" is for checks of our code')
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from .display import Album, Shown, animate, show
+from .intervals import of_groups
 from .style import (
     COLORS,
     DIVERGING,
@@ -87,8 +87,6 @@ class Report(Protocol):
 
 LEAST = 1e-17  # where a change of exactly zero is drawn
 
-# Parts, on axes that are there
-
 
 def _looks(names: Iterable[str], first: int = 0) -> Iterator[tuple[str, str, str]]:
     """Each name with its colour and its marker."""
@@ -119,9 +117,6 @@ def heatmap(ax: Axes, matrix: Float[np.ndarray | Tensor, "n m"], limit: float | 
             ink = "white" if abs(value) > 0.7 * limit else INK
             ax.text(j, i, f"{value:+.2f}", ha="center", va="center", color=ink)
     return ax.imshow(matrix, cmap=DIVERGING, vmin=-limit, vmax=limit)
-
-
-# Plots
 
 
 def lines(
@@ -179,7 +174,7 @@ def spectrum(
         ax=axes,
     )
     axes.set_yscale("log")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.locator_params(axis="x", integer=True)
     if mark is not None:
         dashed(axes, x=mark + 0.5)
     if ax is None:
@@ -188,22 +183,28 @@ def spectrum(
 
 
 def band(
-    groups: Mapping[str, Float[np.ndarray | Tensor, "seeds t"]],
+    groups: Mapping[str, Float[np.ndarray | Tensor, "units t"]],
     x: Sequence[float],
     *,
+    method: str = "mean",
     xlabel: str = "",
     ylabel: str = "",
     ax: Axes | None = None,
 ) -> Figure:
-    """Curves over x: the median over seeds as a line, their whole range as a band."""
+    """Curves over x: the mean over independent units, a band its 95 % interval, n in the legend.
+
+    Args:
+        groups: a row a unit (a seed, say) by name. Fewer than three have a line and no band.
+        method: of :mod:`symscope.study.intervals`; "log" for ratios, variances and errors.
+    """
     figure, axes = _on(ax)
     for name, color, marker in _looks(groups):
         curves = np.asarray(groups[name])
-        axes.plot(x, np.median(curves, 0), marker=marker, ms=4, color=color, label=name)
-        axes.fill_between(x, curves.min(0), curves.max(0), color=color, alpha=0.2, lw=0)
+        found = of_groups({str(k): column for k, column in enumerate(curves.T)}, method)
+        label = f"{name} (n = {len(curves)})"
+        axes.plot(x, found["estimate"], marker=marker, ms=4, color=color, label=label)
+        axes.fill_between(x, found["low"], found["high"], color=color, alpha=0.2, lw=0)
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    if max(x) - min(x) >= 180:
-        axes.xaxis.set_major_locator(MultipleLocator(60))
     if ax is None:
         legend_above(figure)
     return figure

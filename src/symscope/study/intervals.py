@@ -143,28 +143,6 @@ def _median(numbers: list[float]) -> tuple[float, float, float]:
     return float(np.median(ordered)), ordered[outside], ordered[-1 - outside]
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of one family, corrected together by Holm's step-down method.
-
-    Raises:
-        ValueError: for a value that is not between 0 and 1.
-
-    References:
-        Holm, "A simple sequentially rejective multiple test procedure", 1979.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    if not all(0 <= p <= 1 for p in p_values):
-        raise ValueError(f"p-values must lie between 0 and 1, got {list(p_values)}")
-    order = sorted(range(len(p_values)), key=lambda k: p_values[k])
-    corrected, least = [1.0] * len(p_values), 0.0
-    for rank, k in enumerate(order):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[k]))
-        corrected[k] = least
-    return corrected
-
-
 def of_groups(groups: Mapping[str, Iterable[float]], method: str) -> pandas.DataFrame:
     """The interval of each group, as a table that figures draw.
 

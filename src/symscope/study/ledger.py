@@ -119,6 +119,21 @@ class Ledger:
         for id in ids:
             print(f"{id}: {self[id].criterion} in every run")
 
+    def found(self, *ids: str) -> Verdicts:
+        """The findings of some claims, for display beside the figure that shows them.
+
+        They are kept by :meth:`verdicts` alone, as the notebook ends.
+
+        Raises:
+            KeyError: if there is no claim of an id.
+            ValueError: if no id is given, or a claim was not measured before.
+        """
+        claims = [self[id] for id in ids]
+        if not claims or not all(claim.scale for claim in claims):
+            missing = ", ".join(claim.id for claim in claims if not claim.scale)
+            raise ValueError(f"name claims that were measured; not measured: {missing or 'none'}")
+        return Verdicts(judge(claims), kept=False)
+
     def verdicts(self) -> Verdicts:
         """The findings of all claims, for display as the notebook ends.
 
@@ -136,15 +151,17 @@ class Ledger:
 
 
 class Verdicts:
-    """Findings that show themselves in Jupyter, and are kept in its output."""
+    """Findings that show themselves in Jupyter and are kept in its output, or in brief and not."""
 
-    def __init__(self, findings: Iterable[Finding]):
-        self.findings = list(findings)
+    def __init__(self, findings: Iterable[Finding], kept: bool = True):
+        self.findings, self.kept = list(findings), kept
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         plain = "\n".join(f"{each.claim.id}: {each.verdict}" for each in self.findings)
+        table = tables.html if self.kept else tables.brief
+        shown = {"text/plain": plain, "text/html": table(self.findings)}
         stored = [each.claim.stored() for each in self.findings]
-        return {"text/plain": plain, "text/html": tables.html(self.findings), MIME: stored}
+        return shown | {MIME: stored} if self.kept else shown
 
 
 def read(notebook: str | Path) -> list[dict[str, Any]]:
@@ -215,7 +232,7 @@ def moved_silently(claims: Iterable[Claim], stored: Iterable[Mapping[str, Any]])
         kept, now = by_id.get(claim.id), claim.stored()
         if kept is None or claim.set == AFTER:
             continue
-        for name in ("criterion", "interval", "no_effect", "family"):
+        for name in ("criterion", "interval", "no_effect"):
             if name in kept and kept[name] != now[name]:
                 said.append(f"{claim.id}: {name} was {kept[name]!r} and is {now[name]!r}")
         must = [(each.get("control") or {}).get("must") for each in (kept, now)]

@@ -1,15 +1,14 @@
-"""What many networks say together: ranges, slopes, rank correlations, permutation tests."""
+"""What many networks say together: ranges, slopes, rank correlations."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .._checks import real, whole
+from .._checks import real
 
 if TYPE_CHECKING:
     import numpy as np
-    import numpy.typing as npt
     import pandas
 
 COLUMNS = ["estimate", "low", "high"]
@@ -153,133 +152,6 @@ def rank_correlation(
     known = np.isfinite(estimate) and len(resampled)
     low, high = np.quantile(resampled, ends) if known else (np.nan, np.nan)
     return pandas.Series([estimate, low, high], index=COLUMNS)
-
-
-def permutation_test(
-    distances: npt.ArrayLike,
-    groups: Sequence[Hashable],
-    strata: Sequence[Hashable] | None = None,
-    *,
-    draws: int = 10_000,
-    seed: int = 0,
-) -> pandas.Series:
-    """Are members of different groups further apart than members of one, beyond chance?
-
-    The effect is the mean distance between groups less the mean distance within them, over the
-    pairs of one stratum. If labels mean nothing, it is as likely under any other labels: so they
-    are shuffled, within each stratum.
-
-    Args:
-        distances: (N, N), symmetric; its diagonal is not read.
-        groups: N labels.
-        strata: N labels of what is held fixed, the task say when groups are data sets. Default
-            None: all belong together.
-        draws: shuffles; default 10,000.
-        seed: of the shuffles.
-
-    Returns:
-        ``effect``, in the distances' unit, and ``p``: the share of labellings, the given one
-        among them, with at least this effect. It is at least 1 / (1 + draws), and holds exactly
-        for any N.
-
-    Raises:
-        ValueError: for distances that are not finite, square and symmetric, labels of another
-            number, or labels that leave no pair within a group or none between groups.
-
-    References:
-        Phipson and Smyth, "Permutation p-values should never be zero", 2010.
-
-    >>> far = [[0, 1, 9, 9], [1, 0, 9, 9], [9, 9, 0, 1], [9, 9, 1, 0]]
-    >>> float(permutation_test(far, ["a", "a", "b", "b"], draws=999)["effect"])
-    8.0
-    """
-    import numpy as np
-    import pandas
-
-    whole("draws", draws)
-    matrix, labels, stratum = _labelled(distances, groups, strata)
-    first, second = np.nonzero(np.triu(stratum[:, None] == stratum, 1))
-    apart = matrix[first, second]
-    within = int((labels[first] == labels[second]).sum())  # shuffles do not change it
-    if within in (0, len(apart)):
-        missing = "within a group" if within == 0 else "between groups"
-        raise ValueError(f"the labels leave no pair {missing}")
-
-    def effect(labels: np.ndarray) -> np.ndarray:
-        inside = (labels[..., first] == labels[..., second]) @ apart
-        return (apart.sum() - inside) / (len(apart) - within) - inside / within
-
-    random = np.random.default_rng(seed)
-    members = [np.flatnonzero(stratum == value) for value in np.unique(stratum)]
-    found = effect(labels)
-    margin = 1e-9 * np.abs(apart).max()  # rounding must not break ties
-    as_large = 1
-    for done in range(0, draws, 1000):
-        shuffled = np.tile(labels, (min(1000, draws - done), 1))
-        for rows in members:
-            shuffled[:, rows] = random.permuted(shuffled[:, rows], axis=1)
-        as_large += int((effect(shuffled) >= found - margin).sum())
-    return pandas.Series({"effect": float(found), "p": as_large / (1 + draws)})
-
-
-def nearest_neighbours(
-    distances: npt.ArrayLike,
-    groups: Sequence[Hashable],
-    strata: Sequence[Hashable] | None = None,
-) -> pandas.Series:
-    """How often the nearest other member of the stratum is of the same group.
-
-    Args:
-        distances: (N, N), symmetric; its diagonal is not read.
-        groups, strata: N labels each, as for :func:`permutation_test`.
-
-    Returns:
-        ``share``, and ``chance``: the same share if the nearest were any other of the stratum.
-        Among several at the same distance, each counts by its part.
-
-    Raises:
-        ValueError: as :func:`permutation_test`, or for a stratum of one member.
-    """
-    import numpy as np
-    import pandas
-
-    matrix, labels, stratum = _labelled(distances, groups, strata)
-    hits, chances = [], []
-    for k, row in enumerate(matrix):
-        rivals = np.flatnonzero(stratum == stratum[k])
-        rivals = rivals[rivals != k]
-        if not len(rivals):
-            raise ValueError(f"member {k} is alone in its stratum: nothing is its nearest")
-        same = labels[rivals] == labels[k]
-        nearest = row[rivals] == row[rivals].min()
-        hits.append(same[nearest].mean())
-        chances.append(same.mean())
-    return pandas.Series({"share": np.mean(hits), "chance": np.mean(chances)})
-
-
-def _labelled(
-    distances: npt.ArrayLike,
-    groups: Sequence[Hashable],
-    strata: Sequence[Hashable] | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Checked distances, and labels as whole numbers."""
-    import numpy as np
-    import pandas
-
-    matrix = np.asarray(distances, dtype=float)
-    count = len(matrix)
-    if matrix.shape != (count, count) or not count:
-        raise ValueError(f"distances must be of shape (N, N), got {matrix.shape}")
-    if not np.isfinite(matrix[~np.eye(count, dtype=bool)]).all():
-        raise ValueError("distances holds NaN or infinity")
-    if not np.allclose(matrix, matrix.T, equal_nan=True):
-        raise ValueError("distances must be symmetric")
-    labels = []
-    for name, given in (("groups", groups), ("strata", [0] * count if strata is None else strata)):
-        if len(given) != count:
-            raise ValueError(f"{name} must be {count} labels, one a row; got {len(given)}")
-        labels.append(pandas.factorize(np.array(list(given), dtype=object))[0])
-    return matrix, *labels
 
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:

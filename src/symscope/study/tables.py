@@ -67,9 +67,7 @@ def _values(claim: Claim, values: Sequence[float], found: Interval | None, asked
     """What was found of the claim, or of a control that is asked for something."""
     if claim.interval == "all":
         return f"{spread(values, 'cases')}, {len(values)} cases"
-    if claim.interval == "p" and len(values) == 1:
-        return f"p = {number(values[0])}"
-    if claim.interval in ("share", "p"):
+    if claim.interval == "share":
         if found is None:
             return spread(values, claim.units)
         met = sum(map(Criterion(asked).met_by, values))
@@ -86,8 +84,6 @@ def found_by(finding: Finding) -> str:
     lines = []
     if claim.scale:
         lines = [_values(claim, claim.values, finding.value, claim.criterion)]
-        if finding.corrected:
-            lines.append(f"corrected {spread(finding.corrected)}")
     if claim.printed is not None:
         here = f"{claim.printed_as}, here " if claim.printed_as else ""
         lines.append(f"the authors print {here}{number(claim.printed)}")
@@ -113,7 +109,7 @@ def controls_of(finding: Finding) -> str:
 def must_of(claim: Claim) -> str:
     """The criterion with its unit, and for claims of direction what counts as no effect."""
     must = Criterion(claim.criterion).shown(_unit(claim))
-    if claim.interval in ("share", "p"):
+    if claim.interval == "share":
         must += f", in most {claim.units}" if claim.units != "one test" else ""
     return must + (f"\nno effect: {claim.no_effect}" if claim.no_effect else "")
 
@@ -167,6 +163,15 @@ def stated(claims: Sequence[Claim]) -> str:
 def html(findings: Sequence[Finding]) -> str:
     """Findings as an HTML table."""
     return html_table(COLUMNS, map(cells, findings)) + f"<p>{legend(findings)}</p>"
+
+
+def brief(findings: Sequence[Finding]) -> str:
+    """Findings as a narrow HTML table, to stand beside a figure."""
+    rows = []
+    for says, whose, quantity, must, found, controls, verdict in map(cells, findings):
+        seen = "\n".join(filter(None, (found, controls)))
+        rows.append((f"{says} ({whose})\n{quantity}: {must}", seen, verdict))
+    return html_table(("Claim, and what must be", "Found", "Verdict"), rows)
 
 
 def markdown(findings: Sequence[Finding]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .claims import Claim
 from .criteria import Criterion
-from .intervals import Interval, combined, holm, interval, known
+from .intervals import Interval, combined, interval, known
 
 REPRODUCED = "reproduced"
 CONTRADICTED = "contradicted"
@@ -27,8 +27,8 @@ class Finding:
     """A verdict with what it rests on.
 
     ``value`` and each of ``controls`` and ``differences`` (by the control's name; ratios where
-    the interval is "log") are None where there is no interval: too few units, p-values, or cases
-    that are all there are. ``corrected`` are p-values after the correction of their family.
+    the interval is "log") are None where there is no interval: too few units, or cases that are all
+    there are.
     """
 
     claim: Claim
@@ -37,49 +37,31 @@ class Finding:
     value: Interval | None = None
     controls: dict[str, Interval | None] = field(default_factory=dict)
     differences: dict[str, Interval | None] = field(default_factory=dict)
-    corrected: tuple[float, ...] = ()
 
 
 def judge(claims: Iterable[Claim]) -> list[Finding]:
-    """The findings of a notebook's claims, in their order; families are corrected together.
+    """The findings of a notebook's claims, in their order.
 
     A claim is *reproduced* if its whole interval meets the criterion and every control does what
     it must; *contradicted* if the whole interval fails it; of *no effect* if the whole interval
     lies in what was stated as none, whatever the criterion; *confounded* if the criterion is met
     and the control meets it as well; *not testable here* without enough independent units, or
-    if the design cannot decide; else *inconclusive*. A p-value that is not small is
-    inconclusive: it contradicts nothing.
+    if the design cannot decide; else *inconclusive*.
 
-    Raises:
-        ValueError: if the p-values of one family are not equally many for each of its claims.
+    Claims are not corrected for their number. Each has a verdict of its own, and all that one
+    asks for, its criterion and every control, must hold at once: that makes it no likelier that
+    chance alone says "reproduced".
     """
-    claims = list(claims)
-    corrected = _corrected([claim for claim in claims if claim.family and claim.scale])
-    return [_judged(claim, corrected.get(claim.id, claim.values)) for claim in claims]
+    return [_judged(claim) for claim in claims]
 
 
-def _corrected(claims: Sequence[Claim]) -> dict[str, tuple[float, ...]]:
-    """Each family's p-values by Holm's method, unit by unit."""
-    found: dict[str, tuple[float, ...]] = {}
-    for family in {claim.family: None for claim in claims}:
-        members = [claim for claim in claims if claim.family == family]
-        if len({len(claim.values) for claim in members}) > 1:
-            raise ValueError(
-                f"the p-values of family {family!r} are not equally many for each claim"
-            )
-        by_unit = zip(*(claim.values for claim in members), strict=True)
-        columns = zip(*map(holm, by_unit), strict=True)
-        found |= {claim.id: tuple(column) for claim, column in zip(members, columns, strict=True)}
-    return found
-
-
-def _judged(claim: Claim, values: tuple[float, ...]) -> Finding:
+def _judged(claim: Claim) -> Finding:
     if not claim.scale:
         return Finding(claim, UNMEASURED, "")
-    criterion = Criterion(claim.criterion)
+    values, criterion = claim.values, Criterion(claim.criterion)
     value = _interval(claim, values, criterion)
     relation = _relation(claim, values, value, criterion)
-    found: dict[str, Any] = {"value": value, "corrected": values if claim.family else ()}
+    found: dict[str, Any] = {"value": value}
     if claim.untestable:
         return Finding(claim, NOT_TESTABLE, claim.untestable, **found)
     if relation == UNKNOWN:
@@ -94,8 +76,6 @@ def _judged(claim: Claim, values: tuple[float, ...]) -> Finding:
         return Finding(claim, CONTRADICTED, "the whole interval fails the criterion", **found)
     if relation == STRADDLES:
         why = "the interval straddles the criterion"
-        if claim.interval == "p":
-            why = "the p-value is not small, which contradicts nothing"
         return Finding(claim, INCONCLUSIVE, why, **found)
     if CONFOUNDED in said:
         return Finding(claim, CONFOUNDED, "the control meets the criterion as well", **found)
@@ -130,9 +110,9 @@ def _beside(
 
 def _interval(claim: Claim, values: Sequence[float], criterion: Criterion) -> Interval | None:
     """Of the values, or of the share of units that meet a criterion."""
-    if claim.interval == "all" or (claim.interval == "p" and len(values) == 1):
+    if claim.interval == "all":
         return None
-    if claim.interval in ("share", "p"):
+    if claim.interval == "share":
         met = [float(criterion.met_by(value)) if known([value]) else value for value in values]
         return interval(met, "share")
     return interval(values, claim.interval)
@@ -146,13 +126,9 @@ def _relation(
         return UNKNOWN
     if claim.interval == "all":
         return MEETS if all(map(criterion.met_by, values)) else FAILS
-    if claim.interval == "p" and len(values) == 1:
-        return MEETS if criterion.met_by(values[0]) else STRADDLES
     if found is None:
         return UNKNOWN
-    of_shares = claim.interval in ("share", "p")
-    asked = MOST if of_shares else criterion
+    asked = MOST if claim.interval == "share" else criterion
     if asked.holds(found.low, found.high):
         return MEETS
-    failed = asked.excludes(found.low, found.high) and claim.interval != "p"
-    return FAILS if failed else STRADDLES
+    return FAILS if asked.excludes(found.low, found.high) else STRADDLES
