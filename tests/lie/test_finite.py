@@ -121,6 +121,21 @@ def test_batches_and_modes_change_nothing():
     assert model.training and whole.round(5).equals(parts.round(5))
 
 
+def test_a_network_may_differentiate_inside():
+    def slope(images):
+        with torch.enable_grad():
+            inside = images if images.requires_grad else images.detach().requires_grad_()
+            energy = radial(inside).square().sum()
+        return torch.autograd.grad(energy, inside, create_graph=True)[0].flatten(1)[:, :3]
+
+    def plain(images):  # the same, where gradients are left on
+        inside = images.detach().requires_grad_()
+        return torch.autograd.grad(radial(inside).square().sum(), inside)[0].flatten(1)[:, :3]
+
+    found = finite_test(plain, IMAGES, LABELS, ACTION, SO2, [2.0])
+    assert found.equals(finite_test(slope, IMAGES, LABELS, ACTION, SO2, [2.0]))
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="labels must be one for each of at least 2 images"):
         finite_test(upper, IMAGES, LABELS[:3], ACTION, SO2, [1.0])

@@ -68,6 +68,25 @@ def test_rank_correlations_are_scipy_s_with_ties_too(rounding):
     assert found.equals(rank_correlation(x, y)) and not found.equals(rank_correlation(x, y, seed=1))
 
 
+def test_what_is_given_is_held_fixed():
+    random = np.random.default_rng(2)
+    z = random.normal(size=60)
+    x, y = z + 0.3 * random.normal(size=60), z + 0.3 * random.normal(size=60)
+    xy, xz, yz = (stats.spearmanr(*pair).statistic for pair in ((x, y), (x, z), (y, z)))
+    expected = (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
+    found = rank_correlation(x, y, given=z)
+    assert found.estimate == pytest.approx(expected) and found.low < 0 < found.high
+    assert rank_correlation(x, y).low > 0.5  # they have z in common, and nothing else
+    assert rank_correlation(x, y, given=np.exp(z)).equals(found)  # its order alone counts
+    with pytest.raises(ValueError, match=r"given must be of shape \(60,\)"):
+        rank_correlation(x, y, given=z[1:])
+
+
+def test_nothing_is_left_of_what_has_the_order_of_the_given():
+    x, y = [1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 1.0, 4.0, 3.0, 5.0]
+    assert rank_correlation(x, y, given=[-9.0, -3.0, 0.0, 1.0, 7.0]).isna().all()
+
+
 def coverage(of_units: bool) -> float:
     """How often the interval holds the truth, on a grid of 20 architectures by 5 seeds."""
     random, hits, units = np.random.default_rng(0), 0, np.repeat(np.arange(20), 5)

@@ -41,7 +41,15 @@ def test_what_was_dropped_is_counted():
     (found,) = judge([claim().measure([4.0, 4.1, NAN, 4.2], scale="quick")])
     assert found.value.units == 3 and found.value.dropped == 1
     (found,) = judge([claim().measure([4.0, NAN], scale="quick")])
-    assert found.why == "1 of 2 seeds gave a number: too few for an interval"
+    assert found.why == "only 1 of 2 seeds gave a number"
+
+
+def test_too_many_missing_units_decide_nothing():
+    assert verdict([4.0, 4.1, 4.2, 4.3, NAN]) == "reproduced"
+    assert verdict([*(4.0 + 0.1 * k for k in range(8)), NAN, NAN]) == "reproduced"
+    (found,) = judge([claim().measure([4.0, 4.1, 4.2, NAN, NAN], scale="quick")])
+    assert found.verdict == "not testable here" and found.value is not None
+    assert found.why == "only 3 of 5 seeds gave a number"
 
 
 @pytest.mark.parametrize(

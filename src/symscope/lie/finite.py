@@ -128,11 +128,11 @@ def finite_test(
         for batch in images.split(batch_size):
             moved = batch.to(device_of(model, batch.device))
             moved = action.flow(moved, generator, t) if t else moved
-            parts.append(model(moved).softmax(-1).double().cpu())
+            parts.append(model(moved).detach().softmax(-1).double().cpu())
         return torch.cat(parts)
 
     distances, rows = list(distances), []
-    with evaluation_mode(model), torch.no_grad():
+    with evaluation_mode(model):  # with gradients: a network may differentiate inside
         still = probabilities(0.0)
         for distance in distances:
             moved = probabilities(time_to_move(action, images, generator, distance))

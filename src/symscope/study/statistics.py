@@ -96,11 +96,12 @@ def rank_correlation(
     second: Sequence[float],
     clusters: Sequence[Hashable] | None = None,
     *,
+    given: Sequence[float] | None = None,
     draws: int = 2000,
     level: float = 0.95,
     seed: int = 0,
 ) -> pandas.Series:
-    """Spearman's rank correlation with its bootstrap interval.
+    """Spearman's rank correlation, or the partial one, with its bootstrap interval.
 
     What is resampled are the independent units: in a grid of networks by seed not the rows, but
     all rows of an architecture, say. A percentile interval of few units is too narrow, so its
@@ -110,12 +111,15 @@ def rank_correlation(
         first, second: (N,), paired.
         clusters: N labels of independent units, each with equally many rows. Default None: every
             row is one.
+        given: (N,), what is held fixed: the correlation of what its ranks leave of the others'.
+            Default None.
         draws: resamplings of the units, with replacement; default 2,000.
         level: of the interval; default 0.95.
         seed: of the resampling.
 
     Returns:
-        ``estimate``, ``low`` and ``high``. NaN where one of the two is constant.
+        ``estimate``, ``low`` and ``high``. NaN where one of the two is constant, or follows the
+        order of ``given``.
 
     Raises:
         ValueError: for values that are not finite, of unequal lengths, or fewer than 3; for fewer
@@ -130,6 +134,7 @@ def rank_correlation(
 
     x = _finite("first", first)
     y = _finite("second", second, len(x))
+    z = None if given is None else _finite("given", given, len(x))
     if len(x) < 3:
         raise ValueError(f"a rank correlation needs at least 3 pairs, got {len(x)}")
     named = list(range(len(x)) if clusters is None else clusters)
@@ -143,9 +148,9 @@ def rank_correlation(
     units = np.argsort(labels, kind="stable").reshape(len(sizes), -1)
     random = np.random.default_rng(seed)
     drawn = units[random.integers(len(units), size=(draws, len(units)))].reshape(draws, -1)
-    resampled = _spearman(x[drawn], y[drawn])
+    resampled = _spearman(x[drawn], y[drawn], None if z is None else z[drawn])
     resampled = resampled[np.isfinite(resampled)]  # a draw of one pair only has no ranks
-    estimate = _spearman(x[None], y[None])[0]
+    estimate = _spearman(x[None], y[None], None if z is None else z[None])[0]
     count = len(units)
     wide = norm.cdf(-np.sqrt(count / (count - 1)) * t.ppf((1 + level) / 2, count - 1))
     ends = wide, 1 - wide
@@ -154,15 +159,24 @@ def rank_correlation(
     return pandas.Series([estimate, low, high], index=COLUMNS)
 
 
-def _spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Row by row, (B, N) and (B, N) to (B,); ties get their mean rank."""
+def _spearman(first: np.ndarray, second: np.ndarray, given: np.ndarray | None) -> np.ndarray:
+    """Row by row, (B, N) each to (B,); ties get their mean rank, and what is given is taken out."""
     import numpy as np
     from scipy.stats import rankdata
 
-    ranks = [rankdata(values, axis=1) for values in (first, second)]
-    a, b = (rank - rank.mean(1, keepdims=True) for rank in ranks)
-    scale = np.sqrt((a * a).sum(1) * (b * b).sum(1))
-    return np.divide((a * b).sum(1), scale, out=np.full(len(a), np.nan), where=scale > 0)
+    def centred(values: np.ndarray) -> np.ndarray:
+        ranks = rankdata(values, axis=1)
+        return ranks - ranks.mean(1, keepdims=True)
+
+    a, b = centred(first), centred(second)
+    least = 1e-9 * (np.square(a).sum(1) * np.square(b).sum(1))  # rounding is no rest
+    if given is not None:
+        c = centred(given)
+        size = np.square(c).sum(1, keepdims=True).clip(1e-9)
+        a, b = (each - (each * c).sum(1, keepdims=True) / size * c for each in (a, b))
+    scale = np.square(a).sum(1) * np.square(b).sum(1)
+    found = np.full(len(a), np.nan)
+    return np.divide((a * b).sum(1), np.sqrt(scale), out=found, where=scale > least)
 
 
 def _finite(name: str, values: Sequence[float], length: int | None = None) -> np.ndarray:

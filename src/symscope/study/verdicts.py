@@ -45,8 +45,9 @@ def judge(claims: Iterable[Claim]) -> list[Finding]:
     A claim is *reproduced* if its whole interval meets the criterion and every control does what
     it must; *contradicted* if the whole interval fails it; of *no effect* if the whole interval
     lies in what was stated as none, whatever the criterion; *confounded* if the criterion is met
-    and the control meets it as well; *not testable here* without enough independent units, or
-    if the design cannot decide; else *inconclusive*.
+    and the control meets it as well; *not testable here* without enough independent units, with
+    more than one in five (and more than one) that gave no number, for those may be the ones that
+    differ, or if the design cannot decide; else *inconclusive*.
 
     Claims are not corrected for their number. Each has a verdict of its own, and all that one
     asks for, its criterion and every control, must hold at once: that makes it no likelier that
@@ -64,9 +65,9 @@ def _judged(claim: Claim) -> Finding:
     found: dict[str, Any] = {"value": value}
     if claim.untestable:
         return Finding(claim, NOT_TESTABLE, claim.untestable, **found)
-    if relation == UNKNOWN:
-        numbers = len(known(values))
-        why = f"{numbers} of {len(values)} {claim.units} gave a number: too few for an interval"
+    numbers = len(known(values))
+    if relation == UNKNOWN or len(values) - numbers > max(1, len(values) / 5):
+        why = f"only {numbers} of {len(values)} {claim.units} gave a number"
         return Finding(claim, NOT_TESTABLE, why, **found)
     said, controls, differences = _beside(claim, values, criterion)
     found |= {"controls": controls, "differences": differences}
