@@ -29,7 +29,7 @@ from torch import nn
 import symscope as ss
 from symscope.lie.molecules import molecules
 
-IMAGES, SIDE, CLOUDS, SEEDS = 64, 224, 1000, (0, 1)
+IMAGES, SIDE, CLOUDS, SEEDS = 32, 224, 1000, (0, 1)
 PACKAGES = ("torch", "torchvision", "timm", "e3nn", "torch_geometric")
 
 
@@ -249,6 +249,7 @@ def main(names: list[str], folder: Path = RESULTS) -> None:
     """Every case in a process of its own; the table, and results/others.json."""
     told, skipped = [], {}
     for name in names:
+        print(f"asking {name}", file=sys.stderr)
         run = subprocess.run(
             [sys.executable, __file__, "--one", name], capture_output=True, text=True
         )
