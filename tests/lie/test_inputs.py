@@ -64,10 +64,15 @@ def truth():
     return ss.learned_symmetries(OneTensor(), both, action=OnThree())
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Molecules:
     pos: Tensor
     z: Tensor
+
+
+class Plain:
+    def __init__(self, pos, z):
+        self.pos, self.z = pos, z
 
 
 class Reads(nn.Module):
@@ -89,7 +94,8 @@ FORMS = {
     "a tuple": (NET, (POS, KINDS), 0),
     "a named tuple": (NET, [Pair(POS, KINDS)], "pos"),
     "from behind": (lambda z, pos: NET(pos, z), (KINDS, POS), -1),
-    "an object": (Reads(), [Molecules(POS, KINDS)], "pos"),
+    "an object": (Reads(), [Plain(POS, KINDS)], "pos"),
+    "a dataclass": (Reads(), [Molecules(POS, KINDS)], "pos"),
     "a callable": (
         lambda z, pos: NET(pos, z),
         [(POS, KINDS)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -223,6 +223,8 @@ def parts_of(held: Any) -> dict:
         return dict(held)
     if isinstance(held, (tuple, list)):
         return dict(enumerate(held))
+    if is_dataclass(held):
+        return {part.name: getattr(held, part.name) for part in fields(held)}
     return {} if isinstance(held, Tensor) else dict(getattr(held, "__dict__", {}))
 
 
@@ -236,6 +238,8 @@ def _with(held: Any, changes: dict) -> Any:
         for place, value in changes.items():
             parts[names.index(place) if place in names else place] = value
         return held._make(parts) if hasattr(held, "_make") else tuple(parts)
+    if is_dataclass(held) and not isinstance(held, type):
+        return replace(held, **changes)
     changed = copy.copy(held)
     for name, value in changes.items():
         setattr(changed, name, value)
@@ -251,10 +255,8 @@ def _each(change: Callable[[Tensor], Tensor], held: Any) -> Any:
     if isinstance(held, (tuple, list)):
         parts = [_each(change, value) for value in held]
         return held._make(parts) if hasattr(held, "_make") else type(held)(parts)
-    if type(held).__module__ != "builtins" and hasattr(held, "__dict__"):
-        tensors = {name: value for name, value in vars(held).items() if isinstance(value, Tensor)}
-        return _with(held, {name: change(value) for name, value in tensors.items()})
-    return held
+    tensors = {name: t for name, t in parts_of(held).items() if isinstance(t, Tensor)}
+    return _with(held, {name: change(t) for name, t in tensors.items()}) if tensors else held
 
 
 def is_long(value: Any, count: int) -> bool:
