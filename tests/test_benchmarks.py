@@ -81,6 +81,14 @@ def test_plane_cases(benchmark, monkeypatch):
     assert 0 <= taught.angle <= 90
 
 
+def test_a_plain_search_over_finite_flows_agrees(benchmark, monkeypatch):
+    cases = benchmark("plane_cases")
+    monkeypatch.setattr(cases, "IMAGES", 80)
+    monkeypatch.setattr(cases, "SEARCHED", 30)
+    found = cases.searched("shear along x", seed=0)
+    assert (found.true, found.found) == (1, 1) and found.angle < 1
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_is_measured_in_a_process_of_its_own(benchmark):
     cpu = benchmark("cpu")
