@@ -5,7 +5,8 @@
 
 A case whose package is not installed is skipped, and said so. Weights are random. What must come
 out is known all the same: networks of distances keep the six motions of space, one that centres
-its points keeps three shifts, and no random image network keeps a rotation.
+its points keeps three shifts, a mean over an image keeps two if nothing reaches the border and no
+stride skips pixels, and no random image network keeps a rotation.
 """
 
 from __future__ import annotations
@@ -96,6 +97,24 @@ def efficientnet() -> Question:
     import timm
 
     return images(lambda: timm.create_model("efficientnet_b0"), "no turn; shifts as above")
+
+
+def pooled() -> Question:
+    """Convolutions without strides and a mean, on blobs that stay clear of the border."""
+    draw = torch.Generator().manual_seed(0)
+    coarse = torch.rand(2 * IMAGES, 3, 14, 14, generator=draw)
+    place = torch.linspace(-1, 1, 48)
+    blob = torch.exp(-8 * (place[:, None].square() + place.square()))
+    blobs = nn.functional.interpolate(coarse, (48, 48), mode="bicubic") * blob
+
+    def make() -> nn.Module:
+        layers: list[nn.Module] = []
+        for width in (3, 16, 16):
+            layers += [nn.Conv2d(width, 16, 3, padding=1), nn.SiLU()]
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+
+    action, known = ss.PlaneAction("affine"), "2 shifts, by the pooling"
+    return Question(make, blobs, action, known, run=lambda net: _backward(net, blobs))
 
 
 class Cloud(nn.Module):
@@ -196,7 +215,7 @@ def _backward(network: Callable, x: torch.Tensor) -> None:
     torch.autograd.grad(network(x).sum(), x)
 
 
-CASES = {each.__name__: each for each in (resnet18, vit, efficientnet, cloud, e3nn, graph)}
+CASES = {each.__name__: each for each in (pooled, resnet18, vit, efficientnet, cloud, e3nn, graph)}
 
 
 def ask(name: str) -> Told:

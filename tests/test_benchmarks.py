@@ -143,6 +143,8 @@ def test_others(benchmark, tmp_path, monkeypatch, capsys):
     told = others.ask("cloud")
     assert (told.counted, told.untrained, told.answer) == (3, 3, "exact")
     assert told.mode.startswith("forward: 40 outputs") and told.seconds > 0
+    shifted = others.ask("pooled")
+    assert (shifted.counted, shifted.untrained) == (2, 2)
     assert "cloud" in others.shown([told]) and "3 shifts" in others.shown([told])
 
 
