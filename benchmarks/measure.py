@@ -72,7 +72,7 @@ class Report:
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
-                "triton": _version("triton"),
+                "triton": version("triton"),
             },
             "limits": self.limits,
             "rows": [asdict(row) for row in self.rows],
@@ -101,7 +101,8 @@ class Report:
             print(f"  {target.what:66} {target.asked:>12} {target.measured:>10.3g}{verdict}")
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """A package's version, None where it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

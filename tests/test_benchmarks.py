@@ -23,7 +23,7 @@ def benchmark(monkeypatch):
         return importlib.import_module(name)
 
     def forget():
-        for name in ("measure", "cpu", "gpu", "plane_cases"):
+        for name in ("measure", "cpu", "gpu", "plane_cases", "others"):
             sys.modules.pop(name, None)
 
     yield load
@@ -134,3 +134,29 @@ def test_gpu_refuses_without_one():
         [sys.executable, FOLDER / "gpu.py"], capture_output=True, text=True, env=environment
     )
     assert run.returncode == 1 and "no CUDA device: nothing was measured" in run.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_others(benchmark, tmp_path, monkeypatch, capsys):
+    others = benchmark("others")
+    monkeypatch.setattr(others, "CLOUDS", 60)
+    told = others.ask("cloud")
+    assert (told.counted, told.untrained, told.answer) == (3, 3, "exact")
+    assert told.mode.startswith("forward: 40 outputs") and told.seconds > 0
+    shifted = others.ask("pooled")
+    assert (shifted.counted, shifted.untrained) == (2, 2)
+    assert "cloud" in others.shown([told]) and "3 shifts" in others.shown([told])
+
+
+def test_others_that_are_not_installed_are_skipped(benchmark, tmp_path, monkeypatch, capsys):
+    others = benchmark("others")
+    missing = subprocess.CompletedProcess([], 1, "", "x\nModuleNotFoundError: No module 'timm'")
+    monkeypatch.setattr(others.subprocess, "run", lambda *_, **__: missing)
+    others.main(["vit"], tmp_path)
+    assert "vit: skipped, ModuleNotFoundError: No module 'timm'" in capsys.readouterr().out
+    written = json.loads((tmp_path / "others.json").read_text(encoding="utf-8"))
+    assert written["rows"] == [] and list(written["skipped"]) == ["vit"]
+    broken = subprocess.CompletedProcess([], 1, "", "RuntimeError: no memory")
+    monkeypatch.setattr(others.subprocess, "run", lambda *_, **__: broken)
+    with pytest.raises(RuntimeError, match="vit: RuntimeError: no memory"):
+        others.main(["vit"], tmp_path)

@@ -11,6 +11,7 @@ from .lie.images import plane_symmetries
 from .lie.layers import layer_symmetries
 from .lie.naming import name_algebra
 from .lie.nearest import nearest_algebra
+from .lie.points import PointAction
 from .lie.report import Symmetries
 from .lie.shards import symmetries_of_shards
 from .runs import sweeps
@@ -22,6 +23,7 @@ __all__ = [
     "FieldAction",
     "LinearAction",
     "PlaneAction",
+    "PointAction",
     "Symmetries",
     "actions",
     "algebra",

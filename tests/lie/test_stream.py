@@ -185,3 +185,17 @@ def test_the_public_call_reads_as_far_as_is_said():
     expected = ss.learned_symmetries(network(), data[:100], action=ACTION)
     torch.testing.assert_close(few.variance, expected.variance)
     assert few.controls()["untrained"].factor.samples == 100
+
+
+def test_few_images_of_two_sizes_are_one_set_of_data():
+    def mean_of_squares(images):  # of its own size, whatever that is
+        return images.square().mean((1, 2))[:, None].sin()
+
+    draw = torch.Generator().manual_seed(0)
+    images = [torch.rand(40, side, side, generator=draw) for side in (8, 12)]
+    found = ss.learned_symmetries(mean_of_squares, images, action=ss.PlaneAction())
+    parts = [
+        ss.learned_symmetries(mean_of_squares, own, action=ss.PlaneAction()).factor
+        for own in images
+    ]
+    torch.testing.assert_close(found.factor.gram, parts[0].gram + parts[1].gram)

@@ -212,3 +212,15 @@ def test_attention_is_pushed_forwards_and_the_switches_are_put_back():
         assert not torch.backends.mha.get_fastpath_enabled()
     finally:
         torch.backends.mha.set_fastpath_enabled(before[0])
+
+
+def test_a_tuple_that_refuses_to_tell_its_length_is_no_hindrance():
+    class Kinds(tuple):  # as the representations of e3nn
+        def __len__(self):
+            raise NotImplementedError
+
+    model = nn.Linear(2, 2)
+    model.kinds = Kinds((torch.zeros(2), 3))
+    with evaluation_mode(model):
+        next(iter(model.kinds)).fill_(1.0)
+    assert next(iter(model.kinds)).equal(torch.zeros(2))

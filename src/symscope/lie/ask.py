@@ -11,6 +11,7 @@ from torch import Tensor
 from .actions import Action
 from .controls import Asked
 from .extract import Extraction, Search, extract
+from .inputs import Moves
 from .outputs import Outputs
 from .report import Symmetries
 from .rule import CONFIDENCE, TOLERANCE
@@ -48,6 +49,7 @@ def learned_symmetries(
     data: Tensor | Iterable,
     *,
     action: Action,
+    moves: Moves | None = None,
     outputs: str | int | Callable[[Any], Tensor] = "all",
     unit_norm: bool = False,
     backend: str = "auto",
@@ -75,6 +77,14 @@ def learned_symmetries(
             shuffled control of an iterable pairs samples within a batch and with 64 kept of all
             before it; that of a tensor over all of it, for 2,048 samples or 32 a direction.
         action: how the algebra moves the data: ``LinearAction``, ``PlaneAction``, or your own.
+        moves: for networks that take more than one tensor: which of them the action moves, by name
+            (of a mapping's or object's part) or place (in a tuple); the rest stays with its
+            sample. Mappings go in as keywords if the network's signature takes them, tuples
+            one by one, all else as it is. All the data may be one mapping or tuple; an iterable
+            yields batches, or samples whose sizes may differ; torch_geometric's batches, and
+            mappings with a vector "batch" that says whose each point is, are taken apart. Or a
+            callable from a batch to what moves (N, ...) and a function that restores from it
+            what the network is called with. Default None: the data are one tensor.
         outputs: "all" (default) differentiates every output; "sum" their sum, as the paper
             does, which leaves free what softmax ignores; a name or an index picks one of several
             that the model returns; a callable gets what it returns and gives (N, C, ...) or (N,).
@@ -105,7 +115,7 @@ def learned_symmetries(
             of another shape, or that do not depend on the input; for gradients that are not
             finite; for fewer rows than directions; for derivatives that differ between forward
             and reverse mode.
-        TypeError: for data that are no tensors, or integers.
+        TypeError: for data that are no tensors, or integers; for ``moves`` that is none of these.
         RuntimeError: for ``backend="triton"`` where the kernels cannot run, and
             ``mode="forward"`` where a layer cannot.
     """
@@ -121,5 +131,6 @@ def learned_symmetries(
         tolerance,
         confidence,
         samples,
+        moves,
     )
     return report(model, search)

@@ -17,8 +17,10 @@ from ..networks.modes import device_of, evaluation_mode
 from .actions import Action
 from .evidence import AGAIN, MOVEMENT, OWN, SHUFFLED, Evidence, Piece
 from .factor import FACTOR_DTYPES, Factor
+from .inputs import Moves, Restored
 from .outputs import Outputs
 from .probe import MODES, probe
+from .progress import shown
 from .references import Reference, References, combined_gradients
 from .rows import Block, Differentiation, Mode, Pulled, Pushed
 from .rule import CONFIDENCE, TOLERANCE, check_levels
@@ -47,6 +49,7 @@ class Search:
     tolerance: float = TOLERANCE
     confidence: float = CONFIDENCE
     samples: int | None = None
+    moves: Moves | None = None
 
     def __post_init__(self) -> None:
         ops.check_backend(self.backend)
@@ -58,7 +61,7 @@ class Search:
 
     def stream(self) -> Stream:
         """The data as checked batches."""
-        return Stream(self.data, self.action, self.batch_size, self.seed, self.samples)
+        return Stream(self.data, self.action, self.batch_size, self.seed, self.samples, self.moves)
 
     def factor(self) -> Factor:
         """An empty factor for this action."""
@@ -154,7 +157,8 @@ def extract(model: Callable[[Tensor], Tensor], search: Search) -> Extraction:
     Beside the rows, those of the shuffled control are taken: the same derivatives of the
     network against other samples; and of some batches the evidence for a decision.
     """
-    found = gather(model, model, search)
+    function = model if search.moves is None or not callable(model) else Restored(model)
+    found = gather(model, function, search)
     check_rows(found.factor)
     return found
 
@@ -192,11 +196,13 @@ def passes(
     """
     stream, differentiation, references = search.stream(), None, []
     draw = splits.stream(search.seed, "random combinations")
-    for batch in stream:
+    for batch in shown(stream, stream.total):
         device = device_of(network, batch.inputs.device)
         inputs, others, again = (
             part.detach().to(device) for part in (batch.inputs, batch.others, batch.again)
         )
+        if isinstance(function, Restored) and batch.samples is not None:
+            function.at_hand = batch.samples.ready(device)
         first = differentiation is None
         if differentiation is None:
             differentiation = search.differentiation(function, inputs)

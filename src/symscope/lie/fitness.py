@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .actions import Action
 from .derivatives import check_derivatives, values_of, weights_of
+from .inputs import Restored
 from .outputs import Outputs
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def fit(
     held = _check_repeats(asked, outputs, inputs, values)
     _check_apart(asked, outputs, inputs, batch, values)
     _check_squares(inputs, gradient)
+    whole = whole or isinstance(model, Restored)  # what stays is known of batches in their order
     check_derivatives(model, action, outputs, inputs, whole)
     return Fit(asked, values.shape[1], inputs, whole, held // len(inputs))
 

@@ -48,7 +48,7 @@ class References:
     def __init__(self, seed: int):
         self._generator = splits.stream(seed, "random gradients")
         self._slope, self._step = _Learned(_quantile), _Learned(_quantile)
-        self._size = _Learned(_root_mean_square)
+        self._sizes: dict[torch.Size, _Learned] = {}  # another shape has other elements
 
     def of(
         self, gradients: Float[Tensor, "n c ..."], moved: dict[str, Moving], start: int
@@ -87,7 +87,8 @@ class References:
         Together as long as the network's own gradient, in the data's units or in those of each
         element's size, whichever is shorter there: elements need not be measured in the same unit.
         """
-        size = self._size(inputs)
+        learned = self._sizes.setdefault(inputs.shape[1:], _Learned(_root_mean_square))
+        size = learned(inputs)
         relative = size / size.max().clamp(min=1e-150)
         number = RANDOM * len(size)
         # In the precision of the data, for speed; float16 would not hold small gradients.

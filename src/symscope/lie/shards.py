@@ -8,12 +8,12 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..runs import workers
 from .actions import Action
 from .ask import learned_symmetries
+from .loading import load_tensors
 from .report import Symmetries
 
 Shard = Tensor | str | Path | Callable[[], Tensor | Iterable]
@@ -82,18 +82,7 @@ def _loaded(shard: Shard) -> Tensor | Iterable:
         return shard
     if callable(shard):
         return shard()
-    path = Path(shard)
-    if path.suffix == ".npy":
-        import numpy as np
-
-        return torch.from_numpy(np.load(path))
-    if path.suffix == ".pt":
-        return torch.load(path, weights_only=True)
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        held = load_file(path)
-        if len(held) != 1:
-            raise ValueError(f"{path} must hold one tensor, it holds {len(held)}")
-        return next(iter(held.values()))
-    raise ValueError(f"a shard's file must be .pt, .npy or .safetensors, got {path}")
+    held = load_tensors(shard)
+    if not isinstance(held, Tensor):
+        raise ValueError(f"{shard} must hold one tensor, it holds {len(held)}")
+    return held

@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from .._checks import whole
 from ..data import splits
 from .actions import Action
+from .batches import batches
+from .inputs import Moves, Samples, described
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -30,13 +32,15 @@ class Batch(NamedTuple):
     """Samples, the place of the first in the user's data, and other samples for the control.
 
     The control pairs the derivatives of the samples with ``others``, if there are any; what it
-    is judged by, with those ``again`` in another order.
+    is judged by, with those ``again`` in another order. Where networks take more than one
+    tensor, ``samples`` holds all of them.
     """
 
     inputs: Tensor
     start: int
     others: Tensor
     again: Tensor
+    samples: Samples | None = None
 
 
 @dataclass
@@ -50,11 +54,15 @@ class Stream:
 
     Args:
         samples: how many to read at most, of an endless iterable above all; default None, all.
+        moves: which part of samples of several moves, by name or place, or a callable from a
+            batch to what moves and a function that restores the batch from it; default None,
+            samples are one tensor, or a tuple of which the first moves and the others are left.
 
     Raises:
         ValueError: for data that are empty, not finite or do not fit the action, a batch size
-            below 2, or ``samples`` below 1.
-        TypeError: for data that are no tensors, not dense, or not floating point.
+            below 2, or ``samples`` below 1; for data without what ``moves`` names.
+        TypeError: for data that are no tensors, not dense, or not floating point; for
+            ``moves`` of another kind, or beside data that are one tensor.
     """
 
     data: Tensor | Iterable
@@ -62,13 +70,16 @@ class Stream:
     batch_size: int
     seed: int
     samples: int | None = None
+    moves: Moves | None = None
     total: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.batch_size = whole("batch_size", self.batch_size, 2)
         if self.samples is not None:
             self.samples = whole("samples", self.samples)
-        if isinstance(self.data, Tensor):
+        if self.moves is not None:
+            _check_moves(self.moves, self.data)
+        elif isinstance(self.data, Tensor):
             _check_kind(self.data)
             self.action.check(self.data)
             self.data = self.data[: self.samples]
@@ -106,13 +117,15 @@ class Stream:
             for k, left in enumerate(pairings):
                 chosen, pairings[k] = left.tensor_split([len(inputs) if here else 0])
                 moved.append(_usable(data.index_select(0, chosen.to(data.device))))
-            yield Batch(inputs, start, *moved)
+            yield Batch(inputs, start, moved[0], moved[1])
 
     def _of_iterable(self, generator: torch.Generator) -> Iterator[Batch]:
         start = 0
         kept: dict[tuple, _Kept] = {}
-        for batch in self.data:
+        for batch in self._batches():
             inputs = batch[0] if isinstance(batch, (tuple, list)) and len(batch) else batch
+            samples = batch if isinstance(batch, Samples) else None
+            inputs = samples.moved if samples else inputs
             if not isinstance(inputs, Tensor):
                 raise TypeError(_not_data(inputs))
             if inputs.ndim and not len(inputs):
@@ -120,14 +133,21 @@ class Stream:
             _check_kind(inputs)
             self.action.check(inputs)
             inputs = _usable(inputs[: self.samples and self.samples - start])
+            samples = samples and samples.take(slice(len(inputs)))
             _check_values(inputs, start)
             # Only samples of one kind can swap: images of another size are kept apart.
-            kind = (inputs.shape[1:], inputs.dtype, inputs.device)
+            kind = (inputs.shape[1:], inputs.dtype, inputs.device, samples and samples.kind)
             partners = kept.setdefault(kind, _Kept(inputs[:0]))
-            yield Batch(inputs, start, *partners.others(inputs, generator))
+            others, again = partners.others(inputs, generator)
+            yield Batch(inputs, start, others, again, samples)
             start += len(inputs)
             if start == self.samples:
                 return
+
+    def _batches(self) -> Iterable:
+        if self.moves is None:
+            return self.data
+        return batches(self.data, self.moves, self.action, self.batch_size)
 
 
 class _Kept:
@@ -175,8 +195,19 @@ def _usable(inputs: Tensor) -> Tensor:
 def _not_data(found: object) -> str:
     return (
         "data must be a torch tensor (N, ...) or an iterable of such batches (tensors, or tuples "
-        f"that begin with one); got {type(found).__name__}"
+        f"that begin with one); got {described(found)}. Of several inputs "
+        "learned_symmetries(..., moves=...) says by name or place which moves"
     )
+
+
+def _check_moves(moves: object, data: object) -> None:
+    if isinstance(moves, bool) or not (callable(moves) or isinstance(moves, (str, int))):
+        raise TypeError(f"moves must be a name, a place or a callable, got {moves!r}")
+    if isinstance(data, (Tensor, str, bytes)) or not isinstance(data, (Iterable, Dataset)):
+        raise TypeError(
+            f"moves={moves!r} is for data of several tensors: mappings, tuples, or batches or "
+            f"samples of these; got {type(data).__name__}"
+        )
 
 
 def _check_kind(inputs: Tensor) -> None:

@@ -102,7 +102,8 @@ class _Memory:
         if isinstance(value, Tensor):
             self._tensor(value)
             return
-        held = list(value.values() if isinstance(value, dict) else value)
+        # Its iterator, since a tuple of somebody's own may refuse to tell its length.
+        held = list(iter(value.values() if isinstance(value, dict) else value))
         if isinstance(value, dict):
             self._container(value, dict(value), value.update)
         elif isinstance(value, (list, deque)):

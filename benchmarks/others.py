@@ -1,0 +1,306 @@
+"""Networks from other packages, asked with one call each: seconds, memory, mode and answer.
+
+    python benchmarks/others.py               # all cases, a process each: results/others.json
+    python benchmarks/others.py resnet18      # one of them, as a line of JSON
+
+A case whose package is not installed is skipped, and said so. Weights are random. What must come
+out is known all the same: networks of distances keep the six motions of space, one that centres
+its points keeps three shifts, a mean over an image keeps two if nothing reaches the border and no
+stride skips pixels, and no random image network keeps a rotation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from cpu import status
+from measure import RESULTS, version
+from torch import nn
+
+import symscope as ss
+from symscope.lie.molecules import molecules
+
+IMAGES, SIDE, CLOUDS, SEEDS = 32, 224, 1000, (0, 1)
+PACKAGES = ("torch", "torchvision", "timm", "e3nn", "torch_geometric")
+
+
+@dataclass
+class Question:
+    """A network by its seed, data, an action, and what is known to be true."""
+
+    make: Callable[[], nn.Module]
+    data: Any
+    action: Any
+    known: str
+    moves: Any = None
+    run: Callable[[nn.Module], object] | None = None  # forward and backward over all the data
+
+
+@dataclass
+class Told:
+    """What came of a case, one row of the table."""
+
+    case: str
+    outputs: str
+    known: str
+    counted: int | None
+    answer: str
+    relative: list[float]
+    shuffled: float
+    untrained: int | None
+    mode: str
+    seconds: float
+    network_seconds: float
+    peak_bytes: int
+
+
+def images(model: Callable[[], nn.Module], known: str) -> Question:
+    """A network of images, on smooth ones."""
+    draw = torch.Generator().manual_seed(0)
+    coarse = torch.rand(IMAGES, 3, 14, 14, generator=draw)
+    smooth = nn.functional.interpolate(coarse, (SIDE, SIDE), mode="bicubic")
+
+    def run(network: nn.Module) -> None:
+        for batch in smooth.split(16):
+            x = batch.clone().requires_grad_()
+            torch.autograd.grad(network(x).sum(), x)
+
+    return Question(model, smooth, ss.PlaneAction("affine"), known, run=run)
+
+
+def resnet18() -> Question:
+    """Convolutions, then a mean over the image: shifts change little, turns do."""
+    from torchvision.models import resnet18
+
+    return images(resnet18, "no turn; shifts by the pooling, but for strides and borders")
+
+
+def vit() -> Question:
+    """Attention over patches."""
+    import timm
+
+    return images(lambda: timm.create_model("vit_tiny_patch16_224"), "none")
+
+
+def efficientnet() -> Question:
+    """Convolutions with gates, then a mean over the image."""
+    import timm
+
+    return images(lambda: timm.create_model("efficientnet_b0"), "no turn; shifts as above")
+
+
+def pooled() -> Question:
+    """Convolutions without strides and a mean, on blobs that stay clear of the border."""
+    draw = torch.Generator().manual_seed(0)
+    coarse = torch.rand(2 * IMAGES, 3, 14, 14, generator=draw)
+    place = torch.linspace(-1, 1, 48)
+    blob = torch.exp(-8 * (place[:, None].square() + place.square()))
+    blobs = nn.functional.interpolate(coarse, (48, 48), mode="bicubic") * blob
+
+    def make() -> nn.Module:
+        layers: list[nn.Module] = []
+        for width in (3, 16, 16):
+            layers += [nn.Conv2d(width, 16, 3, padding=1), nn.SiLU()]
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+
+    action, known = ss.PlaneAction("affine"), "2 shifts, by the pooling"
+    return Question(make, blobs, action, known, run=lambda net: _backward(net, blobs))
+
+
+class Cloud(nn.Module):
+    """A point-cloud network: points about their mean, a network each, the largest of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each = nn.Sequential(nn.Linear(3, 64), nn.SiLU(), nn.Linear(64, 128))
+        self.out = nn.Sequential(nn.SiLU(), nn.Linear(128, 40))
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        """From points (N, points, 3) to logits (N, 40)."""
+        return self.out(self.each(points - points.mean(1, keepdim=True)).amax(1))
+
+
+def of_points(make: Callable[[], nn.Module], data: Any, known: str, **more: Any) -> Question:
+    """A network of points, moved by matrices and shifts."""
+    return Question(make, data, ss.PointAction(3), known, **more)
+
+
+def cloud() -> Question:
+    """Points as they are, but for their mean."""
+    points = torch.randn(CLOUDS, 128, 3, generator=torch.Generator().manual_seed(0))
+    return of_points(Cloud, points, "3 shifts", run=lambda net: _backward(net, points))
+
+
+def e3nn() -> Question:
+    """Tensor products of spherical harmonics, on molecules of different sizes."""
+    from e3nn import o3
+
+    class Equivariant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.around = o3.Irreps.spherical_harmonics(2)
+            inner = o3.Irreps("8x0e+4x1o+4x2e")
+            self.kind, self.out = nn.Embedding(4, 8), nn.Linear(8, 1)
+            self.first = o3.FullyConnectedTensorProduct("8x0e", self.around, inner)
+            self.second = o3.FullyConnectedTensorProduct(inner, self.around, "8x0e")
+
+        def forward(self, pos: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+            away = 1 - torch.eye(pos.shape[1], dtype=pos.dtype)[..., None]
+            apart = pos[:, :, None] - pos[:, None] + (1 - away)  # an atom is not beside itself
+            near = torch.exp(-apart.square().sum(-1, keepdim=True) / 4) * away
+            angles = o3.spherical_harmonics(self.around, apart, normalize=True)
+
+            def passed(layer: nn.Module, nodes: torch.Tensor) -> torch.Tensor:
+                sent = nodes[:, None].expand(-1, pos.shape[1], -1, -1)
+                return (layer(sent, angles) * near).sum(2)
+
+            nodes = passed(self.second, passed(self.first, self.kind(z)))
+            return self.out(nodes.tanh()).sum((1, 2))
+
+    return _molecular(Equivariant)
+
+
+def _molecular(make: Callable[[], nn.Module]) -> Question:
+    data = molecules(CLOUDS)
+    largest = max(data, key=lambda each: len(each["z"]))
+    pos, z = (largest[name][None].repeat(CLOUDS, *[1] * largest[name].ndim) for name in largest)
+
+    def run(network: nn.Module) -> None:
+        _backward(lambda x: network(x, z), pos)
+
+    return of_points(make, data, "6: so(3) and shifts", moves="pos", run=run)
+
+
+def graph() -> Question:
+    """SchNet of torch_geometric, on its own batches."""
+    from torch_geometric.data import Data
+    from torch_geometric.loader import DataLoader
+    from torch_geometric.nn.models import SchNet
+
+    class Pairs(nn.Module):
+        def forward(self, pos: torch.Tensor, batch: torch.Tensor) -> tuple:
+            edges = (batch[:, None] == batch[None]).fill_diagonal_(False).nonzero().T
+            return edges, (pos[edges[0]] - pos[edges[1]]).norm(dim=1)
+
+    class Energy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = SchNet(64, 64, 3, 20, cutoff=6.0, interaction_graph=Pairs())
+
+        def forward(self, data: Any) -> torch.Tensor:
+            return self.inner(data.z, data.pos, data.batch)
+
+    loader = DataLoader([Data(**each) for each in molecules(CLOUDS)], batch_size=50)
+
+    def run(network: nn.Module) -> None:
+        for batch in loader:
+            batch.pos.requires_grad_()
+            torch.autograd.grad(network(batch).sum(), batch.pos)
+
+    return of_points(Energy, loader, "6: so(3) and shifts", moves="pos", run=run)
+
+
+def _backward(network: Callable, x: torch.Tensor) -> None:
+    x = x.clone().requires_grad_()
+    torch.autograd.grad(network(x).sum(), x)
+
+
+CASES = {each.__name__: each for each in (pooled, resnet18, vit, efficientnet, cloud, e3nn, graph)}
+
+
+def ask(name: str) -> Told:
+    """One case: what came of it, in this process."""
+    question = CASES[name]()
+    networks = []
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        networks.append(question.make().eval())
+    network, fresh = networks
+    assert question.run is not None
+    question.run(network)  # what the first use keeps for good
+    started = time.perf_counter()
+    question.run(network)
+    alone = time.perf_counter() - started
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before, started = status("VmRSS"), time.perf_counter()
+    found = ss.learned_symmetries(
+        network, question.data, action=question.action, moves=question.moves
+    )
+    seconds, peak = time.perf_counter() - started, status("VmHWM") - before
+    other = ss.learned_symmetries(
+        fresh, question.data, action=question.action, moves=question.moves
+    )
+    assert found.mode is not None and found.shuffled is not None
+    return Told(
+        name, f"{found.factor.rows // found.factor.samples}", question.known, found.count,
+        found.answer, found.relative.tolist(), float(found.shuffled.relative[0]), other.count,
+        f"{found.mode.name}: {found.mode.reason}", seconds, alone, peak,
+    )  # fmt: skip
+
+
+def shown(told: list[Told]) -> str:
+    """The rows as one table."""
+    lines = [
+        f"{'case':13} {'counted':>7} {'untrained':>9} {'smallest rho':34} {'shuffled':>8} "
+        f"{'seconds':>8} {'network':>8} {'memory':>9}  mode; known"
+    ]
+    for row in told:
+        rho = " ".join(f"{value:.1g}" for value in row.relative[:7])
+        lines.append(
+            f"{row.case:13} {row.counted!s:>7} {row.untrained!s:>9} {rho:34} {row.shuffled:>8.2g} "
+            f"{row.seconds:>8.1f} {row.network_seconds:>8.1f} {row.peak_bytes / 1e6:>6.0f} MB  "
+            f"{row.mode}; {row.known}"
+        )
+    return "\n".join(lines)
+
+
+def main(names: list[str], folder: Path = RESULTS) -> None:
+    """Every case in a process of its own; the table, and results/others.json."""
+    told, skipped = [], {}
+    for name in names:
+        print(f"asking {name}", file=sys.stderr)
+        run = subprocess.run(
+            [sys.executable, __file__, "--one", name], capture_output=True, text=True
+        )
+        if run.returncode:
+            skipped[name] = run.stderr.strip().splitlines()[-1]
+            if "ModuleNotFoundError" not in skipped[name]:
+                raise RuntimeError(f"{name}: {run.stderr}")
+            print(f"{name}: skipped, {skipped[name]}")
+            continue
+        told.append(Told(**json.loads(run.stdout.splitlines()[-1])))
+    print(shown(told))
+    versions = {name: version(name) for name in PACKAGES}
+    described = {
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "threads": torch.get_num_threads(),
+        "images": [IMAGES, 3, SIDE, SIDE],
+        "points": CLOUDS,
+        "versions": versions,
+        "rows": [asdict(row) for row in told],
+        "skipped": skipped,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "others.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--one", action="store_true", help="in this process, as a line of JSON")
+    parser.add_argument("cases", nargs="*", default=list(CASES))
+    given = parser.parse_args()
+    if given.one:
+        for case in given.cases:
+            print(json.dumps(asdict(ask(case))))
+    else:
+        main(given.cases)
