@@ -17,7 +17,7 @@ from symscope.kernels import ops
 
 VECTORS = ss.LinearAction(3, copies=2)  # nine directions
 PLANE = ss.PlaneAction("gl2")
-PROBE = 9  # times the network may run before long work starts, on eight samples
+PROBE = 8  # times the network may run before long work starts, on eight samples
 BEGUN = PROBE + 2  # and more for the rounding of the first batch
 SAMPLES = 40
 
