@@ -1,6 +1,7 @@
 """In which mode derivatives are taken, and what is said of it."""
 
 import pytest
+import torch
 from cases import (
     ACTION,
     Applied,
@@ -47,6 +48,20 @@ def test_modes_that_disagree_are_an_error_that_names_the_action(model, action):
     assert ss.learned_symmetries(model, vectors(60), action=action, mode="reverse").mode.name == (
         "reverse"
     )
+
+
+def test_rounding_of_saturated_outputs_is_no_disagreement():
+    """Softmax of large logits: derivatives are small differences of large numbers."""
+    model = nn.Sequential(nn.Linear(8, 10), nn.Softmax(-1))
+    data, random = vectors(60).float(), torch.Generator().manual_seed(0)
+    for scale in (3.0, 10.0, 20.0, 30.0, 40.0, 60.0):  # some samples are saturated, some are not
+        with torch.no_grad():
+            model[0].weight.copy_(torch.randn(10, 8, generator=random) * scale)
+        grams = []
+        for mode in ("forward", "reverse"):
+            found = ss.learned_symmetries(model, data, action=ACTION, mode=mode)
+            grams.append(found.factor.gram)
+        assert float((grams[0] - grams[1]).norm()) <= 1e-3 * float(grams[1].norm())
 
 
 def test_fields_of_another_shape_are_refused():

@@ -60,7 +60,7 @@ def check_derivatives(
     function, there = model, inputs
     with evaluation_mode(model):  # a network may keep tensors of the precision it last ran in
         if inputs.dtype != torch.float64:
-            double = _in_double(model)
+            double = in_double(model)
             try:
                 if double is not None and values_of(double, outputs, inputs.double()).dtype == (
                     torch.float64
@@ -147,7 +147,7 @@ def _derivatives(
         yield from zip(sums.detach().split(count), slopes.split(count), strict=True)
 
 
-def _in_double(model: Callable) -> Callable | None:
+def in_double(model: Callable) -> Callable | None:
     """The network in float64, if it is not too large; it stays what it is."""
     model = getattr(model, "_orig_mod", model)  # not compiled a second time for it
     if not isinstance(model, nn.Module):
