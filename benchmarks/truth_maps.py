@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from truth_cases import Function, draws, grams, head, sample
+from truth_names import blocks
 
 from symscope import algebra
 
@@ -36,16 +37,6 @@ def induced(motion: Callable[[Tensor, Tensor], Tensor], basis: Tensor, *shape: i
 def always(function: Function) -> Callable[[int], Function]:
     """The same function for every seed."""
     return lambda seed: function
-
-
-def beside(*blocks: Tensor) -> Tensor:
-    """Each basis on coordinates of its own."""
-    size, parts, start = sum(block.shape[1] for block in blocks), [], 0
-    for block in blocks:
-        n = block.shape[1]
-        parts.append(torch.nn.functional.pad(block, (start, size - start - n) * 2))
-        start += n
-    return torch.cat(parts)
 
 
 def alike(basis: Tensor, outer: Tensor) -> Tensor:
@@ -236,7 +227,7 @@ def _maps() -> dict[str, Map]:
         ),
         # Terms in zz*, w^2, |w|^2 ... must vanish: z -> a z, w -> e w, a and e complex.
         "complex product": Map(
-            always(_multiplied), 4, 4, 1, beside(complex1, complex1),
+            always(_multiplied), 4, 4, 1, blocks(complex1, complex1),
             torch.cat([complex1, complex1]),
         ),
         # A smooth quartic curve has finitely many linear symmetries (Matsumura, Monsky): (1, 4).
