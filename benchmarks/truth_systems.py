@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 from truth_cases import Function, draws
-from truth_maps import alike, always, beside, vectors
+from truth_maps import alike, always, vectors
+from truth_names import blocks
 
 from symscope import algebra
 
@@ -120,11 +121,11 @@ def _systems() -> dict[str, System]:
         # Unlike frequencies: a complex number for each.
         "two unlike frequencies": System(
             always(_linear(torch.block_diag(turn, 2**0.5 * turn))), 4, 4,
-            generators=beside(complex1, complex1),
+            generators=blocks(complex1, complex1),
         ),
         "three unlike frequencies": System(
             always(_linear(torch.block_diag(turn, 2**0.5 * turn, 3**0.5 * turn))), 6, 6,
-            generators=beside(complex1, complex1, complex1),
+            generators=blocks(complex1, complex1, complex1),
         ),
         # What commutes with N (x) 1: a + b N with a, b of gl(2).
         "free particle in 2 dimensions": System(
