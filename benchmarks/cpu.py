@@ -17,12 +17,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from measure import RESULTS, Report, compare, seconds_on_cpu
 
 import symscope as ss
 from symscope.kernels import reference
+from symscope.lie.actions import Action
 from symscope.lie.extract import Search
 from symscope.lie.factor import Factor
 from symscope.lie.outputs import Outputs
@@ -158,7 +160,7 @@ def plain(
     data: torch.Tensor,
     outputs: str = "all",
     batch: int = 512,
-    action: object = PLANE,
+    action: Action = PLANE,
 ) -> None:
     """Rows and their factor alone, with the shuffled control's: no decision could rest on them."""
     search = Search(data, action, Outputs(outputs), batch_size=batch)
@@ -173,13 +175,13 @@ def plain(
         factor.spectrum()
 
 
-def decided(model: torch.nn.Module, data: torch.Tensor, **options: object) -> Callable[[], object]:
+def decided(model: torch.nn.Module, data: torch.Tensor, **options: Any) -> Callable[[], object]:
     """The whole call, and its answer."""
     call = ask(model, data, **options)
     return lambda: call().count
 
 
-def ask(model: torch.nn.Module, data: torch.Tensor, **options: object) -> Callable[[], object]:
+def ask(model: torch.nn.Module, data: torch.Tensor, **options: Any) -> Callable[[], Any]:
     """A call of the whole extraction, its shuffled control included."""
     return partial(ss.learned_symmetries, model, data, **{"action": PLANE} | options)
 

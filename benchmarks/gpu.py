@@ -121,6 +121,7 @@ def limits(report: Report, sizes: Sizes) -> None:
 def bandwidth(report: Report, case: str, name: str) -> None:
     """The target of 80 % of the copy's bandwidth."""
     row = report.row(case, name)
+    assert row.least_bytes is not None
     reached = row.least_bytes / row.median / 1e9 / report.limits["copy, GB/s"]
     report.target(f"{case.split(',')[0]}, {name}: of the copy's bandwidth", ">= 0.8", reached,
                   reached >= 0.8)  # fmt: skip
@@ -214,19 +215,19 @@ def orbits(report: Report, sizes: Sizes) -> None:
 def proximal(report: Report, sizes: Sizes) -> None:
     """The elementwise part of an unfolded layer."""
     count = sizes.codes
-    codes = [sizes.random(count, seed=i).requires_grad_() for i in range(3)]
+    point, gradient, previous = (sizes.random(count, seed=i).requires_grad_() for i in range(3))
     by = [sizes.random(count, seed=3), sizes.random(count, seed=4)]
 
     def forward(backend: str) -> tuple[torch.Tensor, torch.Tensor]:
-        return ops.proximal_step(*codes, 0.3, 0.2, 0.5, True, backend)
+        return ops.proximal_step(point, gradient, previous, 0.3, 0.2, 0.5, True, backend)
 
     results = {backend: forward(backend) for backend in ("triton", "reference")}
 
     def backward(backend: str) -> None:
-        torch.autograd.grad(results[backend], codes, by, retain_graph=True)
+        torch.autograd.grad(results[backend], (point, gradient, previous), by, retain_graph=True)
 
     case = f"proximal step, {count:,} codes"
-    functions = {
+    functions: dict[str, Callable[..., object]] = {
         f"{name}, {way}": partial(call, backend)
         for name, backend in (("kernel", "triton"), ("torch", "reference"))
         for way, call in (("forward", forward), ("backward", backward))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -56,7 +56,8 @@ def digits(source: str) -> tuple[Tensor, Tensor, Tensor]:
         splits = ss.data.images.fashion_mnist(train=8000, validation=10, test=IMAGES)
     else:
         train = 8000 if source == "full" else 4000
-        splits = ss.data.mnist(source=source, train=train, validation=10, test=IMAGES)
+        full: Literal["embedded", "full"] = "full" if source == "full" else "embedded"
+        splits = ss.data.mnist(source=full, train=train, validation=10, test=IMAGES)
     scale, shift = splits.input_std, splits.input_mean
     (images, labels), tests = splits.train, splits.test.inputs
     return images * scale + shift, labels, tests * scale + shift

@@ -30,6 +30,7 @@ from truth_systems import SYSTEMS
 
 import symscope as ss
 from symscope import algebra
+from symscope.lie.pair_report import EquivariantSymmetries
 from symscope.lie.rule import TOLERANCE
 
 RESULTS = Path(__file__).parents[1] / "data" / "truth.csv"
@@ -79,6 +80,7 @@ class Answer:
 
 def before(found: ss.Symmetries) -> int:
     """The largest gap of at least 3 whose variance is below all of the shuffled pairing's."""
+    assert found.shuffled is not None
     gaps, below = found.gaps, found.variance[:-1] < found.shuffled.variance.min()
     gaps = gaps.where(below & (gaps >= 3), torch.zeros(()).to(gaps))
     return int(gaps.argmax()) + 1 if gaps.any() else 0
@@ -128,8 +130,10 @@ def judge_pairs(case: PairCase) -> Answer:
     if true and found.count == true:
         angle = float(case.angles(found).max())
         if case.named and angle <= NAMED_WITHIN:
-            motions = found.on_inputs if case.family == "equivariance" else found.generators
-            known = ss.name_algebra(motions).names
+            if isinstance(found, EquivariantSymmetries):
+                known = ss.name_algebra(found.on_inputs).names
+            else:
+                known = ss.name_algebra(found.generators).names
             names, named = " = ".join(known), case.named in known
     return Answer(
         case.name, case.family, case.half, case.broken, len(found.relative), true, found.count,
@@ -165,8 +169,11 @@ def exact(name: str, seed: int) -> list[Case]:
     samples = (1500, 4000, 600)[seed % 3]
     dtype = (torch.float64, torch.float32)[(seed // 2) % 2]
     outputs = (1, 1, 3)[(seed // 3) % 3]
-    options = {"samples": samples, "dtype": dtype, "outputs": outputs}
-    return [of_invariants(name, seed, distribution=distribution, **options)]
+    return [
+        of_invariants(
+            name, seed, distribution=distribution, samples=samples, dtype=dtype, outputs=outputs
+        )
+    ]
 
 
 def broken(name: str, part: float, seed: int) -> list[Case]:

@@ -39,6 +39,7 @@ def gathered(case: Case, data: Tensor, quantile: float, seed: int = 0) -> Eviden
         mock.patch.object(evidence, "PIECES", MOST_PIECES),
     ):
         found = ss.learned_symmetries(case.function, data, action=case.action, seed=seed)
+    assert found.evidence is not None  # it is None of reports read from files alone
     return found.evidence
 
 

@@ -166,10 +166,10 @@ def _matrices(kind: str) -> Invariants:
         return -torch.einsum("ab,kji->kaibj", eye, basis).reshape(len(basis), 9, 9)
 
     eye = torch.eye(3, dtype=torch.float64)
-    both = {"conjugation": algebra.sl(3), "singular values": algebra.so(3)}.get(kind)
     if kind == "conjugation":
-        return Invariants(9, 1, powers, left(both) + right(both))
+        return Invariants(9, 1, powers, left(algebra.sl(3)) + right(algebra.sl(3)))
     if kind == "singular values":
+        both = algebra.so(3)
         return Invariants(9, 1, singular, torch.cat([left(both), right(both)]))
     every = algebra.sl(3)
     return Invariants(

@@ -61,9 +61,8 @@ def powers(basis: Tensor, degree: int, traceless: bool = False) -> Tensor:
     """The action on symmetric tensors of a degree; of two, perhaps on the traceless ones."""
     n = basis.shape[1]
     tensors = torch.eye(n**degree, dtype=torch.float64).reshape(-1, *[n] * degree)
-    even = sum(
-        tensors.permute(0, *(1 + place for place in order)) for order in _orders(range(degree))
-    )
+    orders = [[1 + place for place in order] for order in _orders(range(degree))]
+    even = torch.stack([tensors.permute(0, *order) for order in orders]).sum(0)
     if traceless:
         trace = torch.einsum("kii->k", even)[:, None, None]
         even = even - trace * torch.eye(n, dtype=torch.float64) / n
@@ -125,10 +124,8 @@ def octonions() -> Tensor:
             sign = 1.0 if order in ((0, 1, 2), (1, 2, 0), (2, 0, 1)) else -1.0
             form[tuple(lines[place] for place in order)] = sign
     units = algebra.gl(7)
-    moved = sum(
-        torch.einsum(rule, units, form)
-        for rule in ("kai,ajl->kijl", "kaj,ial->kijl", "kal,ija->kijl")
-    )
+    rules = ("kai,ajl->kijl", "kaj,ial->kijl", "kal,ija->kijl")
+    moved = torch.stack([torch.einsum(rule, units, form) for rule in rules]).sum(0)
     return _kernel(moved.flatten(1), units)
 
 

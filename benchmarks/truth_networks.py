@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,17 +69,17 @@ def control(seed: int) -> Case:
     return {"network": _network, "polynomial": _polynomial, "picture": _picture}[kind](seed)
 
 
-def _pick(seed: int, purpose: str, among: tuple) -> object:
+def _pick(seed: int, purpose: str, among: tuple) -> Any:
     return among[int(torch.randint(len(among), (), generator=draws(seed, purpose)))]
 
 
 def _network(seed: int) -> Case:
-    n = int(_pick(seed, "n", (2, 3, 4, 5, 6, 8)))
-    copies = int(_pick(seed, "copies", (1, 1, 2)))
-    outputs = int(_pick(seed, "outputs", (1, 1, 3, 10)))
-    samples = int(_pick(seed, "samples", (300, 1000, 3000)))
-    depth, width = int(_pick(seed, "depth", (1, 2, 4))), int(_pick(seed, "width", (16, 64)))
-    name = str(_pick(seed, "activation", tuple(ACTIVATIONS)))
+    n = _pick(seed, "n", (2, 3, 4, 5, 6, 8))
+    copies = _pick(seed, "copies", (1, 1, 2))
+    outputs = _pick(seed, "outputs", (1, 1, 3, 10))
+    samples = _pick(seed, "samples", (300, 1000, 3000))
+    depth, width = _pick(seed, "depth", (1, 2, 4)), _pick(seed, "width", (16, 64))
+    name = _pick(seed, "activation", tuple(ACTIVATIONS))
     sizes = [copies * n, *[width] * depth]
     net = ss.networks.seeded(
         lambda: nn.Sequential(
@@ -93,7 +94,7 @@ def _network(seed: int) -> Case:
 
 def _polynomial(seed: int) -> Case:
     """All monomials of degree one to three, with random coefficients."""
-    n = int(_pick(seed, "n", (2, 3, 4, 5)))
+    n = _pick(seed, "n", (2, 3, 4, 5))
     draw = draws(seed, "coefficients")
     one, two, three = (
         torch.randn(*[n] * k, 1, generator=draw, dtype=torch.float64) / n ** (k / 2)
@@ -105,12 +106,12 @@ def _polynomial(seed: int) -> Case:
         second = torch.einsum("ni,nj,ijc->nc", x, x, two.to(x))
         return first + second + torch.einsum("ni,nj,nk,ijkc->nc", x, x, x, three.to(x))
 
-    samples = int(_pick(seed, "samples", (300, 1000, 3000)))
+    samples = _pick(seed, "samples", (300, 1000, 3000))
     return _asymmetric("polynomial", seed, polynomial, n, 1, samples, torch.float64)
 
 
 def _asymmetric(kind, seed, function, n, copies, samples, dtype) -> Case:
-    distribution = str(_pick(seed, "distribution", DISTRIBUTIONS))
+    distribution = _pick(seed, "distribution", DISTRIBUTIONS)
     data = sample(distribution, samples, (copies, n), seed).flatten(1).to(dtype)
     name = f"{kind}, {copies} of R^{n}, {distribution}, {samples}"
     return Case(name, "control", seed, function, data, data, ss.LinearAction(n, copies), NOTHING)
@@ -118,8 +119,8 @@ def _asymmetric(kind, seed, function, n, copies, samples, dtype) -> Case:
 
 def _picture(seed: int) -> Case:
     """A random network on digits, as the plane moves them."""
-    outputs = int(_pick(seed, "outputs", (1, 3, 10)))
-    width = int(_pick(seed, "width", (8, 32)))
+    outputs = _pick(seed, "outputs", (1, 3, 10))
+    width = _pick(seed, "width", (8, 32))
     if _pick(seed, "kind", (0, 1)):
         net = ss.networks.seeded(
             lambda: nn.Sequential(
@@ -136,7 +137,7 @@ def _picture(seed: int) -> Case:
             ),
             seed,
         )  # fmt: skip
-    group = str(_pick(seed, "group", ("gl2", "affine")))
+    group = _pick(seed, "group", ("gl2", "affine"))
     images = digits(seed)
     return Case(
         f"picture {group}, {outputs} outputs", "control", seed, net, images, images,

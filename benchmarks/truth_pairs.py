@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from truth_networks import fitted
 from truth_systems import SYSTEMS, random_matrix
 
 import symscope as ss
+from symscope.lie.pair_report import DynamicsSymmetries, EquivariantSymmetries
+
+Pairs: TypeAlias = EquivariantSymmetries | DynamicsSymmetries
 
 # Far out one power of the state outweighs the others, and what breaks its symmetries is small. So
 # where the answer is none, tails are light.
@@ -32,7 +35,7 @@ class PairCase:
     family: str  # "equivariance" or "dynamics"
     seed: int
     dimension: int
-    ask: Callable[[], ss.EquivariantSymmetries | ss.DynamicsSymmetries]
+    ask: Callable[[], Pairs]
     angles: Callable[..., Tensor]  # of a report: to the known pairs, degrees
     named: str = ""
     broken: float = 0.0  # the root of the share that a trained network leaves unexplained
@@ -137,11 +140,15 @@ def pair_control(seed: int) -> tuple[PairCase, float]:
     kinds = LIGHT if polynomial else DISTRIBUTIONS
     told, data = _asked_on(seed, n, 1, kinds)
     function = _polynomial(n, m, seed) if polynomial else _network(n, m, seed)
-    options = {"time_scaling": bool((seed // 4) % 2)} if dynamics else {}
-    ask = partial(
-        ss.dynamics_symmetries if dynamics else ss.equivariant_symmetries,
-        function, action=ss.LinearAction(n), **options,
-    )  # fmt: skip
+    action, scaled = ss.LinearAction(n), bool((seed // 4) % 2)
+
+    def ask(x: Tensor, seed: int = 0) -> Pairs:
+        if dynamics:
+            return ss.dynamics_symmetries(
+                function, x, action=action, time_scaling=scaled, seed=seed
+            )
+        return ss.equivariant_symmetries(function, x, action=action, seed=seed)
+
     case = PairCase(
         f"{'polynomial' if polynomial else 'network'}, R^{n} to R^{m}, {told}",
         "dynamics" if dynamics else "equivariance",
