@@ -1,5 +1,7 @@
 """Which functions autograd does not see, and which it does."""
 
+from functools import partial
+
 import pytest
 import torch
 from cases import plain
@@ -7,6 +9,7 @@ from helpers import random
 from torch import Tensor, nn
 
 import symscope as ss
+from symscope.lie import derivatives
 from symscope.lie.fitness import PROBED, fit
 from symscope.lie.outputs import Outputs
 
@@ -167,3 +170,19 @@ def test_what_no_direction_moves_needs_no_derivative():
         return (kinds[x[:, 3].long()] * x[:, :3].square().sum(1)).sin()
 
     assert asked(model, data, WithoutGram(Positions())).count == 3
+
+
+def test_the_graphs_of_a_few_samples_are_held_at_once(monkeypatch):
+    seen = []
+
+    def noting(x):
+        seen.append(len(x))
+        return x.square().sum(1)
+
+    monkeypatch.setattr(derivatives, "GRAPH_BYTES", 3000)
+    check = partial(derivatives.check_derivatives, noting, ss.LinearAction(3), Outputs())
+    check(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), False, 1000)
+    assert max(seen) <= 3
+    seen.clear()
+    check(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), True, 1000)
+    assert set(seen) == {8}

@@ -269,3 +269,77 @@ def test_a_restored_network_takes_the_first_samples_at_hand():
     network = Restored(NET)
     network.at_hand = Samples((POS, KINDS), 0)
     torch.testing.assert_close(network(POS[:5]), NET(POS[:5], KINDS[:5]))
+
+
+# Memory and layers
+
+
+class Layered(nn.Module):
+    """Points and their kinds through named layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.kind, self.first, self.last = nn.Embedding(3, 4), nn.Linear(24, 64), nn.Linear(64, 30)
+
+    def forward(self, pos, z):
+        apart = (pos[:, :, None] - pos[:, None]).square().sum(-1)
+        given = torch.cat([apart.flatten(1), (self.kind(z).sum(2)).repeat(1, 2)], 1)
+        return self.last(self.first(given).tanh())
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_samples_of_several_tensors_are_taken_in_parts_that_fit(mode, monkeypatch):
+    network, seen = ss.networks.seeded(Layered, 0), []
+
+    def model(pos, z):
+        seen.append(len(pos))
+        return network(pos, z)
+
+    data = {"pos": POS, "z": KINDS}
+    whole = ss.learned_symmetries(model, data, action=ACTION, moves="pos", mode=mode)
+    assert 300 in seen, sorted(set(seen))
+    monkeypatch.setattr("symscope.lie.rows.GRAPH_BYTES", 2**16)
+    seen.clear()
+    found = ss.learned_symmetries(model, data, action=ACTION, moves="pos", mode=mode)
+    assert max(seen[30:]) < 100  # after the look at a few samples
+    torch.testing.assert_close(found.variance, whole.variance, rtol=1e-3, atol=1e-9)
+    assert found.count == whole.count == 6
+    # What a callable takes apart can only be used together.
+    seen.clear()
+    apart = lambda given: (given["pos"], lambda moved: {**given, "pos": moved})  # noqa: E731
+    again = ss.learned_symmetries(model, [data], action=ACTION, moves=apart, mode=mode)
+    assert set(seen[30:]) <= {64, 300}
+    torch.testing.assert_close(again.variance, whole.variance, rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("whiten", [None, 1e-3])
+def test_layers_of_networks_of_several_inputs(whiten):
+    model, data = ss.networks.seeded(Layered, 0), {"pos": POS, "z": KINDS}
+    found = ss.layer_symmetries(model, data, action=ACTION, moves="pos", whiten=whiten)
+    assert list(found) == ["first", "last"]
+    if whiten is None:
+        assert found["first"].count == found["last"].count == 6
+        outputs = ss.learned_symmetries(model, data, action=ACTION, moves="pos", mode="forward")
+        torch.testing.assert_close(found["last"].variance, outputs.variance, rtol=1e-3, atol=1e-9)
+    one = {"pos": POS[:100], "z": KINDS[:100]}
+    expected = ss.layer_symmetries(model, one, action=ACTION, moves="pos", whiten=whiten)
+    limited = ss.layer_symmetries(
+        model, [one, one], action=ACTION, moves="pos", whiten=whiten, samples=100
+    )
+    torch.testing.assert_close(
+        limited["last"].variance, expected["last"].variance, rtol=1e-3, atol=1e-9
+    )
+
+
+def test_a_layer_whose_features_are_no_sample_s_own_is_refused():
+    class OfPoints(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.each, self.out = nn.Linear(3, 5), nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.out(self.each(x.flatten(0, 1)).unflatten(0, x.shape[:2]).sum(1))
+
+    with pytest.raises(ValueError, match=r"'each' must return .* N = 8; got \(32, 5\).*apart"):
+        ss.layer_symmetries(OfPoints(), POS, action=ACTION)
+    assert set(ss.layer_symmetries(OfPoints(), POS, action=ACTION, layers=["out"])) == {"out"}

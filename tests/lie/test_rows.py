@@ -11,6 +11,7 @@ from cases import (
     asked,
     assert_same_gram,
     network,
+    plain,
     published,
     reference_rows,
     vectors,
@@ -124,6 +125,22 @@ def test_reverse_mode_holds_the_graph_of_a_few_samples(outputs, monkeypatch):
     torch.testing.assert_close(found.variance, whole.variance)
     torch.testing.assert_close(found.shuffled.variance, whole.shuffled.variance)
     assert (found.factor.samples, found.factor.rows) == (100, 100 * outputs)
+    assert found.count == whole.count
+
+
+def test_forward_mode_counts_what_runs_through_the_layers(monkeypatch):
+    # 16 directions and 40 outputs of 8 numbers: small beside 500 hidden features.
+    model, data, seen = plain(8, 500, 40).double(), vectors(100), []
+    whole = ss.learned_symmetries(model, data, action=ACTION)
+
+    def noting(x):
+        seen.append(len(x))
+        return model(x)
+
+    monkeypatch.setattr("symscope.lie.rows.GRAPH_BYTES", 10 * 3 * 17 * 500 * 8)
+    found = ss.learned_symmetries(noting, data, action=ACTION)
+    assert found.mode.name == "forward" and set(seen[-7:]) == {10, 4}
+    torch.testing.assert_close(found.variance, whole.variance)
     assert found.count == whole.count
 
 

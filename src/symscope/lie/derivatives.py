@@ -27,6 +27,8 @@ MISSED, MISSED_STEADILY, MISSED_FAR, STEADY = 0.02, 1e-3, 0.5, 8.0
 INTERVALS = 4
 # Weights of a network that is run in float64, and inputs that are run at once.
 DOUBLED_BYTES, AT_ONCE_BYTES = 2**28, 2**20
+# What a network holds of the samples it is run on: they are taken in chunks that hold at most this.
+GRAPH_BYTES = 2**28
 
 
 def weights_of(values: Float[Tensor, "n c"]) -> Float[Tensor, " c"]:
@@ -41,7 +43,7 @@ def values_of(model: Callable, outputs: Outputs, inputs: Tensor) -> Float[Tensor
 
 
 def check_derivatives(
-    model: Callable, action: Action, outputs: Outputs, inputs: Tensor, whole: bool
+    model: Callable, action: Action, outputs: Outputs, inputs: Tensor, whole: bool, held: int
 ) -> None:
     """Refuse a network that autograd does not see as the function that it is.
 
@@ -52,6 +54,7 @@ def check_derivatives(
         model, action, outputs: what is asked.
         inputs: a few samples.
         whole: whether the network runs on as many samples alone.
+        held: bytes that autograd holds of a sample.
 
     Raises:
         ValueError: if most samples' outputs change otherwise.
@@ -62,7 +65,8 @@ def check_derivatives(
         if inputs.dtype != torch.float64:
             double = in_double(model)
             try:
-                if double is not None and values_of(double, outputs, inputs.double()).dtype == (
+                first = inputs if whole else inputs[:2]
+                if double is not None and values_of(double, outputs, first.double()).dtype == (
                     torch.float64
                 ):
                     function, there = double, inputs.double()
@@ -76,7 +80,9 @@ def check_derivatives(
             for parity in range(min(2, len(there))):
                 x = there[parity::2]
                 way[parity::2] = action.flow(x, _direction(action, draw), step) - x
-        found = _missed(function, outputs, there, ways, whole)
+        held = held * there.element_size() // inputs.element_size()
+        few = len(there) if whole else _at_once(there[0].nbytes, held)
+        found = _missed(function, outputs, there, ways, few)
         for step, (missed, mean, spread) in zip(steps, found, strict=True):
             if step == FAR:  # too few jumps in one sample to tell: all together
                 off = (missed > MISSED_FAR) & bool(mean.sum() > STEADY * spread.sum())
@@ -102,7 +108,7 @@ def _direction(action: Action, draw: torch.Generator) -> Tensor:
 
 
 def _missed(
-    function: Callable, outputs: Outputs, starts: Tensor, ways: list[Tensor], whole: bool
+    function: Callable, outputs: Outputs, starts: Tensor, ways: list[Tensor], few: int
 ) -> Iterator[tuple[Float[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]]:
     """What the integral of the derivative misses of each sample's change along each way.
 
@@ -111,7 +117,7 @@ def _missed(
     number, and its variance.
     """
     points = [starts + way * (j / INTERVALS) for way in ways for j in range(INTERVALS + 1)]
-    found = _derivatives(function, outputs, points, whole)
+    found = _derivatives(function, outputs, points, few)
     for way in ways:
         seen = [next(found) for _ in range(INTERVALS + 1)]
         yield _missed_along(way, *map(torch.stack, zip(*seen, strict=True)))
@@ -133,18 +139,27 @@ def _missed_along(
 
 
 def _derivatives(
-    function: Callable, outputs: Outputs, points: list[Tensor], whole: bool
+    function: Callable, outputs: Outputs, points: list[Tensor], few: int
 ) -> Iterator[tuple[Float[Tensor, " n"], Float[Tensor, "n ..."]]]:
     """The weighted sum of the outputs, and its derivative by the inputs, at each of the points."""
     count = len(points[0])
-    together = 1 if whole else max(1, AT_ONCE_BYTES // points[0].nbytes)
+    together = max(1, few // count)
     for first in range(0, len(points), together):
-        leaf = torch.cat(points[first : first + together]).requires_grad_()
-        with torch.enable_grad():
-            values = outputs(function(leaf.clone()), len(leaf))
-            sums = values @ weights_of(values)
-            slopes = torch.autograd.grad(sums.sum(), leaf)[0]
-        yield from zip(sums.detach().split(count), slopes.split(count), strict=True)
+        found = []
+        for part in torch.cat(points[first : first + together]).split(few):
+            leaf = part.requires_grad_()
+            with torch.enable_grad():
+                values = outputs(function(leaf.clone()), len(leaf))
+                sums = values @ weights_of(values)
+                found.append((sums.detach(), torch.autograd.grad(sums.sum(), leaf)[0]))
+            del values, sums
+        sums, slopes = (torch.cat(each) for each in zip(*found, strict=True))
+        yield from zip(sums.split(count), slopes.split(count), strict=True)
+
+
+def _at_once(inputs: int, held: int) -> int:
+    """How many samples of so many bytes, of which autograd holds so many, are run at once."""
+    return max(2, min(AT_ONCE_BYTES // inputs, GRAPH_BYTES // max(1, held)))
 
 
 def in_double(model: Callable) -> Callable | None:

@@ -34,6 +34,7 @@ class Fit:
         inputs: the samples that were looked at.
         whole: whether it runs on batches of the given size alone.
         held: bytes that autograd holds of a sample between forward and backward.
+        largest: bytes of the largest tensor among them.
     """
 
     model: Callable
@@ -41,6 +42,7 @@ class Fit:
     inputs: Float[Tensor, "n ..."]
     whole: bool
     held: int
+    largest: int
 
 
 def fit(
@@ -65,12 +67,14 @@ def fit(
         )
     asked = _on_copies(model) if changes else model
     asked = _of_size(asked, len(inputs)) if whole else asked
-    held = _check_repeats(asked, outputs, inputs, values)
+    held, largest = _check_repeats(asked, outputs, inputs, values)
     _check_apart(asked, outputs, inputs, batch, values)
     _check_squares(inputs, gradient)
-    whole = whole or isinstance(model, Restored)  # what stays is known of batches in their order
-    check_derivatives(model, action, outputs, inputs, whole)
-    return Fit(asked, values.shape[1], inputs, whole, held // len(inputs))
+    ordered = isinstance(model, Restored)  # what stays is known of batches in their order
+    check_derivatives(model, action, outputs, inputs, whole or ordered, held)
+    if isinstance(model, Restored):
+        whole = whole or asked is not model or not model.divisible
+    return Fit(asked, values.shape[1], inputs, whole, held, largest)
 
 
 def _first_run(
@@ -142,8 +146,8 @@ def _check_precision(model: Callable, outputs: Outputs, inputs: Tensor) -> None:
 
 def _check_repeats(
     model: Callable, outputs: Outputs, inputs: Tensor, values: Float[Tensor, "n c"]
-) -> int:
-    """Refuse what is random; the bytes that autograd holds of these samples."""
+) -> tuple[int, int]:
+    """Refuse what is random; the bytes that autograd holds of a sample, in all and at most."""
     seen: dict[int, int] = {}
 
     def pack(saved: Tensor) -> Tensor:
@@ -162,7 +166,7 @@ def _check_repeats(
             "different outputs. If it is a function around a network with dropout, call the "
             "network's eval() first"
         )
-    return sum(seen.values())
+    return sum(seen.values()) // len(inputs), max(seen.values(), default=0) // len(inputs)
 
 
 def _check_apart(

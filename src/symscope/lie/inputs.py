@@ -148,6 +148,18 @@ class Restored(nn.Module):
         self._by_name: dict[frozenset, bool] = {}
         self.at_hand: Samples | None = None
 
+    def part(self, places: slice) -> Restored:
+        """The same network beside some of the samples at hand."""
+        assert self.at_hand is not None
+        part = copy.copy(self)
+        part.at_hand = self.at_hand.take(places)
+        return part
+
+    @property
+    def divisible(self) -> bool:
+        """Whether some of the samples can be had without the others."""
+        return not isinstance(self.at_hand, Whole)
+
     def forward(self, moved: Float[Tensor, "n ..."]) -> Any:
         """What the network returns."""
         samples = self.at_hand

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from ..networks.modes import device_of, evaluation_mode
 from .actions import Action
 from .ask import report_of
 from .extract import Extraction, Search, check_rows, passes
+from .inputs import Moves, Restored
+from .outputs import Outputs
 from .report import Symmetries
 from .rows import Pushed
 
@@ -42,11 +45,13 @@ def layer_symmetries(
     data: Tensor | Iterable,
     *,
     action: Action,
+    moves: Moves | None = None,
     layers: Sequence[str] | None = None,
     whiten: float | None = None,
     backend: str = "auto",
     mode: str = "auto",
     batch_size: int = 512,
+    samples: int | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
 ) -> dict[str, Symmetries]:
@@ -71,7 +76,8 @@ def layer_symmetries(
             first by ``(S + r s)^(-1/2)``, S their covariance over the data and s its mean
             diagonal. With r = 0 the variances do not change under an invertible linear map of
             the features. 1e-3 keeps directions in which features hardly vary from taking over.
-        backend, mode, batch_size, dtype, seed: as for :func:`symscope.learned_symmetries`.
+        moves, backend, mode, batch_size, samples, dtype, seed: as for
+            :func:`symscope.learned_symmetries`.
 
     Returns:
         A report a layer, by its name, in the order of the network. Variances are sums over the
@@ -79,19 +85,22 @@ def layer_symmetries(
 
     Raises:
         ValueError: for an unknown layer, one that does not run or runs twice, or whose output is
-            no batch of features; a network without layers to choose; a layer whose derivatives
-            are all zero; a negative ridge, features that are constant, too many or (with r = 0)
-            of singular covariance; and as :func:`symscope.learned_symmetries`.
+            no batch of features with an entry for each sample; a network without layers to choose;
+            a layer whose derivatives are all zero; a negative ridge, features that are constant,
+            too many or (with r = 0) of singular covariance; and as
+            :func:`symscope.learned_symmetries`.
         TypeError: if the model is no torch module, or data to be whitened are an iterator.
     """
     names = _named(model, layers)
     _check_whitening(whiten, data)
+    together = _SideBySide()
     search = Search(
-        data, action, backend=backend, mode=mode, batch_size=batch_size, dtype=dtype, seed=seed
+        data, action, together, backend, mode, batch_size, dtype, seed, samples=samples, moves=moves
     )
-    with evaluation_mode(model), _tapped(model, names, layers is None) as (features, sizes):
-        whitening = None if whiten is None else _whitening(features, sizes, search, model, whiten)
-        found = _extract(model, features, sizes, whitening, search)
+    with evaluation_mode(model), _tapped(model, names, layers is None) as features:
+        asked = features if moves is None else Restored(features)
+        whitening = None if whiten is None else _whitening(asked, together, search, model, whiten)
+        found = _extract(model, asked, together.sizes, whitening, search)
     for name, extraction in found.items():
         check_rows(extraction.factor, f"every feature of layer {name!r}")
     return {name: report_of(extraction, search) for name, extraction in found.items()}
@@ -128,7 +137,7 @@ def _check_whitening(whiten: float | None, data: Tensor | Iterable) -> None:
 
 def _extract(
     model: nn.Module,
-    features: Callable[[Tensor], Tensor],
+    features: Callable,
     sizes: dict[str, int],
     whitening: dict[str, Float[Tensor, "c c"]] | None,
     search: Search,
@@ -186,18 +195,38 @@ def _follows(module: nn.Module) -> bool:
     return isinstance(module, FOLLOWING) or (activation and not any(module.children()))
 
 
+class _SideBySide(Outputs):
+    """All layers' features as one tensor; ``sizes``, once called, says how many each layer has."""
+
+    sizes: dict[str, int]
+
+    def __init__(self) -> None:
+        super().__init__()
+        object.__setattr__(self, "sizes", {})
+
+    def __call__(self, raw: dict[str, Tensor], samples: int) -> Float[Tensor, "n c"]:
+        """The features (N, C), from every layer's."""
+        for name, values in raw.items():
+            if len(values) != samples:
+                raise ValueError(
+                    f"the layer {name!r} must return a tensor (N, ...) with N = {samples}; got "
+                    f"{tuple(values.shape)}: name layers that keep the samples apart"
+                )
+        self.sizes.clear()
+        self.sizes.update({name: values.shape[1] for name, values in raw.items()})
+        return torch.cat(list(raw.values()), 1)
+
+
 @contextmanager
 def _tapped(
     model: nn.Module, names: list[str], chosen: bool
-) -> Iterator[tuple[Callable[[Tensor], Tensor], dict[str, int]]]:
-    """A function from inputs to all layers' features side by side, and how many each layer has.
+) -> Iterator[Callable[..., dict[str, Tensor]]]:
+    """A function from what the model takes to every layer's features, in the order layers run in.
 
-    The sizes are there once the function was called; they are in the order the layers run in.
     Layers that were ``chosen`` by default and do not run (heads for training, the weights that
     attention multiplies by itself) are left out.
     """
     held: dict[str, Tensor] = {}
-    sizes: dict[str, int] = {}
 
     def keep(name: str) -> Callable:
         def hook(module: nn.Module, arguments: tuple, output: object) -> None:
@@ -214,9 +243,10 @@ def _tapped(
 
         return hook
 
-    def features(inputs: Tensor) -> Float[Tensor, "n features"]:
+    @wraps(getattr(model, "_orig_mod", model).forward)  # it takes what the model takes
+    def features(*given: Any, **by_name: Any) -> dict[str, Tensor]:
         held.clear()
-        model(inputs)
+        model(*given, **by_name)
         missing = [name for name in names if name not in held]
         if missing and not chosen:
             raise ValueError(f"the layer {missing[0]!r} does not run when the model is called")
@@ -225,24 +255,22 @@ def _tapped(
                 f"of the layers chosen by default none runs when the model is called, "
                 f"{missing[0]!r} and so on: name layers of model.named_modules() yourself"
             )
-        sizes.clear()
-        sizes.update({name: values.shape[1] for name, values in held.items()})
-        together = torch.cat(list(held.values()), 1)
+        found = dict(held)
         held.clear()
-        return together
+        return found
 
     modules = dict(model.named_modules())
     handles = [modules[name].register_forward_hook(keep(name)) for name in names]
     try:
-        yield features, sizes
+        yield features
     finally:
         for handle in handles:
             handle.remove()
 
 
 def _whitening(
-    features: Callable[[Tensor], Tensor],
-    sizes: dict[str, int],
+    features: Callable,
+    together: _SideBySide,
     search: Search,
     model: nn.Module,
     ridge: float,
@@ -253,23 +281,26 @@ def _whitening(
     squares: dict[str, Tensor] = {}
     with torch.enable_grad():  # which some networks need inside
         for batch in search.stream():
-            inputs = batch.inputs.detach().clone().to(device_of(model, batch.inputs.device))
-            values = features(inputs).detach().double()
+            device = device_of(model, batch.inputs.device)
+            inputs = batch.inputs.detach().clone().to(device)
+            if isinstance(features, Restored) and batch.samples is not None:
+                features.at_hand = batch.samples.ready(device)
+            values = together(features(inputs), len(inputs)).detach().double()
             if shift is None:  # near the mean, so that no digits are lost to it
                 shift = values.mean(0)
-                for name, size in sizes.items():
+                for name, size in together.sizes.items():
                     if size > MOST_WHITENED:
                         raise ValueError(
                             f"the layer {name!r} has {size:,} features, and whitening takes at "
                             f"most {MOST_WHITENED:,}: name other layers"
                         )
-            parts = (values - shift).split(list(sizes.values()), 1)
-            for name, own in zip(sizes, parts, strict=True):
+            parts = (values - shift).split(list(together.sizes.values()), 1)
+            for name, own in zip(together.sizes, parts, strict=True):
                 sums[name] = sums.get(name, 0) + own.sum(0)
                 squares[name] = squares.get(name, 0) + own.T @ own
             count += len(inputs)
     found = {}
-    for name in sizes:
+    for name in together.sizes:
         mean = sums[name] / count
         spread, axes = torch.linalg.eigh(squares[name] / count - torch.outer(mean, mean))
         spread = spread.clamp(min=0)

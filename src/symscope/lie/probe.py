@@ -54,7 +54,9 @@ def probe(
 
     def chosen(name: str, reason: str) -> Differentiation:
         how = Mode(name, reason)
-        return Differentiation(model, action, outputs, backend, how, count, found.whole, found.held)
+        return Differentiation(
+            model, action, outputs, backend, how, count, found.whole, found.held, found.largest
+        )
 
     if mode == "reverse":
         return chosen("reverse", "asked for")

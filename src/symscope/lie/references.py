@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..data import splits
 from .evidence import MOVEMENT, OWN
+from .outputs import Outputs
 from .rows import Differentiation, Moving, Pulled
 
 if TYPE_CHECKING:
@@ -142,8 +143,8 @@ def combined_gradients(
     Its squared length is in the mean that of all the group's gradients.
     """
     parts = [
-        _combined(differentiation, x, sizes, generator)
-        for x in inputs.split(differentiation.chunk(inputs))
+        _combined(model, differentiation.outputs, x, sizes, generator)
+        for model, x in differentiation.parts(inputs, differentiation.chunk(inputs))
     ]
     if len(parts) == 1:
         return parts[0]
@@ -151,14 +152,15 @@ def combined_gradients(
 
 
 def _combined(
-    differentiation: Differentiation,
+    model: Callable,
+    outputs: Outputs,
     inputs: Float[Tensor, "n ..."],
     sizes: Sequence[int],
     generator: torch.Generator,
 ) -> Iterator[Float[Tensor, "n 1 ..."]]:
     inputs = inputs.detach().requires_grad_()
     with torch.enable_grad():
-        values = differentiation.outputs(differentiation.model(inputs), len(inputs))
+        values = outputs(model(inputs), len(inputs))
         signs = torch.randint(2, values.shape, generator=generator, device="cpu")
         signs = 2 * signs.to(values) - 1
         totals = [part.sum() for part in (values * signs).split(list(sizes), 1)]

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from ..networks.modes import plain_attention
 from .actions import Action
+from .derivatives import GRAPH_BYTES
 from .factor import Factor, Products, share
+from .inputs import Restored
 from .outputs import Outputs
 
 if TYPE_CHECKING:
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
 
 # Cotangents or tangents held at once: taken in chunks of at most this many bytes.
 CHUNK_BYTES = 2**25
-# What autograd holds for backward passes: samples are taken in chunks that hold at most this.
-GRAPH_BYTES = 2**28
+# Tensors of a sample that a layer's tangents are in at once: what goes in, what comes out, and
+# what goes around it.
+AT_A_LAYER = 3
 FEW_DIRECTIONS = 64  # whose rows are no larger than the data
 
 
@@ -51,6 +54,7 @@ class Differentiation:
     count: int  # of outputs
     whole: bool = False  # whether the network runs on whole batches alone
     held: int = 0  # bytes that autograd holds of a sample
+    largest: int = 0  # bytes of the largest tensor among them
 
     def blocks(
         self, inputs: Float[Tensor, "n ..."], moved: dict[str, Moving], start: int
@@ -63,22 +67,32 @@ class Differentiation:
         forward = self.mode.name == "forward"
         chunk = self.chunk(inputs, forward)
         parts = {kind: samples.split(chunk) for kind, samples in moved.items()}
-        for i, x in enumerate(inputs.split(chunk)):
+        for i, (model, x) in enumerate(self.parts(inputs, chunk)):
             first = 0
-            for cotangents in () if forward else output_cotangents(self.model, x, self.outputs):
+            for cotangents in () if forward else output_cotangents(model, x, self.outputs):
                 for kind, u in parts.items():
                     block = Pulled(start, first, u[i], cotangents)
                     yield kind, block
                 first += cotangents.shape[1]
                 del block, cotangents  # or they would be held while the next are computed
             for kind, u in parts.items() if forward else ():
-                pushed = pushed_rows(self.model, x, u[i].fields, self.outputs)
+                pushed = pushed_rows(model, x, u[i].fields, self.outputs)
                 yield kind, Pushed(start, 0, pushed)
             start += len(x)
 
     def moving(self, samples: Float[Tensor, "n ..."]) -> Moving:
         """Samples that the action moves."""
         return Moving(samples, self.action, self.backend)
+
+    def parts(
+        self, inputs: Float[Tensor, "n ..."], chunk: int
+    ) -> Iterator[tuple[Callable, Float[Tensor, "_ ..."]]]:
+        """The inputs, so many at a time, each time with the network that takes these."""
+        for first in range(0, len(inputs), chunk):
+            places, model = slice(first, first + chunk), self.model
+            if isinstance(model, Restored) and chunk < len(inputs):
+                model = model.part(places)
+            yield model, inputs[places]
 
     def chunk(self, inputs: Float[Tensor, "n ..."], forward: bool = False) -> int:
         """How many samples are differentiated at once; all, if the network takes no fewer."""
@@ -88,7 +102,8 @@ class Differentiation:
             return max(1, GRAPH_BYTES // self.held) if self.held else len(inputs)
         directions = len(self.action.basis)
         held = directions * (inputs[0].numel() + self.count) * inputs.element_size()
-        return max(1, CHUNK_BYTES // held)
+        running = AT_A_LAYER * (directions + 1) * self.largest
+        return max(1, min(CHUNK_BYTES // held, GRAPH_BYTES // max(1, running)))
 
 
 @dataclass(frozen=True)
