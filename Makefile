@@ -23,6 +23,8 @@ quick_tests := tests/lie/test_algebra.py tests/lie/test_exact.py tests/runs/test
 	tests/test_packaging.py
 # What pyproject.toml admits and a matrix of CI tries.
 pythons := 3.11 3.12 3.13 3.14
+# Two files at a time, those that take longest first.
+at_once := -n 2 --dist loadfile
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout 3600
 
 .PHONY: help book test smoke lint notebooks paper render bench truth lab constraints resolve clean
@@ -36,7 +38,7 @@ book: $(ready) ## run what changed at quick scale and render the book
 	@$(python) book/build.py render --scale quick
 
 test: lint ## check everything: style, units, notebooks, the book in a browser
-	@$(kernel_environment) $(python) -m pytest $(nbval) tests notebooks
+	@$(kernel_environment) $(python) -m pytest $(at_once) $(nbval) notebooks tests
 
 smoke: $(ready) ## check in a minute or two that a Python will do: quick tests, one notebook
 	@$(kernel_environment) $(python) -m pytest $(nbval) \
