@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -64,6 +65,7 @@ def test_a_notebook_is_whole_and_clean(path: Path) -> None:
     for output in outputs_of(notebook):
         assert output.output_type != "error"
         assert output.get("name") != "stderr", output.text
+        assert not re.search(r" at 0x[0-9a-f]{6}", str(output)), "an address in memory"
     metadata = {key: value for key, value in notebook.metadata.items() if key != "symscope"}
     assert metadata == sources.NOTEBOOK_METADATA, "run `make notebooks`"
     stray = [
