@@ -59,11 +59,7 @@ class Differentiation:
     def blocks(
         self, inputs: Float[Tensor, "n ..."], moved: dict[str, Moving], start: int
     ) -> Iterator[tuple[str, Block]]:
-        """The rows of one batch, block by block, with their kind.
-
-        ``moved`` holds, by the kind of rows, the samples that move while the network is
-        differentiated at the inputs. Nothing is held but one block.
-        """
+        """The rows of one batch, block by block, with the kind of those that move meanwhile."""
         forward = self.mode.name == "forward"
         chunk = self.chunk(inputs, forward)
         parts = {kind: samples.split(chunk) for kind, samples in moved.items()}
@@ -161,8 +157,7 @@ class Block:
     """Rows of consecutive samples and outputs.
 
     Attributes:
-        start: the place of the first sample in the user's data.
-        first: the place of the first output; a block at 0 brings samples not seen before.
+        start, first: the places of the first sample in the user's data and of the first output.
     """
 
     start: int
@@ -174,11 +169,7 @@ class Block:
 
     @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
-        """The rows themselves.
-
-        Raises:
-            ValueError: if a derivative is NaN or infinite; the message gives the sample.
-        """
+        """The rows; ValueError names the first sample whose derivatives are not finite."""
         raise NotImplementedError
 
     def into(self, factor: Factor, weights: Float[Tensor, " n"] | None = None) -> None:
