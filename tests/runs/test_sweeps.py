@@ -233,7 +233,7 @@ def stored(results: Path) -> set[tuple]:
     return {(*map(str, file["configuration"].values()), str(file["seed"])) for file in files}
 
 
-def asked_of(scheduler: str) -> int:
+def tasks_of(scheduler: str) -> int:
     """How many tasks of clients that it has not yet seen go a scheduler still holds."""
 
     def tasks(dask_scheduler) -> int:
@@ -266,7 +266,7 @@ def test_a_killed_driver_and_killed_workers_change_nothing(
     def quiet() -> bool:
         begun = len(here.lines())
         time.sleep(0.5)
-        return len(here.lines()) == begun and not (scheduler and asked_of(scheduler))
+        return len(here.lines()) == begun and not (scheduler and tasks_of(scheduler))
 
     while killed < kills:
         # A worker that dies with its driver has its last run given to another, until the
