@@ -5,9 +5,10 @@ import torch
 
 import symscope as ss
 from symscope.lie.evidence import AGAIN, MOVEMENT, OWN, SHUFFLED
+from symscope.lie.moving import Moving
 from symscope.lie.outputs import Outputs
 from symscope.lie.references import QUANTILE, References, combined_gradients
-from symscope.lie.rows import Differentiation, Mode, Moving
+from symscope.lie.rows import Differentiation, Mode
 
 ACTION = ss.LinearAction(3)
 

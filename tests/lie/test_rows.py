@@ -19,7 +19,7 @@ from cases import (
 
 import symscope as ss
 from symscope.lie.outputs import Outputs
-from symscope.lie.rows import Moving, output_cotangents
+from symscope.lie.rows import output_cotangents
 
 
 def test_outputs_in_chunks_change_nothing(monkeypatch):
@@ -159,16 +159,3 @@ def test_a_batch_that_cannot_be_split_is_not(mode, monkeypatch):
     expected = ss.learned_symmetries(model, data, action=ACTION, mode=mode, batch_size=100)
     torch.testing.assert_close(found.variance, expected.variance)
     assert found.mode.name == mode
-
-
-def test_fields_serve_all_rows_of_the_same_samples():
-    images = torch.randn(9, 2, 6, 7, generator=torch.Generator().manual_seed(0))
-    slopes = torch.randn(9, 3, 2, 6, 7, generator=torch.Generator().manual_seed(1))
-    plain, prepared = (Moving(images, ss.PlaneAction("affine"), "auto") for _ in range(2))
-    prepared.prepare()
-    assert "fields" in vars(prepared)
-    torch.testing.assert_close(prepared.rows(slopes), plain.rows(slopes), rtol=1e-4, atol=1e-4)
-    # Of more directions than numbers in a sample, fields would be more work.
-    few = Moving(vectors(9), ss.LinearAction(4, copies=2), "auto")
-    few.prepare()
-    assert "fields" not in vars(few)

@@ -74,7 +74,7 @@ def change_along(
         for batch, x in zip(batches, inputs, strict=True):
             device = device_of(model, x.device)
             if isinstance(function, Restored) and batch.samples is not None:
-                function.at_hand = batch.samples.ready(device)
+                function.beside(batch.samples, device)
             still = values_of(function, chosen, x.to(device)).double().cpu()
             before = still[:1] if previous is None else previous
             apart += float((still - torch.cat([before, still[:-1]])).square().sum())

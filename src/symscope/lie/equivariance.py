@@ -15,9 +15,10 @@ from ..networks.modes import device_of, evaluation_mode
 from .actions import Action, LinearAction
 from .evidence import Evidence
 from .extract import Search, check_action, gather
+from .outputs import Outputs
 from .pair_report import DynamicsSymmetries, EquivariantSymmetries
 from .pairs import Pairing, PairSearch, Tied, free, tied
-from .rows import Mode, Outputs
+from .rows import Mode
 from .rule import CONFIDENCE, TOLERANCE
 
 # Of trajectories few samples at a time, so that what is compared comes from many of them.

@@ -15,6 +15,7 @@ from ..data import splits
 from ..kernels import ops
 from ..networks.modes import device_of, evaluation_mode
 from .actions import Action
+from .blocks import Block, Pulled, Pushed
 from .evidence import AGAIN, MOVEMENT, OWN, SHUFFLED, Evidence, Piece
 from .factor import FACTOR_DTYPES, Factor
 from .inputs import Moves, Restored
@@ -22,7 +23,7 @@ from .outputs import Outputs
 from .probe import MODES, probe
 from .progress import shown
 from .references import Reference, References, combined_gradients
-from .rows import Block, Differentiation, Mode, Pulled, Pushed
+from .rows import Differentiation, Mode
 from .rule import CONFIDENCE, TOLERANCE, check_levels
 from .stream import Stream
 
@@ -202,7 +203,7 @@ def passes(
             part.detach().to(device) for part in (batch.inputs, batch.others, batch.again)
         )
         if isinstance(function, Restored) and batch.samples is not None:
-            function.at_hand = batch.samples.ready(device)
+            function.beside(batch.samples, device)
         first = differentiation is None
         if differentiation is None:
             differentiation = search.differentiation(function, inputs)

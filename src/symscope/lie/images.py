@@ -19,7 +19,7 @@ from ..networks.modes import device_of, evaluation_mode
 from .actions import PlaneAction
 from .evidence import MOVEMENT, OWN, Evidence
 from .moves import LOOSE, PlaneSymmetries
-from .rows import Outputs
+from .outputs import Outputs
 from .rule import CONFIDENCE, KAPPA, check_levels, decide
 from .stream import Stream
 from .warps import Warp, affine_fields, deformations

@@ -148,6 +148,10 @@ class Restored(nn.Module):
         self._by_name: dict[frozenset, bool] = {}
         self.at_hand: Samples | None = None
 
+    def beside(self, samples: Samples, device: torch.device) -> None:
+        """Have these samples at hand, on a device."""
+        self.at_hand = samples.ready(device)
+
     def part(self, places: slice) -> Restored:
         """The same network beside some of the samples at hand."""
         assert self.at_hand is not None

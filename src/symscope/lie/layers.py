@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import wraps
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,11 @@ from torch import Tensor, nn
 from ..networks.modes import device_of, evaluation_mode
 from .actions import Action
 from .ask import report_of
+from .blocks import Pushed
 from .extract import Extraction, Search, check_rows, passes
 from .inputs import Moves, Restored
 from .outputs import Outputs
 from .report import Symmetries
-from .rows import Pushed
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -195,14 +196,11 @@ def _follows(module: nn.Module) -> bool:
     return isinstance(module, FOLLOWING) or (activation and not any(module.children()))
 
 
+@dataclass(frozen=True)
 class _SideBySide(Outputs):
     """All layers' features as one tensor; ``sizes``, once called, says how many each layer has."""
 
-    sizes: dict[str, int]
-
-    def __init__(self) -> None:
-        super().__init__()
-        object.__setattr__(self, "sizes", {})
+    sizes: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, raw: dict[str, Tensor], samples: int) -> Float[Tensor, "n c"]:
         """The features (N, C), from every layer's."""
@@ -284,7 +282,7 @@ def _whitening(
             device = device_of(model, batch.inputs.device)
             inputs = batch.inputs.detach().clone().to(device)
             if isinstance(features, Restored) and batch.samples is not None:
-                features.at_hand = batch.samples.ready(device)
+                features.beside(batch.samples, device)
             values = together(features(inputs), len(inputs)).detach().double()
             if shift is None:  # near the mean, so that no digits are lost to it
                 shift = values.mean(0)

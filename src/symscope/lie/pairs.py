@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from .actions import Action
+from .blocks import Block, Pushed
 from .evidence import MOVEMENT, OWN
 from .extract import Search
-from .rows import Block, Differentiation, Moving, Pushed, fields_of
+from .moving import Moving, fields_of
+from .rows import Differentiation
 from .rule import KAPPA
 
 if TYPE_CHECKING:

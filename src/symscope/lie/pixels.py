@@ -18,7 +18,8 @@ from .._checks import real, whole
 from ..data import splits
 from ..networks.modes import device_of, evaluation_mode
 from .actions import PlaneAction
-from .rows import Outputs, output_cotangents
+from .outputs import Outputs
+from .rows import output_cotangents
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -11,8 +11,9 @@ from torch import Tensor
 from .actions import Action
 from .derivatives import in_double, values_of
 from .fitness import fit
+from .moving import fields_of
 from .outputs import Outputs
-from .rows import Differentiation, Mode, fields_of, pushed_rows
+from .rows import Differentiation, Mode, pushed_rows
 
 if TYPE_CHECKING:
     from jaxtyping import Float

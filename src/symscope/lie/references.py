@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from ..data import splits
+from .blocks import Pulled
 from .evidence import MOVEMENT, OWN
+from .moving import Moving
 from .outputs import Outputs
-from .rows import Differentiation, Moving, Pulled
+from .rows import Differentiation
 
 if TYPE_CHECKING:
     from jaxtyping import Float
