@@ -20,6 +20,9 @@ def asked(model, data, action=ACTION, **options):
     return ss.learned_symmetries(model, data, action=action, **options)
 
 
+WAVES = random(12, 64, seed=1)
+
+
 class StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, step):
@@ -59,6 +62,9 @@ UNSEEN = {
     "straight-through, coarse": lambda x: StraightThrough.apply(x, 0.1).sin(),
     "straight-through, one bit": lambda x: x.sin() + (x.sign() - x).detach() + x,
     "rounded beside what is not": lambda x: x.sin() + ((20 * x).round() / 20).square(),
+    "rounded alone, to few values": lambda x: (4 * x).round() + 0.1 * x.sin(),
+    "signs": lambda x: torch.cat([x.sign(), 0.1 * x.sin()], 1),
+    "a hidden layer of steps": lambda x: (x @ WAVES.to(x)).sign().mean(1) + 0.01 * x[:, 0],
     "rounded distances": lambda x: torch.cat([x.sin(), (10 * distances(x)).round()], 1),
 }
 
@@ -101,7 +107,6 @@ class Experts(nn.Module):
         return weight[:, None] * every[torch.arange(len(x)), chosen]
 
 
-WAVES = random(12, 64, seed=1)
 SEEN = {
     "relu": plain(12, 64, 64, 5),
     "deep relu": plain(12, *[32] * 15, 5),
@@ -116,6 +121,7 @@ SEEN = {
     "pole": lambda x: 1 / x,
     "root": lambda x: x.abs().sqrt(),
     "steep softmax": lambda x: (100 * x).softmax(1),
+    "as good as a step": lambda x: (1000 * x).tanh(),
     "exponential": lambda x: (3 * x).exp(),
     "neighbours": NearestNeighbours(),
     "experts": Experts(),

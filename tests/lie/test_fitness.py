@@ -243,12 +243,3 @@ def test_the_bytes_of_a_sample_are_those_that_autograd_holds():
     assert not found.whole and len(found.inputs) == PROBED
     assert fit(FixedBatch(), ACTION, Outputs(), random(64, 12)).whole
     assert fit(network().float(), ss.LinearAction(4, 2), Outputs(), random(4, 8)).count == 3
-
-
-@pytest.mark.filterwarnings("ignore")  # the compiler loads what torch itself has deprecated
-def test_a_compiled_network_is_used_as_it_comes():
-    model, data = plain(12, 20, 30), random(64, 12)
-    expected = asked(model, data)
-    found = asked(torch.compile(model, backend="eager"), data)
-    torch.testing.assert_close(found.variance, expected.variance, rtol=1e-4, atol=1e-9)
-    assert found.count == expected.count

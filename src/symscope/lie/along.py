@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..networks.modes import device_of, evaluation_mode
+from ..networks.modes import device_of
 from .actions import Action
 from .derivatives import values_of
 from .inputs import Moves, Restored
 from .outputs import Outputs
+from .running import running
 from .stream import Stream
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def change_along(
     times = {name: _time_to_move(action, inputs, h) for name, h in generators.items()}
     changes = {name: torch.zeros(len(distances), dtype=torch.float64) for name in generators}
     apart, previous = 0.0, None
-    with evaluation_mode(model):
+    with running(model):
         for batch, x in zip(batches, inputs, strict=True):
             device = device_of(model, x.device)
             if isinstance(function, Restored) and batch.samples is not None:

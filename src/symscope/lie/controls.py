@@ -6,7 +6,7 @@ import copy
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,6 @@ from torch.nn.utils import parametrize
 
 from ..data import splits
 from .extract import Search
-
-if TYPE_CHECKING:
-    pass
 
 RESETS = ("reset_parameters", "_reset_parameters")  # the second is that of torch's attention
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..data import splits
-from ..networks.modes import evaluation_mode
 from .actions import Action
 from .outputs import Outputs
+from .running import running
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float, Int
 
 # How far samples are moved, as radians of a plane rotation are far: near, where a derivative is
 # the whole movement, in float64 and in what is coarser; and as far as data differ.
@@ -25,6 +25,10 @@ NEAR, NEAR_COARSE, FAR = 1e-4, 1e-2, 0.3
 # number, over its variance.
 MISSED, MISSED_STEADILY, MISSED_FAR, STEADY = 0.02, 1e-3, 0.5, 8.0
 INTERVALS = 4
+# A step function of few steps: far away the derivative has next to nothing of the change, and the
+# change stays where it is however short the way around it becomes.
+# Fewer samples than that may choose another neighbour or expert, which is no step function.
+LOST, HALVINGS, STAYS, FEW_JUMPS = 0.8, 12, 0.1, 3
 # Weights of a network that is run in float64, and inputs that are run at once.
 DOUBLED_BYTES, AT_ONCE_BYTES = 2**28, 2**20
 # What a network holds of the samples it is run on: they are taken in chunks that hold at most this.
@@ -61,7 +65,7 @@ def check_derivatives(
     """
     draw = splits.stream(0, "directions of the finite differences")
     function, there = model, inputs
-    with evaluation_mode(model):  # a network may keep tensors of the precision it last ran in
+    with running(model):  # a network may keep tensors of the precision it last ran in
         if inputs.dtype != torch.float64:
             double = in_double(model)
             try:
@@ -83,18 +87,24 @@ def check_derivatives(
         held = held * there.element_size() // inputs.element_size()
         few = len(there) if whole else _at_once(there[0].nbytes, held)
         found = _missed(function, outputs, there, ways, few)
-        for step, (missed, mean, spread) in zip(steps, found, strict=True):
+        for step, way, missed in zip(steps, ways, found, strict=True):
             if step == FAR:  # too few jumps in one sample to tell: all together
-                off = (missed > MISSED_FAR) & bool(mean.sum() > STEADY * spread.sum())
+                together = bool(missed.mean.sum() > STEADY * missed.spread.sum())
+                off = (missed.part > MISSED_FAR) & together
+                if not _most(off):
+                    off = _steps(function, outputs, there, way, missed, few)
+                refused = bool(off.any())
             else:
-                steadily = mean > STEADY * spread
+                steadily = missed.mean > STEADY * missed.spread
                 least = MISSED_STEADILY if exact else MISSED
-                off = (missed > least) & steadily | (missed > MISSED) & exact
-            if off.double().mean() > 0.5:
+                off = (missed.part > least) & steadily | (missed.part > MISSED) & exact
+                refused = _most(off)
+            if refused:
+                lacking = float(missed.part[off].median())
                 raise ValueError(
                     "autograd does not see the function that the model computes: as the data move "
                     f"by {step:g} along {action!r}, the outputs change otherwise than by the "
-                    f"integral of their derivative, by {float(missed.median()):.2g} of the change. "
+                    f"integral of their derivative, by {lacking:.2g} of the change. "
                     "Is a part of the model detached, computed under torch.no_grad() or outside "
                     "of torch, rounded, cut off hard, or given a derivative of its own (a "
                     "straight-through estimator)?"
@@ -107,15 +117,35 @@ def _direction(action: Action, draw: torch.Generator) -> Tensor:
     return torch.tensordot(mixed / mixed.norm() * 2**0.5, action.basis.cpu(), 1)
 
 
+def _most(samples: Bool[Tensor, " n"]) -> bool:
+    return bool(samples.double().mean() > 0.5)
+
+
+class _Missed(NamedTuple):
+    """What the integral of the derivative misses of each sample's change along a way.
+
+    Attributes:
+        part: of the change, beyond what rounding and the few places where the derivative is
+            known may be blamed for.
+        change: its size.
+        slope: the mean size of the derivative, of the whole way.
+        mean, spread: the squared mean of what is missed in an interval, times their number, and
+            its variance.
+        worst: the interval that misses most.
+    """
+
+    part: Float[Tensor, " n"]
+    change: Float[Tensor, " n"]
+    slope: Float[Tensor, " n"]
+    mean: Float[Tensor, " n"]
+    spread: Float[Tensor, " n"]
+    worst: Int[Tensor, " n"]
+
+
 def _missed(
     function: Callable, outputs: Outputs, starts: Tensor, ways: list[Tensor], few: int
-) -> Iterator[tuple[Float[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]]:
-    """What the integral of the derivative misses of each sample's change along each way.
-
-    First the part of the change, beyond what rounding and the few places where the derivative is
-    known may be blamed for; then the squared mean of what is missed in an interval, times their
-    number, and its variance.
-    """
+) -> Iterator[_Missed]:
+    """What is missed along each way."""
     points = [starts + way * (j / INTERVALS) for way in ways for j in range(INTERVALS + 1)]
     found = _derivatives(function, outputs, points, few)
     for way in ways:
@@ -125,7 +155,7 @@ def _missed(
 
 def _missed_along(
     way: Tensor, values: Float[Tensor, "points n"], derivatives: Float[Tensor, "points n ..."]
-) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]:
+) -> _Missed:
     eps = torch.finfo(values.dtype).eps
     values, slopes = values.double(), (derivatives * way).flatten(2).sum(2).double()
     seen = (slopes[1:] + slopes[:-1]) / (2 * INTERVALS)
@@ -133,9 +163,50 @@ def _missed_along(
     blurred = (seen.sum(0) - torch.trapezoid(slopes[::2], dx=2 / INTERVALS, dim=0)).abs()
     rounding = 1000 * eps * values.abs().amax(0)
     tiny = torch.finfo(values.dtype).tiny
-    size = torch.maximum((values[-1] - values[0]).abs(), slopes.abs().mean(0)).clamp(min=tiny)
+    change, slope = (values[-1] - values[0]).abs(), slopes.abs().mean(0)
+    size = torch.maximum(change, slope).clamp(min=tiny)
     part = (missed.sum(0).abs() - 3 * blurred - rounding).clamp(min=0) / size
-    return part, INTERVALS * missed.mean(0).square(), missed.var(0)
+    mean, spread = INTERVALS * missed.mean(0).square(), missed.var(0)
+    return _Missed(part, change, slope, mean, spread, missed.abs().argmax(0))
+
+
+def _steps(
+    function: Callable,
+    outputs: Outputs,
+    starts: Tensor,
+    way: Tensor,
+    missed: _Missed,
+    few: int,
+) -> Bool[Tensor, " n"]:
+    """The samples whose outputs jump, if those jumps are what the outputs change by; else none."""
+    squares, lost = missed.change.square(), missed.part > LOST
+    flat = missed.slope.square().sum() < (1 - LOST) ** 2 * squares.sum()
+    if not flat or lost.sum() < FEW_JUMPS:
+        return torch.zeros_like(lost)
+    jumped = lost & (_jump(function, outputs, starts, way, missed.worst, few) > STAYS)
+    return jumped & (jumped.sum() >= FEW_JUMPS) & (squares[jumped].sum() > LOST * squares.sum())
+
+
+def _jump(
+    function: Callable, outputs: Outputs, starts: Tensor, way: Tensor, worst: Tensor, few: int
+) -> Float[Tensor, " n"]:
+    """The part of each sample's change in an interval that a tiny piece of the interval has."""
+
+    def at(place: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        points = starts + way * place.reshape(-1, *[1] * (way.ndim - 1)).to(way)
+        values = torch.cat([values_of(function, outputs, part) for part in points.split(few)])
+        return (values @ weights_of(values)).double()
+
+    low, width = worst.double() / INTERVALS, 1 / INTERVALS
+    left, right = at(low), at(low + width)
+    change = (right - left).abs()
+    for _ in range(HALVINGS):  # keep the half that changes more
+        width /= 2
+        middle = at(low + width)
+        first = (middle - left).abs() >= (right - middle).abs()
+        left, right = torch.where(first, left, middle), torch.where(first, middle, right)
+        low = torch.where(first, low, low + width)
+    return (right - left).abs() / change.clamp(min=torch.finfo(change.dtype).tiny)
 
 
 def _derivatives(

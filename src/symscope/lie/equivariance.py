@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..networks.modes import device_of, evaluation_mode
+from ..networks.modes import device_of
 from .actions import Action, LinearAction
 from .evidence import Evidence
 from .extract import Search, check_action, gather
@@ -20,6 +20,7 @@ from .pair_report import DynamicsSymmetries, EquivariantSymmetries
 from .pairs import Pairing, PairSearch, Tied, free, tied
 from .rows import Mode
 from .rule import CONFIDENCE, TOLERANCE
+from .running import running
 
 # Of trajectories few samples at a time, so that what is compared comes from many of them.
 OF_A_TRAJECTORY = 64
@@ -154,7 +155,7 @@ def _looked_at(model: Callable[[Tensor], Any], search: Search) -> tuple[Search, 
     if batch is None:
         raise ValueError("data is empty: the iterable yielded no samples")
     inputs = batch.inputs[:2].detach().to(device_of(model, batch.inputs.device))
-    with evaluation_mode(model), torch.no_grad():
+    with running(model), torch.no_grad():
         raw = model(inputs)
         values = search.outputs(_in_a_row(raw), len(inputs))
     return search, inputs, values if callable(search.outputs.mode) else raw

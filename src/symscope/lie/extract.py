@@ -13,7 +13,7 @@ from torch import Tensor
 from .._checks import choice
 from ..data import splits
 from ..kernels import ops
-from ..networks.modes import device_of, evaluation_mode
+from ..networks.modes import device_of
 from .actions import Action
 from .blocks import Block, Pulled, Pushed
 from .evidence import AGAIN, MOVEMENT, OWN, SHUFFLED, Evidence, Piece
@@ -25,6 +25,7 @@ from .progress import shown
 from .references import Reference, References, combined_gradients
 from .rows import Differentiation, Mode
 from .rule import CONFIDENCE, TOLERANCE, check_levels
+from .running import running
 from .stream import Stream
 
 MEMBERS = ("basis", "check", "rows", "flow")  # that every action has
@@ -169,7 +170,7 @@ def gather(network: object, function: Callable[[Tensor], Tensor], search: Search
     if not callable(network):
         raise TypeError(f"model must be callable, got {type(network).__name__}")
     found: Extraction | None = None
-    with evaluation_mode(network):
+    with running(network):
         for batch in passes(network, function, search):
             found = found or Extraction(search, batch.mode)
             found.begin(batch, next(iter(batch.references), None))

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from .._checks import real
-from ..networks.modes import device_of, evaluation_mode
+from ..networks.modes import device_of
 from .actions import PlaneAction
+from .running import running
 
 if TYPE_CHECKING:
     import pandas
@@ -132,7 +133,7 @@ def finite_test(
         return torch.cat(parts)
 
     distances, rows = list(distances), []
-    with evaluation_mode(model):  # with gradients: a network may differentiate inside
+    with running(model):  # with gradients: a network may differentiate inside
         still = probabilities(0.0)
         for distance in distances:
             moved = probabilities(time_to_move(action, images, generator, distance))

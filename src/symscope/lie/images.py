@@ -15,12 +15,13 @@ from torch import Tensor
 
 from .._checks import real
 from ..data import splits
-from ..networks.modes import device_of, evaluation_mode
+from ..networks.modes import device_of
 from .actions import PlaneAction
 from .evidence import MOVEMENT, OWN, Evidence
 from .moves import LOOSE, PlaneSymmetries
 from .outputs import Outputs
 from .rule import CONFIDENCE, KAPPA, check_levels, decide
+from .running import running
 from .stream import Stream
 from .warps import Warp, affine_fields, deformations
 
@@ -152,7 +153,7 @@ def _secants(
 @torch.no_grad()
 def _values(name: str, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Its outputs (N, C), centred and of unit norm where there are enough."""
-    with evaluation_mode(network):
+    with running(network):
         raw = network(images.to(device_of(network, images.device)))
     values = Outputs()(raw, len(images))
     if not torch.isfinite(values).all():

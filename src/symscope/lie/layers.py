@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..networks.modes import device_of, evaluation_mode
+from ..networks.modes import device_of
 from .actions import Action
 from .ask import report_of
 from .blocks import Pushed
@@ -26,6 +26,7 @@ from .extract import Extraction, Search, check_rows, passes
 from .inputs import Moves, Restored
 from .outputs import Outputs
 from .report import Symmetries
+from .running import running
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -98,7 +99,7 @@ def layer_symmetries(
     search = Search(
         data, action, together, backend, mode, batch_size, dtype, seed, samples=samples, moves=moves
     )
-    with evaluation_mode(model), _tapped(model, names, layers is None) as features:
+    with running(model), _tapped(model, names, layers is None) as features:
         asked = features if moves is None else Restored(features)
         whitening = None if whiten is None else _whitening(asked, together, search, model, whiten)
         found = _extract(model, asked, together.sizes, whitening, search)

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from .._checks import real, whole
 from ..data import splits
-from ..networks.modes import device_of, evaluation_mode
+from ..networks.modes import device_of
 from .actions import PlaneAction
 from .outputs import Outputs
 from .rows import output_cotangents
+from .running import running
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -220,7 +221,7 @@ def stencils_of(
     model: Callable[[Tensor], Tensor], images: Float[Tensor, "n h w"], components: int
 ) -> Stencils:
     """The products with a network's stencils at these images; see :func:`pixel_fields`."""
-    with evaluation_mode(model):
+    with running(model):
         inputs = images.to(device_of(model, images.device))
         slopes = torch.cat(list(output_cotangents(model, inputs, Outputs(_unit))), 1)
     products = Stencils(images, slopes.to(images), components)
