@@ -25,10 +25,10 @@ NEAR, NEAR_COARSE, FAR = 1e-4, 1e-2, 0.3
 # number, over its variance.
 MISSED, MISSED_STEADILY, MISSED_FAR, STEADY = 0.02, 1e-3, 0.5, 8.0
 INTERVALS = 4
-# A step function of few steps: far away the derivative has next to nothing of the change, and the
-# change stays where it is however short the way around it becomes.
+# A step function of few steps: far away the derivative has next to nothing of the change, nor has
+# it where the change is sought by halving the way.
 # Fewer samples than that may choose another neighbour or expert, which is no step function.
-LOST, HALVINGS, STAYS, FEW_JUMPS = 0.8, 12, 0.1, 3
+LOST, HALVINGS, FEW_JUMPS = 0.8, 12, 3
 # Weights of a network that is run in float64, and inputs that are run at once.
 DOUBLED_BYTES, AT_ONCE_BYTES = 2**28, 2**20
 # What a network holds of the samples it is run on: they are taken in chunks that hold at most this.
@@ -158,15 +158,16 @@ def _missed_along(
 ) -> _Missed:
     eps = torch.finfo(values.dtype).eps
     values, slopes = values.double(), (derivatives * way).flatten(2).sum(2).double()
-    seen = (slopes[1:] + slopes[:-1]) / (2 * INTERVALS)
+    intervals = len(values) - 1
+    seen = (slopes[1:] + slopes[:-1]) / (2 * intervals)
     missed = values.diff(dim=0) - seen
-    blurred = (seen.sum(0) - torch.trapezoid(slopes[::2], dx=2 / INTERVALS, dim=0)).abs()
+    blurred = (seen.sum(0) - torch.trapezoid(slopes[::2], dx=2 / intervals, dim=0)).abs()
     rounding = 1000 * eps * values.abs().amax(0)
     tiny = torch.finfo(values.dtype).tiny
     change, slope = (values[-1] - values[0]).abs(), slopes.abs().mean(0)
     size = torch.maximum(change, slope).clamp(min=tiny)
     part = (missed.sum(0).abs() - 3 * blurred - rounding).clamp(min=0) / size
-    mean, spread = INTERVALS * missed.mean(0).square(), missed.var(0)
+    mean, spread = intervals * missed.mean(0).square(), missed.var(0)
     return _Missed(part, change, slope, mean, spread, missed.abs().argmax(0))
 
 
@@ -183,30 +184,34 @@ def _steps(
     flat = missed.slope.square().sum() < (1 - LOST) ** 2 * squares.sum()
     if not flat or lost.sum() < FEW_JUMPS:
         return torch.zeros_like(lost)
-    jumped = lost & (_jump(function, outputs, starts, way, missed.worst, few) > STAYS)
+    jumped = lost & _jumps(function, outputs, starts, way, missed.worst, few)
     return jumped & (jumped.sum() >= FEW_JUMPS) & (squares[jumped].sum() > LOST * squares.sum())
 
 
-def _jump(
+def _jumps(
     function: Callable, outputs: Outputs, starts: Tensor, way: Tensor, worst: Tensor, few: int
-) -> Float[Tensor, " n"]:
-    """The part of each sample's change in an interval that a tiny piece of the interval has."""
+) -> Bool[Tensor, " n"]:
+    """Whether the derivative misses each sample's change in a tiny piece of an interval, too."""
+
+    def point(place: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
+        return starts + way * place.reshape(-1, *[1] * (way.ndim - 1)).to(way)
 
     def at(place: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        points = starts + way * place.reshape(-1, *[1] * (way.ndim - 1)).to(way)
-        values = torch.cat([values_of(function, outputs, part) for part in points.split(few)])
+        values = torch.cat([values_of(function, outputs, x) for x in point(place).split(few)])
         return (values @ weights_of(values)).double()
 
     low, width = worst.double() / INTERVALS, 1 / INTERVALS
     left, right = at(low), at(low + width)
-    change = (right - left).abs()
     for _ in range(HALVINGS):  # keep the half that changes more
         width /= 2
         middle = at(low + width)
         first = (middle - left).abs() >= (right - middle).abs()
         left, right = torch.where(first, left, middle), torch.where(first, middle, right)
         low = torch.where(first, low, low + width)
-    return (right - left).abs() / change.clamp(min=torch.finfo(change.dtype).tiny)
+    places = [point(low + width * part) for part in (0, 1 / 2, 1)]
+    found = zip(*_derivatives(function, outputs, places, few), strict=True)
+    piece = _missed_along(way * width, *map(torch.stack, found))
+    return piece.part > LOST
 
 
 def _derivatives(

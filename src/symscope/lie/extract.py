@@ -276,8 +276,8 @@ def check_rows(factor: Factor, where: str = "every output") -> None:
     if factor.is_zero():
         raise ValueError(
             f"the derivative of {where} along every direction is exactly zero on these data: "
-            "it does not depend on the model's input, or the data do not move under the "
-            "action (blank images, zero vectors)"
+            "it does not depend on the model's input, or is computed from rounded input, or the "
+            "data do not move under the action (blank images, zero vectors)"
         )
 
 
