@@ -1,4 +1,4 @@
-"""Networks that torch.compile made faster are asked as what they were made from."""
+"""Networks are asked uncompiled, whatever torch.compile made of them, and under autograd."""
 
 import pytest
 import torch
@@ -58,3 +58,13 @@ def test_afterwards_the_compiled_network_runs_compiled():
     assert not calls
     model(random(8, 12))
     assert calls
+
+
+def test_a_call_under_inference_mode_is_a_call():
+    model, data = plain(12, 20, 3), random(64, 12)
+    expected = ss.learned_symmetries(model, data, action=ACTION)
+    with torch.inference_mode():
+        found = ss.learned_symmetries(model, data, action=ACTION)
+        assert set(found.controls()) == {"shuffled", "untrained"}
+        layers = ss.layer_symmetries(model, data, action=ACTION)
+    assert found.variance.equal(expected.variance) and len(layers) == 2

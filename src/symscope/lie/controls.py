@@ -18,6 +18,7 @@ from .extract import Search
 RESETS = ("reset_parameters", "_reset_parameters")  # the second is that of torch's attention
 
 
+@torch.inference_mode(False)  # else its weights could not be differentiated
 def untrained_copy(model: nn.Module, seed: int) -> nn.Module:
     """A copy of a network with fresh weights, drawn by each layer's own ``reset_parameters``.
 

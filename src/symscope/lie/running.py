@@ -1,4 +1,4 @@
-"""How a network runs while it is asked: in evaluation mode, every operation by itself."""
+"""How a network runs while it is asked: in evaluation mode, uncompiled, under autograd."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..networks.modes import evaluation_mode
 
 @contextmanager
 def running(model: object) -> Iterator[None]:
-    """Run the model in eval mode and uncompiled; put everything back after.
+    """Run the model in eval mode, uncompiled and outside inference mode; put everything back after.
 
     What ``torch.compile`` made of a network frees what a second backward pass would need, and has
     no forward mode: it runs as the network that it was made from.
@@ -24,5 +24,5 @@ def running(model: object) -> Iterator[None]:
     # Nothing can have been compiled where the compiler was not even loaded, which takes a second.
     compiled = "torch._dynamo" in sys.modules
     eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
-    with eager, evaluation_mode(model):
+    with torch.inference_mode(False), eager, evaluation_mode(model):
         yield
