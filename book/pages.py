@@ -32,8 +32,8 @@ SCALE_NOTES = {
 PICTURE = "book/_static/finding.png"  # of the README
 PICTURE_TAG = "readme-picture"
 MARKER = re.compile(
-    r"(<!-- (ledger:short|ledger:full|numbers|corrections|runs|scale|picture) -->).*?"
-    r"(<!-- /(?:ledger|numbers|corrections|runs|scale|picture) -->)",
+    r"(<!-- (ledger:short|ledger:full|numbers|costs|corrections|runs|scale|picture) -->).*?"
+    r"(<!-- /(?:ledger|numbers|costs|corrections|runs|scale|picture) -->)",
     re.S,
 )
 
@@ -92,6 +92,7 @@ def generated_texts(root: Path, scale: str, results: dict[str, Result]) -> dict[
         "ledger:short": tables.markdown(every),
         "ledger:full": verdicts.page(findings, notebooks),
         "numbers": verdicts.numbers(every),
+        "costs": verdicts.costs(every),
         "corrections": verdicts.corrections(root, every) if archived else "",
         "runs": runs_table(results),
         "scale": " ".join([SCALE_NOTES[scale], *_exceptions(root, scale, results)]),
@@ -121,7 +122,8 @@ def fill_markers(text: str, generated: dict[str, str], where: str) -> str:
         return f"{found[1]}{gap}{generated[found[2]].strip()}{gap}{found[3]}"
 
     filled, pairs = MARKER.subn(replaced, text)
-    if pairs != len(re.findall(r"<!-- (?:ledger|numbers|corrections|runs|scale|picture)\b", text)):
+    kinds = "ledger|numbers|costs|corrections|runs|scale|picture"
+    if pairs != len(re.findall(rf"<!-- (?:{kinds})\b", text)):
         raise BuildError(f"{where}: a marker is misspelt or not closed, as in `<!-- /ledger -->`")
     return filled
 

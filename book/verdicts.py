@@ -216,6 +216,18 @@ def numbers(findings: Iterable[Finding]) -> str:
     return "\n".join(lines)
 
 
+def costs(findings: Iterable[Finding]) -> str:
+    """What was measured of our code's running time, beside what was aimed at: a table."""
+    from symscope.study import tables
+
+    lines = ["| Ratio | Aim | Measured |", "|---|---|---|"]
+    for each in findings:
+        if each.claim.says.startswith("Cost:"):
+            _, _, quantity, aim, measured, *_ = tables.cells(each)
+            lines.append(f"| {quantity} | {aim} | {measured.rpartition(', ')[0]} |")
+    return "\n".join(lines)
+
+
 # --- What we got wrong ----------------------------------------------------------------------------
 
 

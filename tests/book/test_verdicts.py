@@ -57,6 +57,14 @@ def test_what_is_not_there_is_not_linked(house: Path) -> None:
     assert "not measured yet" in text and "#claim-gap" not in text
 
 
+def test_costs_are_told_beside_their_aim(house: Path) -> None:
+    findings = verdicts.all_of(verdicts.findings_of(house, {ONE: executed(house)}))
+    assert verdicts.costs(findings).count("\n") == 1  # no row: the claim is not of a cost
+    path = executed(house, says="Cost: a gap is cheap.", quantity="the gap's price")
+    lines = verdicts.costs(verdicts.all_of(verdicts.findings_of(house, {ONE: path}))).splitlines()
+    assert lines[2].startswith("| the gap's price | ") and "units" not in lines[2]
+
+
 def test_a_scale_without_its_parameter_is_an_error(house: Path) -> None:
     path = executed(house, ours="{epochs} epochs")
     with pytest.raises(sources.BuildError, match="claim gap: no parameter 'epochs'"):
