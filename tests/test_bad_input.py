@@ -19,6 +19,7 @@ VECTORS = ss.LinearAction(3, copies=2)  # nine directions
 PLANE = ss.PlaneAction("gl2")
 PROBE = 8  # times the network may run before long work starts, on eight samples
 BEGUN = PROBE + 2  # and more for the rounding of the first batch
+JUMP = 15  # times more, where a jump is sought
 SAMPLES = 40
 
 
@@ -270,7 +271,11 @@ def test_a_model_that_autograd_cannot_follow_to_its_input(name):
 def test_a_gradient_that_is_zero_everywhere():
     says = "derivative of every output along every direction is exactly zero", "does not depend"
     refused(ValueError, *says, model=lambda x: (x * 0).sum(1), calls=BEGUN + 5)
-    refused(ValueError, *says, model=lambda x: x.round(), calls=BEGUN + 5)
+
+
+def test_a_function_that_is_rounded_alone_is_told_so():
+    says = "autograd does not see the function", "rounded"
+    refused(ValueError, *says, model=lambda x: x.round(), calls=PROBE + JUMP)
 
 
 WRONG_OUTPUTS = {
