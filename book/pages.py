@@ -31,10 +31,9 @@ SCALE_NOTES = {
 }
 PICTURE = "book/_static/finding.png"  # of the README
 PICTURE_TAG = "readme-picture"
+KINDS = "ledger|numbers|costs|corrections|runs|scale|picture"
 MARKER = re.compile(
-    r"(<!-- (ledger:short|ledger:full|numbers|costs|corrections|runs|scale|picture) -->).*?"
-    r"(<!-- /(?:ledger|numbers|costs|corrections|runs|scale|picture) -->)",
-    re.S,
+    rf"(<!-- ((?:{KINDS})(?:(?<=ledger):(?:short|full))?) -->).*?(<!-- /(?:{KINDS}) -->)", re.S
 )
 
 
@@ -122,8 +121,7 @@ def fill_markers(text: str, generated: dict[str, str], where: str) -> str:
         return f"{found[1]}{gap}{generated[found[2]].strip()}{gap}{found[3]}"
 
     filled, pairs = MARKER.subn(replaced, text)
-    kinds = "ledger|numbers|costs|corrections|runs|scale|picture"
-    if pairs != len(re.findall(rf"<!-- (?:{kinds})\b", text)):
+    if pairs != len(re.findall(rf"<!-- (?:{KINDS})\b", text)):
         raise BuildError(f"{where}: a marker is misspelt or not closed, as in `<!-- /ledger -->`")
     return filled
 
