@@ -27,7 +27,7 @@ MISSED, MISSED_STEADILY, MISSED_FAR, STEADY = 0.02, 1e-3, 0.5, 8.0
 INTERVALS = 4
 # A step function of few steps: far away the derivative has next to nothing of the change, nor has
 # it where the change is sought by halving the way.
-# Fewer samples than that may choose another neighbour or expert, which is no step function.
+# Fewer samples than FEW_JUMPS may have met another neighbour or expert, which is no step function.
 LOST, HALVINGS, FEW_JUMPS = 0.8, 12, 3
 # Weights of a network that is run in float64, and inputs that are run at once.
 DOUBLED_BYTES, AT_ONCE_BYTES = 2**28, 2**20
