@@ -22,12 +22,13 @@ from typing import Any
 import torch
 from measure import RESULTS, Report, compare, seconds_on_cpu
 
+import studies
 import symscope as ss
+from symscope.actions.linear import Action
+from symscope.extract.extraction import Search
+from symscope.extract.factor import Factor
+from symscope.extract.outputs import Outputs
 from symscope.kernels import reference
-from symscope.lie.actions import Action
-from symscope.lie.extract import Search
-from symscope.lie.factor import Factor
-from symscope.lie.outputs import Outputs
 
 PLANE = ss.PlaneAction("gl2")
 
@@ -68,7 +69,7 @@ class Reverse(ss.PlaneAction):
 def network(outputs: int = 10) -> torch.nn.Module:
     """The paper's classifier, 784 - 128 x 5 - outputs, with frozen random weights."""
     torch.manual_seed(0)
-    return ss.networks.MLP((784, *[128] * 5, outputs)).eval()
+    return studies.networks.MLP((784, *[128] * 5, outputs)).eval()
 
 
 def images(count: int) -> torch.Tensor:
@@ -305,9 +306,12 @@ def linear(report: Report, sizes: Sizes) -> None:
 def decisions(report: Report, sizes: Sizes) -> None:
     """What it costs to decide, beside rows and factors alone."""
     pictures, classifier = images(sizes.images), network()
-    (pairs, _), regression = vectors(sizes.images, 10), ss.networks.MLP((10, 64, 64, 64, 1)).eval()
+    (pairs, _), regression = (
+        vectors(sizes.images, 10),
+        studies.networks.MLP((10, 64, 64, 64, 1)).eval(),
+    )
     points, _ = vectors(sizes.vectors, sizes.dimension)
-    smooth = ss.networks.MLP((sizes.dimension, 64, 1)).eval()
+    smooth = studies.networks.MLP((sizes.dimension, 64, 1)).eval()
     five, many = ss.LinearAction(5, copies=2), ss.LinearAction(sizes.dimension)
     for name, outputs, model, data, action in (
         ("sum of 10 outputs", "sum", classifier, pictures, PLANE),

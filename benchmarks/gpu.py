@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from measure import RESULTS, Report, compare, seconds_on_cpu, seconds_on_gpu
 
+import studies
 import symscope as ss
 from symscope.kernels import ops, reference
 
@@ -246,7 +247,7 @@ def proximal(report: Report, sizes: Sizes) -> None:
 def extraction(report: Report, sizes: Sizes) -> None:
     """The whole call on a network of 5 x 128, beside the network alone."""
     torch.manual_seed(0)
-    model = ss.networks.mnist_mlp().eval().to(sizes.device)
+    model = studies.networks.mnist_mlp().eval().to(sizes.device)
     data = sizes.random(sizes.images, 28, 28)
 
     def network(backward: bool) -> None:

@@ -32,7 +32,7 @@ from measure import RESULTS, version
 from torch import nn
 
 import symscope as ss
-from symscope.lie.molecules import molecules
+from studies.molecules import molecules
 
 IMAGES, SIDE, CLOUDS, SEEDS = 32, 224, 1000, (0, 1)
 PACKAGES = (

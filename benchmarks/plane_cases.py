@@ -19,10 +19,11 @@ from scipy import linalg, ndimage, optimize
 from torch import Tensor, nn
 from torch.nn import functional
 
+import studies
 import symscope as ss
-from symscope.lie import algebra
-from symscope.lie.moves import named_movements
-from symscope.networks.canonical import INVARIANCES, CanonicalNetwork, algebra_of
+from studies.networks.canonical import INVARIANCES, CanonicalNetwork, algebra_of
+from symscope.algebra import matrices as algebra
+from symscope.reports.plane_report import named_movements
 
 IMAGES = 400
 SEARCHED = 60  # images of a plain search
@@ -53,11 +54,11 @@ class Result(NamedTuple):
 def digits(source: str) -> tuple[Tensor, Tensor, Tensor]:
     """Training images and labels, and test images, of "embedded", "full" or "fashion"."""
     if source == "fashion":
-        splits = ss.data.images.fashion_mnist(train=8000, validation=10, test=IMAGES)
+        splits = studies.data.images.fashion_mnist(train=8000, validation=10, test=IMAGES)
     else:
         train = 8000 if source == "full" else 4000
         full: Literal["embedded", "full"] = "full" if source == "full" else "embedded"
-        splits = ss.data.mnist(source=full, train=train, validation=10, test=IMAGES)
+        splits = studies.data.mnist(source=full, train=train, validation=10, test=IMAGES)
     scale, shift = splits.input_std, splits.input_mean
     (images, labels), tests = splits.train, splits.test.inputs
     return images * scale + shift, labels, tests * scale + shift
@@ -65,7 +66,7 @@ def digits(source: str) -> tuple[Tensor, Tensor, Tensor]:
 
 def blurred(seed: int) -> Tensor:
     """Digits without edges."""
-    splits = ss.data.mnist(train=IMAGES, validation=1, test=1, blur=1.0, seed=seed)
+    splits = studies.data.mnist(train=IMAGES, validation=1, test=1, blur=1.0, seed=seed)
     return splits.train.inputs * splits.input_std + splits.input_mean
 
 
@@ -127,7 +128,7 @@ class Pooled(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = ss.networks.MLP((196, 96, 96, 10))
+        self.layers = studies.networks.MLP((196, 96, 96, 10))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 28, 28) to (N, 10)."""
@@ -165,7 +166,7 @@ def training_set(source: str, movement: str | None) -> tuple[Tensor, Tensor]:
 def trained(source: str, movement: str | None, seed: int) -> nn.Module:
     """A classifier trained on images moved along a named movement, or left alone."""
     images, labels = training_set(source, movement)
-    network = ss.networks.seeded(Pooled, seed)
+    network = studies.networks.seeded(Pooled, seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     draw = torch.Generator().manual_seed(7000 + seed)

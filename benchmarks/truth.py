@@ -30,8 +30,8 @@ from truth_systems import SYSTEMS
 
 import symscope as ss
 from symscope import algebra
-from symscope.lie.pair_report import EquivariantSymmetries
-from symscope.lie.rule import TOLERANCE
+from symscope.decide.rule import TOLERANCE
+from symscope.reports.pair_report import EquivariantSymmetries
 
 RESULTS = Path(__file__).parents[1] / "data" / "truth.csv"
 ABLATION = RESULTS.with_name("truth_ablation.csv")

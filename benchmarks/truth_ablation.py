@@ -12,9 +12,10 @@ from torch import Tensor
 from truth_cases import Case
 
 import symscope as ss
-from symscope.lie import evidence, references, rule
-from symscope.lie.decision import Decision
-from symscope.lie.evidence import Evidence
+from symscope.decide import rule
+from symscope.decide.decision import Decision
+from symscope.extract import evidence, references
+from symscope.extract.evidence import Evidence
 
 # What each constant is set to, alone. A quantile of 1 cuts off nothing of the first samples.
 VALUES: dict[str, tuple[float, ...]] = {

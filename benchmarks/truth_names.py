@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from symscope import algebra
-from symscope.lie.algebra import bracket, homogeneous, orthonormal
+from symscope.algebra.matrices import bracket, homogeneous, orthonormal
 
 CONDITIONS, DEGREES = (1.0, 10.0), (0.0, 0.1, 1.0, 5.0)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from truth_cases import DISTRIBUTIONS, KNOWN, NAMES, Case, draws, head, sample
 
+import studies
 import symscope as ss
 
 NOTHING = torch.zeros(0, 1, 1, dtype=torch.float64)
@@ -20,7 +21,7 @@ def fitted(function, data: Tensor, seed: int, width: int = 128, steps: int = 400
     values = function(data).float()
     values = (values - values.mean(0)) / values.std(0)
     inputs = data.float()
-    net = ss.networks.seeded(
+    net = studies.networks.seeded(
         lambda: nn.Sequential(
             nn.Linear(inputs.shape[1], width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
             nn.Linear(width, values.shape[1]),
@@ -81,7 +82,7 @@ def _network(seed: int) -> Case:
     depth, width = _pick(seed, "depth", (1, 2, 4)), _pick(seed, "width", (16, 64))
     name = _pick(seed, "activation", tuple(ACTIVATIONS))
     sizes = [copies * n, *[width] * depth]
-    net = ss.networks.seeded(
+    net = studies.networks.seeded(
         lambda: nn.Sequential(
             *[m for a, b in zip(sizes, sizes[1:], strict=False)
               for m in (nn.Linear(a, b), ACTIVATIONS[name]())],
@@ -122,14 +123,14 @@ def _picture(seed: int) -> Case:
     outputs = _pick(seed, "outputs", (1, 3, 10))
     width = _pick(seed, "width", (8, 32))
     if _pick(seed, "kind", (0, 1)):
-        net = ss.networks.seeded(
+        net = studies.networks.seeded(
             lambda: nn.Sequential(
                 nn.Flatten(), nn.Linear(784, width), nn.SiLU(), nn.Linear(width, outputs)
             ),
             seed,
         )
     else:
-        net = ss.networks.seeded(
+        net = studies.networks.seeded(
             lambda: nn.Sequential(
                 nn.Unflatten(1, (1, 28)), nn.Conv2d(1, width, 5, 2), nn.ReLU(),
                 nn.Conv2d(width, width, 5, 2), nn.ReLU(), nn.Flatten(),

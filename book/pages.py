@@ -81,7 +81,7 @@ def runs_table(results: dict[str, Result]) -> str:
 
 def generated_texts(root: Path, scale: str, results: dict[str, Result]) -> dict[str, str]:
     """What goes between each kind of marker."""
-    from symscope.study import tables  # imported here: torch takes seconds to load
+    from studies.ledger import tables
 
     findings = verdicts.findings_of(root, {name: each.path for name, each in results.items()})
     every = verdicts.all_of(findings)

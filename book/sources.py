@@ -116,7 +116,7 @@ def run_key(root: Path, name: str, notebook: NotebookNode) -> str:
     that compute. Prose is left out, of cells, comments and docstrings alike, and so is what only
     shows results (`symscope.runs.keys` says what): a word put right must not ask for hours.
     """
-    from symscope.runs import keys, reach  # imported here: torch takes seconds to load
+    from symscope.runs import keys, reach
 
     cells = code_cells(notebook)
     texts = [cell.source for cell in cells]

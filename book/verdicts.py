@@ -17,7 +17,7 @@ from nbformat.v4 import new_markdown_cell
 from sources import BuildError, code_cells
 
 if TYPE_CHECKING:
-    from symscope.study.verdicts import Finding
+    from studies.ledger.verdicts import Finding
 
 ARCHIVE, REASONS = "book/first_record.json", "book/corrections.yaml"
 SAME = {"not reproduced": "contradicted"}  # the old word for it
@@ -26,7 +26,8 @@ HEADER = ("Notebook", "Claim", "Whose", "Must be", "Found", "Verdict")
 
 def findings_of(root: Path, paths: Mapping[str, Path]) -> dict[str, list[Finding]]:
     """Each notebook's findings: its claims of today, judged by what the executed one stored."""
-    from symscope.study import claims, ledger, verdicts  # imported here: torch takes seconds
+    from studies.ledger import book as ledger
+    from studies.ledger import claims, verdicts
 
     found = {}
     for name, path in paths.items():
@@ -88,7 +89,7 @@ def _told(value: Any, counted: bool) -> str:
 
 def page(findings: Mapping[str, list[Finding]], notebooks: Mapping[str, NotebookNode]) -> str:
     """The counts of the three lists, and every claim in one table for the page's script."""
-    from symscope.study import tables, verdicts
+    from studies.ledger import tables, verdicts
 
     order = [*verdicts.VERDICTS, verdicts.UNMEASURED]
     every = all_of(findings)
@@ -186,7 +187,7 @@ changed.
 
 def is_first(notebook: NotebookNode) -> bool:
     """Whether a run is of the first record: its output holds verdicts of its own."""
-    from symscope.study.ledger import MIME
+    from studies.ledger.book import MIME
 
     stored = [
         claim
@@ -202,7 +203,7 @@ def is_first(notebook: NotebookNode) -> bool:
 
 def numbers(findings: Iterable[Finding]) -> str:
     """Every number that the authors print, beside ours: a table."""
-    from symscope.study import tables
+    from studies.ledger import tables
 
     lines = ["| What | They print | Ours | Ours over theirs | Verdict |", "|---|---|---|---|---|"]
     for each in findings:
@@ -218,7 +219,7 @@ def numbers(findings: Iterable[Finding]) -> str:
 
 def costs(findings: Iterable[Finding]) -> str:
     """What was measured of our code's running time, beside what was aimed at: a table."""
-    from symscope.study import tables
+    from studies.ledger import tables
 
     lines = ["| Ratio | Aim | Measured |", "|---|---|---|"]
     for each in findings:
@@ -244,8 +245,8 @@ def changed(root: Path, findings: Iterable[Finding]) -> dict[str, tuple[dict[str
 
 def corrections(root: Path, findings: Iterable[Finding]) -> str:
     """Each reason for which verdicts changed, and a table of the claims that it changed."""
-    from symscope.study.criteria import Criterion
-    from symscope.study.tables import WHOSE, number, spread
+    from studies.ledger.criteria import Criterion
+    from studies.ledger.tables import WHOSE, number, spread
 
     findings = list(findings)
     moved = changed(root, findings)

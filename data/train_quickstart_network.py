@@ -6,12 +6,12 @@ in many rotations. Its validation and test digits are those that the notebook ho
 
 from pathlib import Path
 
-import symscope as ss
+import studies
 
-splits = ss.data.rotated_mnist(source="embedded", copies=16, blur=1.5, seed=0)
-model = ss.networks.seeded(ss.networks.mnist_mlp, seed=0)
-fit = ss.networks.fit(model, splits, epochs=40, schedule="cosine", seed=0, progress=True)
+splits = studies.data.rotated_mnist(source="embedded", copies=16, blur=1.5, seed=0)
+model = studies.networks.seeded(studies.networks.mnist_mlp, seed=0)
+fit = studies.networks.fit(model, splits, epochs=40, schedule="cosine", seed=0, progress=True)
 path = Path(__file__).with_name("rotation_mnist_mlp.safetensors")
-ss.networks.save(model.cpu(), path)
-accuracy = ss.networks.evaluate(model.cpu(), splits.test)[1]
+studies.networks.save(model.cpu(), path)
+accuracy = studies.networks.evaluate(model.cpu(), splits.test)[1]
 print(f"{path.name}: best epoch {fit.best_epoch}, test accuracy {accuracy:.3f}")

@@ -3,15 +3,16 @@
 import torch
 from torch import nn
 
+import studies
 import symscope as ss
-from symscope.lie.extract import Extraction, Search, extract
-from symscope.lie.factor import Factor
+from symscope.extract.extraction import Extraction, Search, extract
+from symscope.extract.factor import Factor
 
 ACTION = ss.LinearAction(4, copies=2)
 
 
 def network(outputs: int = 3) -> nn.Module:
-    return ss.networks.seeded(lambda: ss.networks.MLP((8, 16, outputs)), 0).double()
+    return studies.networks.seeded(lambda: studies.networks.MLP((8, 16, outputs)), 0).double()
 
 
 def plain(*widths: int, act: type[nn.Module] = nn.ReLU) -> nn.Module:
@@ -19,7 +20,7 @@ def plain(*widths: int, act: type[nn.Module] = nn.ReLU) -> nn.Module:
     layers: list[nn.Module] = []
     for a, b in zip(widths, widths[1:], strict=False):
         layers += [nn.Linear(a, b), act()]
-    return ss.networks.seeded(lambda: nn.Sequential(*layers[:-1]), 0)
+    return studies.networks.seeded(lambda: nn.Sequential(*layers[:-1]), 0)
 
 
 def vectors(n: int, seed: int = 0) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import symscope
-from symscope.data import Split, Splits
+from studies.data import Split, Splits
 
 
 def seeded_stream(seed: int = 0) -> torch.Generator:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from symscope import algebra
-from symscope.lie.algebra import bracket, homogeneous, orthonormal
+from symscope.algebra.matrices import bracket, homogeneous, orthonormal
 
 
 def adjoint(basis: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import notebooks
 import sources
-from symscope.study.ledger import Ledger
+from studies.ledger.book import Ledger
 
 ONE, TWO = "01_one", "02_two"
 FILES = {

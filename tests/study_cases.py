@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from symscope.study import figures
-from symscope.study.claims import Claim, Control
+from studies.ledger.claims import Claim, Control
+from studies.plots import figures
 
 NAN = float("nan")
 

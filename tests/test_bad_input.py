@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import studies
 import symscope as ss
-from symscope.data.splits import Split, Splits
+from studies.data.splits import Split, Splits
 from symscope.kernels import ops
 
 VECTORS = ss.LinearAction(3, copies=2)  # nine directions
@@ -33,7 +34,7 @@ IMAGES = random(SAMPLES, 5, 5)
 
 
 def network(inputs: int = 6, outputs: int = 2) -> nn.Module:
-    return ss.networks.seeded(lambda: ss.networks.MLP((inputs, 8, outputs)), 0).eval()
+    return studies.networks.seeded(lambda: studies.networks.MLP((inputs, 8, outputs)), 0).eval()
 
 
 class Counting:
@@ -402,7 +403,7 @@ def mixed_mode_network() -> nn.Module:
             nn.Linear(8, 2),
         )
 
-    model = ss.networks.seeded(build, 0)
+    model = studies.networks.seeded(build, 0)
     model(DATA * 3 + 1)  # running statistics that are not the initial ones
     model[3].eval()
     return model
@@ -610,14 +611,14 @@ def test_an_algebra_whose_matrices_are_not_of_the_generators_shape(found, method
 @pytest.fixture
 def stored(tmp_path) -> Path:
     path = tmp_path / "network.safetensors"
-    ss.networks.save(network(), path)
+    studies.networks.save(network(), path)
     return path
 
 
 def test_weights_that_are_not_there(tmp_path):
     path = tmp_path / "none.safetensors"
     with pytest.raises(FileNotFoundError, match=f"no weights at {re.escape(str(path))}"):
-        ss.networks.load(path)
+        studies.networks.load(path)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -100, -1])
@@ -627,14 +628,14 @@ def test_weights_that_are_truncated(stored, kept):
     assert 0 <= stored.stat().st_size < len(whole)
     says = f"{re.escape(str(stored))} is damaged or no safetensors file"
     with pytest.raises(ValueError, match=says) as caught:
-        ss.networks.load(stored)
+        studies.networks.load(stored)
     assert caught.type is ValueError
 
 
 def test_weights_in_another_format(stored):
     torch.save(network().state_dict(), stored)
     with pytest.raises(ValueError, match="is damaged or no safetensors file"):
-        ss.networks.load(stored)
+        studies.networks.load(stored)
 
 
 def described(widths: object = (6, 8, 2), **more: object) -> dict[str, str]:
@@ -656,18 +657,18 @@ FOREIGN = {
 @pytest.mark.parametrize("name", FOREIGN)
 def test_safetensors_of_another_network(stored, name):
     save_file(network().state_dict(), stored, metadata=FOREIGN[name])
-    says = f"{re.escape(str(stored))} does not hold an MLP saved by symscope.networks.models.save"
+    says = f"{re.escape(str(stored))} does not hold an MLP saved by studies.networks.models.save"
     with pytest.raises(ValueError, match=says) as caught:
-        ss.networks.load(stored)
+        studies.networks.load(stored)
     assert caught.type is ValueError
 
 
 def test_a_description_with_other_weights(stored):
     save_file({"weight": torch.ones(3)}, stored, metadata=described())
     with pytest.raises(
-        ValueError, match="does not hold an MLP saved by symscope.networks.models.save"
+        ValueError, match="does not hold an MLP saved by studies.networks.models.save"
     ):
-        ss.networks.load(stored)
+        studies.networks.load(stored)
 
 
 # Training
@@ -699,7 +700,7 @@ def test_fit_refuses_bad_options_before_it_runs_the_network(options, expected):
     runs = []
     model.register_forward_hook(lambda *_: runs.append(1))
     with pytest.raises(ValueError, match=re.escape(expected)):
-        ss.networks.fit(model, splits(first_two), **{"epochs": 1} | options)
+        studies.networks.fit(model, splits(first_two), **{"epochs": 1} | options)
     assert not runs
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
 
@@ -715,17 +716,17 @@ def test_a_loss_that_diverges_stops_the_training_in_its_epoch(value):
 
     says = r"training loss is not finite in epoch 3.*lower lr \(0\.02\)"
     with pytest.raises(ValueError, match=says):
-        ss.networks.fit(network(), splits(first_two), loss=loss, epochs=9, lr=0.02)
+        studies.networks.fit(network(), splits(first_two), loss=loss, epochs=9, lr=0.02)
     assert sum(calls) == 2 * 24 + 12
 
 
 def test_a_learning_rate_that_is_far_too_high():
     with pytest.raises(ValueError, match=r"not finite in epoch \d+: lower lr"):
-        ss.networks.fit(network(), splits(first_two), epochs=20, lr=1e18)
+        studies.networks.fit(network(), splits(first_two), epochs=20, lr=1e18)
 
 
 def test_validation_data_that_are_not_finite_are_no_choice_of_the_first_epoch():
     data = splits(first_two)
     data.validation.inputs[3, 2] = float("nan")
     with pytest.raises(ValueError, match=r"validation loss is not finite in epoch 1"):
-        ss.networks.fit(network(), data, epochs=3)
+        studies.networks.fit(network(), data, epochs=3)

@@ -40,7 +40,7 @@ TESTED_ELSEWHERE = {
 
 
 def name_of(file: str) -> str:
-    """A file's module, as "symscope.data.digits"."""
+    """A file's module, as "studies.data.digits"."""
     parts = Path("symscope", file).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 

@@ -14,7 +14,8 @@ import notebooks
 import pages
 import sources
 import verdicts
-from symscope.study import claims, ledger
+from studies.ledger import book as ledger
+from studies.ledger import claims
 
 ROOT = build.ROOT
 NAMES = sources.notebook_names(ROOT)

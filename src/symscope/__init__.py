@@ -1,22 +1,17 @@
 """symscope: which Lie group did a network learn, how sure is that, and what is it called."""
 
-from . import data, kernels, lie, networks, runs, study, weights
-from .lie import actions, algebra
-from .lie.actions import LinearAction, PlaneAction
-from .lie.ask import learned_symmetries
-from .lie.compare import compare
-from .lie.equivariance import dynamics_symmetries, equivariant_symmetries
-from .lie.fields import FieldAction
-from .lie.images import plane_symmetries
-from .lie.layers import layer_symmetries
-from .lie.naming import name_algebra
-from .lie.nearest import nearest_algebra
-from .lie.points import PointAction
-from .lie.report import Symmetries
-from .lie.shards import symmetries_of_shards
+from . import actions, algebra, kernels, orbits, runs
+from .actions import FieldAction, LinearAction, PlaneAction, PointAction
+from .algebra import name_algebra, nearest_algebra
+from .orbits import CyclicOrbit
+from .reports.compare import compare
+from .reports.equivariance import dynamics_symmetries, equivariant_symmetries
+from .reports.layers import layer_symmetries
+from .reports.plane import plane_symmetries
+from .reports.query import learned_symmetries
+from .reports.shards import symmetries_of_shards
+from .reports.symmetries import Symmetries
 from .runs import sweeps
-from .weights.operations import match_operations
-from .weights.orbits import CyclicOrbit
 
 __all__ = [
     "CyclicOrbit",
@@ -28,21 +23,16 @@ __all__ = [
     "actions",
     "algebra",
     "compare",
-    "data",
     "dynamics_symmetries",
     "equivariant_symmetries",
     "kernels",
     "layer_symmetries",
     "learned_symmetries",
-    "lie",
-    "match_operations",
     "name_algebra",
     "nearest_algebra",
-    "networks",
+    "orbits",
     "plane_symmetries",
     "runs",
-    "study",
     "sweeps",
     "symmetries_of_shards",
-    "weights",
 ]

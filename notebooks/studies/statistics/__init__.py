@@ -1,0 +1,1 @@
+"""Intervals over independent units, and trends."""

@@ -1,0 +1,321 @@
+"""How a Lie algebra moves data: data and cotangents in, rows on the algebra out.
+
+An action is any object with the members of :class:`Action`. A row is the gradient of an output
+along the action, written in the coordinates of the action's basis: for the generator
+``h = sum_k a_k basis_k`` the derivative of the output at t = 0 as the data move along
+exp(t h) is ``rows @ a``. The public front end for actions is
+:func:`symscope.learned_symmetries`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from .._checks import choice, whole
+from ..algebra import matrices as algebra
+from ..kernels import ops
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+DIFFERENCES = ("central", "forward")
+ORIGINS = ("center", "paper")
+CHANNELS = ("first", "last")
+LIKELY_CHANNELS = (1, 3, 4)  # grey, red-green-blue, and with transparency
+FRAME = 2  # pixels beyond the border that resampling looks at
+
+
+class Action(Protocol):
+    """What an action must offer. Subclassing is not needed; having these members is.
+
+    ``basis`` is a (K, \\*shape) float64 tensor, orthonormal under the Frobenius inner product:
+    the algebra that is searched. ``shape`` is the shape of one generator.
+    """
+
+    basis: Float[Tensor, "k n n"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one generator, ``basis.shape[1:]``."""
+
+    def check(self, data: Tensor) -> None:
+        """Raise ValueError if one batch of data, (N, ...), does not fit this action."""
+
+    def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
+        """Rows (N, C, K) from data (N, ...) and the derivatives (N, C, ...) of C outputs."""
+
+    def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
+        """The data (N, ...) moved along exp(t generator)."""
+
+    # Two more members make an action faster and may be left out:
+    # fields(data) -> (K, N, ...), the derivative of the data along every element of the basis,
+    # by which networks with more outputs than K are differentiated forwards (a second argument,
+    # the backend, is given only where it is not "auto"); and
+    # gram(data, cotangents, backend, dtype) -> (K, K), the Gram matrix of the rows in float64.
+    # symscope.testing.check_action tells whether an action's members agree.
+
+
+class LinearAction:
+    """One matrix h in gl(n) moves m vectors of R^n at once: x_j -> exp(t h) x_j.
+
+    The data are (N, m, n), or (N, m n) with the vectors one after another.
+    Source: LieGG (moskalev2022liegg), the rows of the network polarization matrix for vectors.
+
+    Args:
+        n: dimension of the vectors.
+        copies: how many vectors a sample holds, m; default 1.
+
+    Raises:
+        ValueError: if n or copies is not a positive integer.
+    """
+
+    def __init__(self, n: int, copies: int = 1):
+        self.n, self.copies = whole("n", n), whole("copies", copies)
+        self.basis = algebra.gl(self.n)
+
+    def __repr__(self) -> str:
+        return f"LinearAction({self.n}, copies={self.copies})"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, n)."""
+        return (self.n, self.n)
+
+    def check(self, data: Tensor) -> None:
+        """Raise ValueError unless the data are (N, m, n) or (N, m n)."""
+        m, n = self.copies, self.n
+        if tuple(data.shape[1:]) not in ((m, n), (m * n,)):
+            raise ValueError(
+                f"data must be of shape (N, {m}, {n}) or (N, {m * n}) for {self!r}, "
+                f"got {tuple(data.shape)}"
+            )
+
+    def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
+        """Rows vec(sum_j g_j x_j^T), (N, C, n^2). No kernel writes them: see :meth:`gram`."""
+        ops.resolve(backend, data, limit="the kernel of a linear action gives no rows, only gram()")
+        return ops.linear_rows(*self._vectors(data, cotangents))
+
+    def gram(
+        self,
+        data: Tensor,
+        cotangents: Tensor,
+        backend: str = "auto",
+        dtype: torch.dtype = torch.float64,
+    ) -> Tensor:
+        """The rows' Gram matrix (n^2, n^2) in float64, multiplied in ``dtype``, without them."""
+        precision = str(dtype).removeprefix("torch.")
+        return ops.linear_gram(*self._vectors(data, cotangents), precision, backend)
+
+    def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
+        """E_ij x_l for every sample and vector: (n^2, N, ...). No kernel writes them."""
+        ops.check_backend(backend)
+        vectors = data.reshape(len(data), self.copies, self.n)
+        moved = torch.einsum("kij,nmj->knmi", self.basis.to(data), vectors)
+        return moved.reshape(len(self.basis), *data.shape)
+
+    def _vectors(self, data: Tensor, cotangents: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (self.copies, self.n)
+        return data.reshape(len(data), *shape), cotangents.reshape(*cotangents.shape[:2], *shape)
+
+    def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
+        """exp(t h) x_j for every vector of every sample; the shape of the data is kept."""
+        moved = torch.matrix_exp(t * generator).to(data)
+        return (data.reshape(len(data), self.copies, self.n) @ moved.T).reshape(data.shape)
+
+
+class PlaneAction:
+    """A Lie algebra of the plane moves images by their coordinates: (g I)(u) = I(g^-1 u).
+
+    Coordinates: u = (x, y), x to the right and y upwards, zero at the origin, both divided by
+    half of the longer side, so that they lie in [-1, 1] and a rotation stays one on images
+    that are not square. The generator [[0, -1], [1, 0]] turns a picture anticlockwise.
+    Images are (N, H, W) or (N, channels, H, W), all channels moved together.
+    Source: LieGG (moskalev2022liegg), the rows of the network polarization matrix for images.
+
+    Args:
+        group: "gl2", generators of shape (2, 2), K = 4; or "affine", with the translations,
+            generators of shape (3, 3) in homogeneous coordinates (last row zero), K = 6.
+        differences: "central" (default), or "forward", as in the authors' code.
+        origin: "center", the true centre ((H-1)/2, (W-1)/2) (default), or "paper", the pixel
+            (H//2, W//2), as in the authors' code.
+        channels: "first", images are (N, channels, H, W); "last", (N, H, W, channels). Default
+            None: first, and what looks as if they came last is refused.
+
+    Raises:
+        ValueError: if one of the four is unknown.
+    """
+
+    def __init__(
+        self,
+        group: str = "gl2",
+        *,
+        differences: str = "central",
+        origin: str = "center",
+        channels: str | None = None,
+    ):
+        bases = {"gl2": algebra.gl(2), "affine": algebra.affine(2)}
+        for name, value, known in (
+            ("group", group, tuple(bases)),
+            ("differences", differences, DIFFERENCES),
+            ("origin", origin, ORIGINS),
+            ("channels", channels or "first", CHANNELS),
+        ):
+            choice(name, value, known)
+        self.group, self.differences, self.origin = group, differences, origin
+        self.channels = channels
+        self.basis = bases[group]
+
+    def __repr__(self) -> str:
+        said = f", channels={self.channels!r}" if self.channels else ""
+        return (
+            f"PlaneAction({self.group!r}, differences={self.differences!r}, "
+            f"origin={self.origin!r}{said})"
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(2, 2) for "gl2", (3, 3) for "affine"."""
+        return self.basis.shape[1], self.basis.shape[2]
+
+    def check(self, data: Tensor) -> None:
+        """Raise ValueError unless the data are images of at least 3 x 3 pixels."""
+        shape = tuple(data.shape)
+        if data.ndim not in (3, 4) or (self.channels == "last" and data.ndim == 3):
+            must = "(N, H, W) or (N, channels, H, W)"
+            must = "(N, H, W, channels)" if self.channels == "last" else must
+            raise ValueError(f"data must be images {must} for {self!r}, got {shape}")
+        likely = data.ndim == 4 and shape[-1] in LIKELY_CHANNELS and min(shape[1:3]) > shape[-1]
+        if likely and self.channels is None:
+            raise ValueError(
+                f"data of shape {shape} look like images (N, H, W, channels), and (N, channels, H, "
+                "W) are expected: hand in data.permute(0, 3, 1, 2) if the network takes channels "
+                'first, else say PlaneAction(..., channels="last"); if these are '
+                f'{shape[1]} channels of {shape[2]} x {shape[3]} pixels, channels="first"'
+            )
+        if min(self._planes(data).shape[-2:]) < 3:
+            raise ValueError(f"data must be images of at least 3 x 3 pixels, got {shape}")
+
+    def _planes(self, images: Tensor) -> Tensor:
+        """The two axes of the plane last, as the kernels take them."""
+        return images.movedim(-1, -3) if self.channels == "last" else images
+
+    def _images(self, planes: Tensor) -> Tensor:
+        """The axes as the data have them."""
+        return planes.movedim(-3, -1) if self.channels == "last" else planes
+
+    def _plane(self, data: Tensor) -> ops.Plane:
+        height, width = self._planes(data).shape[-2:]
+        middle = {
+            "center": ((height - 1) / 2, (width - 1) / 2),
+            "paper": (height // 2, width // 2),
+        }[self.origin]
+        spacing = 2 / (max(height, width) - 1)
+        return ops.Plane(*middle, spacing, self.differences, self.group == "affine")
+
+    def coordinates(self, data: Tensor) -> tuple[Float[Tensor, " w"], Float[Tensor, " h"]]:
+        """x of every column and y of every row of the images, on the data's device."""
+        return self._plane(data).coordinates(self._planes(data))
+
+    def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
+        """Rows -sum_u dF/dI(u) grad I(u) u^T, and the translations' for "affine": (N, C, K).
+
+        The minus is the inverse in I(g^-1 u), so that the rows are the derivatives along
+        :meth:`flow`.
+        """
+        moved, pulled = self._planes(data), self._planes(cotangents)
+        return ops.plane_rows(moved, pulled, self._plane(data), backend)
+
+    def gram(
+        self,
+        data: Tensor,
+        cotangents: Tensor,
+        backend: str = "auto",
+        dtype: torch.dtype = torch.float64,
+    ) -> Tensor:
+        """The rows' Gram matrix (K, K), summed in float64 whatever ``dtype``."""
+        moved, pulled = self._planes(data), self._planes(cotangents)
+        return ops.plane_gram(moved, pulled, self._plane(data), backend)
+
+    def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
+        """Minus dI/du_i u_j for every image, and the translations' for "affine": (K, N, ...)."""
+        return self._images(ops.plane_fields(self._planes(data), self._plane(data), backend))
+
+    def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
+        """Images resampled at exp(-t h) u; a pixel beyond the border, the border repeats.
+
+        The kernel is the cubic convolution of Keys (1981) with a = -1/2, and his border. Its
+        slope at a pixel is the central difference, at the border the one-sided one, so that flow
+        and rows agree for small t; that of torch's bicubic kernel (a = -3/4) is half as much
+        again.
+        """
+        inverse = torch.matrix_exp(-t * generator).to(data)
+        x, y = self.coordinates(data)
+        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+        source = grid @ inverse[:2, :2].T
+        if self.group == "affine":
+            source = source + inverse[:2, 2]
+        plane = self._plane(data)
+        columns = source[..., 0] / plane.spacing + plane.origin_column
+        rows = plane.origin_row - source[..., 1] / plane.spacing
+        return self._images(_resampled(self._planes(data), rows, columns))
+
+    def turn(
+        self, images: Tensor, degrees: Iterable[float], generator: Float[Tensor, "n n"]
+    ) -> Tensor:
+        """Images (N, ...) at each angle along a generator, one angle after another: (T N, ...).
+
+        The generator is scaled to the Frobenius norm of a plane rotation, sqrt(2), so that along
+        a rotation t is an angle, and along any other direction a path of the same length.
+        """
+        scaled = generator * (2**0.5 / generator.norm())
+        return torch.cat([self.flow(images, scaled, math.radians(angle)) for angle in degrees])
+
+
+def _resampled(
+    images: Float[Tensor, "n *channels h w"],
+    rows: Float[Tensor, "h w"],
+    columns: Float[Tensor, "h w"],
+) -> Float[Tensor, "n *channels h w"]:
+    """Images at places between pixels, the same for all: a sum over 4 x 4 neighbours."""
+    framed = _framed(_framed(images, -1), -2)
+    height, width = framed.shape[-2:]
+    steps = torch.arange(-1, 3, device=images.device) + FRAME
+    at_row = (rows.floor().long()[..., None] + steps).clamp(0, height - 1)
+    at_column = (columns.floor().long()[..., None] + steps).clamp(0, width - 1)
+    by_row, by_column = (_cubic(places - places.floor()) for places in (rows, columns))
+    neighbours = (at_row[..., None] * width + at_column[..., None, :]).reshape(-1, 16)
+    weights = (by_row[..., None] * by_column[..., None, :]).reshape(-1, 16)
+    pixels = framed.flatten(-2).flatten(0, -2).T  # a pixel's values in all images, side by side
+    moved = torch.nn.functional.embedding_bag(
+        neighbours, pixels, per_sample_weights=weights, mode="sum"
+    )
+    return moved.T.reshape(images.shape)
+
+
+def _framed(images: Float[Tensor, "*batch h w"], axis: int) -> Float[Tensor, "*batch h2 w2"]:
+    """Two pixels more at both ends of an axis: Keys' continuation, then the border again."""
+    ends = []
+    for outer, middle, inner in ((0, 1, 2), (-1, -2, -3)):
+        border = images.select(axis, outer)
+        beyond = 3 * (border - images.select(axis, middle)) + images.select(axis, inner)
+        ends.append((border, beyond))
+    (first, before), (last, after) = ends
+    parts = [first, before], [after, last]
+    left, right = (torch.stack(part, axis) for part in parts)
+    return torch.cat([left, images, right], axis)
+
+
+def _cubic(s: Float[Tensor, "h w"]) -> Float[Tensor, "h w 4"]:
+    """The weights of the pixels at -1, 0, 1 and 2 for a place s in [0, 1)."""
+    weights = (
+        s * (-1 + s * (2 - s)) / 2,
+        1 + s * s * (3 * s - 5) / 2,
+        s * (1 + s * (4 - 3 * s)) / 2,
+        s * s * (s - 1) / 2,
+    )
+    return torch.stack(weights, -1)

@@ -1,0 +1,94 @@
+"""Points of R^n that move together: atoms, point clouds, particles, any number of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from .._checks import choice, whole
+from ..algebra import matrices as algebra
+from ..kernels import ops
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+GROUPS = {"affine": algebra.affine, "linear": algebra.gl}
+
+
+class PointAction:
+    """All points of a sample move together: x_j -> A x_j + b, whatever their number.
+
+    The data are (N, points, n), or (N, points n) if ``points`` says how many there are. Within
+    the affine maps lie the motions that keep distances, so(3) and translations: e(3), of
+    dimension 6; within the linear ones of four-momenta, n = 4, the Lorentz transformations.
+
+    Args:
+        n: dimension of the space; default 3.
+        points: how many a sample has; default None, any number.
+        group: "affine" (default), generators of shape (n + 1, n + 1) in homogeneous coordinates
+            (last row zero), K = n (n + 1); or "linear", generators of shape (n, n), K = n^2.
+
+    Raises:
+        ValueError: if n or points is not a positive integer, or the group is unknown.
+    """
+
+    def __init__(self, n: int = 3, points: int | None = None, *, group: str = "affine"):
+        choice("group", group, GROUPS)
+        self.n, self.group = whole("n", n), group
+        self.points = None if points is None else whole("points", points)
+        self.basis: Float[Tensor, "k n n"] = GROUPS[group](self.n)
+
+    def __repr__(self) -> str:
+        return f"PointAction({self.n}, points={self.points}, group={self.group!r})"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n + 1, n + 1) for "affine", (n, n) for "linear"."""
+        return self.basis.shape[1], self.basis.shape[2]
+
+    def check(self, data: Tensor) -> None:
+        """Raise ValueError unless the data are points of R^n."""
+        shape, m, n = tuple(data.shape), self.points, self.n
+        if m is None and (len(shape) != 3 or shape[2] != n or not shape[1]):
+            raise ValueError(
+                f"data must be of shape (N, points, {n}) for {self!r}, got {shape}; if the points "
+                "of a sample stand one after another, say how many: "
+                f"PointAction({n}, points=...)"
+            )
+        if m is not None and shape[1:] not in ((m, n), (m * n,)):
+            raise ValueError(
+                f"data must be of shape (N, {m}, {n}) or (N, {m * n}) for {self!r}, got {shape}"
+            )
+
+    def _points(self, data: Tensor) -> Float[Tensor, "*n points r"]:
+        """The coordinates, beside a 1 by which translations are linear."""
+        points = data.reshape(len(data), -1, self.n)
+        return torch.nn.functional.pad(points, (0, 1), value=1.0) if self._moves() else points
+
+    def _moves(self) -> bool:
+        return self.group == "affine"
+
+    def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
+        """Rows sum_j g_j x_j^T, and the sums of g_j for "affine": (N, C, K)."""
+        ops.resolve(backend, data, limit="no kernel moves points")
+        pulled = cotangents.reshape(*cotangents.shape[:2], -1, self.n)
+        products = torch.einsum("ncmi,nmj->ncij", pulled, self._points(data).to(pulled))
+        return products.flatten(2) @ self._known(products)
+
+    def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
+        """A_k x_j + b_k for every sample and point: (K, N, ...)."""
+        ops.check_backend(backend)
+        matrices = self.basis[:, : self.n].to(data)
+        moved = torch.einsum("kij,nmj->knmi", matrices, self._points(data))
+        return moved.reshape(len(self.basis), *data.shape)
+
+    def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
+        """A x_j + b of exp(t h) for every point; the shape of the data is kept."""
+        moved = torch.matrix_exp(t * generator)[: self.n].to(data)
+        return (self._points(data) @ moved.T).reshape(data.shape)
+
+    def _known(self, like: Tensor) -> Float[Tensor, "e k"]:
+        """The basis by the entries of its rows that are not always zero."""
+        return self.basis[:, : self.n].flatten(1).T.to(like)

@@ -1,0 +1,1 @@
+"""From sums to a decision: how many directions are symmetries, and how sure that is."""

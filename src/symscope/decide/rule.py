@@ -1,0 +1,281 @@
+"""How many directions are symmetries, and how sure that is: the rule with an error rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .._checks import real
+from ..extract.evidence import MOVEMENT, OWN, SHUFFLED, Evidence, Piece
+from ..extract.factor import Factor
+from .decision import Cut, Decision
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+# The share of movement alone in the reference. Without it (0) a direction that no pairing
+# changes has no reference; with much of it, gradients of unequal length along unequal
+# coordinates look like symmetries.
+KAPPA = 0.3
+TOLERANCE, CONFIDENCE = 0.1, 0.95  # the defaults
+LEAST_GAP = 3.0  # how much more the next direction must change the outputs
+ROUNDINGS = 10.0  # what is within so many of the measured rounding errors is exact
+ALGEBRA = 20 * torch.finfo(torch.float64).eps  # what linear algebra in float64 leaves of rho
+ROWS_A_DIRECTION = 1.5  # each half of the data must determine what is not a symmetry
+LEAST_PIECES = 4
+
+
+class _Sums(NamedTuple):
+    """Sums over pieces."""
+
+    own: Factor
+    reference: Float[Tensor, "k k"]  # Gram matrices
+    movement: Float[Tensor, "k k"]
+
+
+def decide(
+    evidence: Evidence, tolerance: float = TOLERANCE, confidence: float = CONFIDENCE
+) -> Decision:
+    """Which directions are symmetries, from the evidence of one network on one data set.
+
+    With G the Gram matrix of the network's rows, S that of the shuffled pairing and M that of
+    random gradients of the same length, G v = rho^2 (S + kappa^2 M) v gives the directions. The
+    first d are symmetries if the upper bound of the largest rho among them is at most the
+    tolerance, and the next rho at least three times the d-th; where several d qualify, that with
+    the largest gap. Bounds: directions chosen on one half of the data are tested on the other,
+    both ways, and the larger bound counts.
+
+    Args:
+        evidence: rows of all kinds in at least two pieces.
+        tolerance: the largest relative change of the outputs along a symmetry, in (0, 1).
+        confidence: of the upper bounds, in (0, 1).
+
+    Raises:
+        ValueError: for a tolerance or confidence outside (0, 1), or fewer than two pieces.
+    """
+    check_levels(tolerance, confidence)
+    if len(evidence.pieces) < 2:
+        raise ValueError(
+            f"a decision needs at least 2 pieces of the data, got {len(evidence.pieces)}"
+        )
+    halves = evidence.pieces[::2], evidence.pieces[1::2]
+    sums = [_sums(half) for half in halves]
+    whole = _both(*sums)
+    scale, defined, undefined = _defined(whole.movement, evidence.eps)
+    frame = scale[:, None] * defined  # K x R: well-conditioned coordinates of what is defined
+    relative, chosen = _solve(whole, frame)
+    directions = (frame @ chosen).T
+    noise = evidence.rounding
+    floor = (noise.squared(directions.T) / max(noise.samples, 1)).sqrt()
+    per_sample = math.sqrt(evidence.samples)  # directions have unit reference summed over samples
+    floor = (ROUNDINGS * floor * per_sample).clamp(min=max(evidence.eps, ALGEBRA))
+    bounds = _Bounds(halves, sums, frame, confidence)
+    cuts = _cuts(relative, floor, bounds, tolerance)
+    count, answer, note = _answer(evidence, relative, floor, tolerance, cuts)
+    return Decision(
+        count, answer, relative, bounds.all, floor, directions, undefined, cuts, tolerance,
+        confidence, evidence.samples, len(evidence.pieces), note,
+    )  # fmt: skip
+
+
+def check_levels(tolerance: float, confidence: float) -> None:
+    """Refuse levels that mean nothing.
+
+    Raises:
+        ValueError: for a tolerance or confidence outside (0, 1).
+    """
+    for name, value in (("tolerance", tolerance), ("confidence", confidence)):
+        if not 0 < real(name, value) < 1:
+            raise ValueError(f"{name} must be between 0 and 1, both excluded; got {value!r}")
+
+
+def reference_metric(evidence: Evidence) -> Float[Tensor, "k k"]:
+    """The inner product of directions by how far they move the data: S + kappa^2 M a sample.
+
+    Angles in it do not depend on units, and undefined directions have no length:
+    ``principal_angles(a, b, metric=...)`` of :mod:`symscope.algebra.matrices`.
+    """
+    return _sums(evidence.pieces).reference / evidence.samples
+
+
+def relative_within(
+    evidence: Evidence, span: Float[Tensor, "d k"]
+) -> tuple[Float[Tensor, " d"], Float[Tensor, "d d"]]:
+    """rho within a span, ascending, and the directions (as rows) in the span's coordinates."""
+    relative, turned = _solve(_sums(evidence.pieces), span.T)
+    return relative, turned.T
+
+
+def _sums(pieces: list[Piece]) -> _Sums:
+    own, shuffled, movement = (
+        Factor.merge(*(piece.factors[kind] for piece in pieces))
+        for kind in (OWN, SHUFFLED, MOVEMENT)
+    )
+    moved = movement.gram
+    return _Sums(own, shuffled.gram + KAPPA**2 * moved, moved)
+
+
+def _both(one: _Sums, other: _Sums) -> _Sums:
+    own = one.own.merge(other.own)
+    return _Sums(own, one.reference + other.reference, one.movement + other.movement)
+
+
+def _defined(
+    movement: Float[Tensor, "k k"], eps: float
+) -> tuple[Float[Tensor, " k"], Float[Tensor, "k r"], Float[Tensor, "u k"]]:
+    """A scale for each coordinate, the coordinates along which the data move, and the others.
+
+    Coordinates are scaled to equal movement first, so that their units do not matter.
+    """
+    size = movement.diagonal().sqrt()
+    still = size <= 0
+    scale = torch.where(still, 1.0, 1 / size.where(~still, torch.ones_like(size)))
+    values, vectors = torch.linalg.eigh(scale[:, None] * movement * scale)
+    # Squares of what rounding leaves in the data, and in this matrix itself.
+    least = max((ROUNDINGS * eps) ** 2, 1e-14) * float(values.max()) * len(size)
+    null = values <= least
+    undefined = torch.linalg.qr(scale[:, None] * vectors[:, null]).Q.T
+    return scale, vectors[:, ~null], undefined
+
+
+def _solve(
+    sums: _Sums, frame: Float[Tensor, "k r"]
+) -> tuple[Float[Tensor, " r"], Float[Tensor, "r r"]]:
+    """rho, ascending, and the directions in the frame, as columns of unit reference."""
+    reference = frame.T @ sums.reference @ frame
+    values, vectors = torch.linalg.eigh(reference)
+    whiten = vectors / values.clamp(min=values.max() * 1e-15).sqrt()
+    rho, turned = sums.own.principal(frame @ whiten)
+    return rho, whiten @ turned.T
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """Upper bounds of the largest rho among the first d directions, computed where asked for.
+
+    Directions chosen on one half of the pieces are tested on the other, both ways.
+    """
+
+    halves: tuple[list[Piece], list[Piece]]
+    sums: list[_Sums]
+    frame: Float[Tensor, "k r"]
+    confidence: float
+
+    @cached_property
+    def _tests(self) -> list[_Test]:
+        chosen = [self.frame @ _solve(own, self.frame)[1] for own in self.sums]
+        return [
+            _Test.of(*each, self.confidence)
+            for each in zip(chosen, reversed(self.sums), reversed(self.halves), strict=True)
+        ]
+
+    def at(self, d: int) -> float:
+        """The bound for the first d directions."""
+        return max(test.bound(d) for test in self._tests)
+
+    def all(self) -> Float[Tensor, " r"]:
+        """The bounds for every d; infinite behind the first above 1."""
+        found = torch.full((self.frame.shape[1],), math.inf, dtype=torch.float64, device="cpu")
+        for d in range(1, len(found) + 1):
+            found[d - 1] = self.at(d)
+            if found[d - 1] > 1:
+                break
+        return found
+
+
+@dataclass(frozen=True)
+class _Test:
+    """Directions that other data chose, on the pieces that test them."""
+
+    directions: Float[Tensor, "k r"]
+    pieces: list[Piece]
+    lower: Float[Tensor, "r r"]  # of the directions' reference
+    whitened: Float[Tensor, "r r"]  # their changes in its metric
+    factor: float  # standard errors above the estimate
+
+    @classmethod
+    def of(
+        cls, directions: Float[Tensor, "k r"], sums: _Sums, pieces: list[Piece], confidence: float
+    ) -> _Test:
+        """From the sums over all these pieces."""
+        from scipy.stats import t
+
+        lower = torch.linalg.cholesky(directions.T @ sums.reference @ directions)
+        half = torch.linalg.solve_triangular(lower, sums.own.within(directions), upper=False)
+        whitened = torch.linalg.solve_triangular(lower, half.T, upper=False)
+        factor = t.ppf(confidence, len(pieces) - 1) if len(pieces) > 1 else math.inf
+        return cls(directions, pieces, lower, whitened, float(factor))
+
+    def bound(self, d: int) -> float:
+        """The upper bound of the largest rho among the first d directions."""
+        values, vectors = torch.linalg.eigh(self.whitened[:d, :d])
+        largest = values[-1].clamp(min=0)
+        worst = torch.linalg.solve_triangular(self.lower[:d, :d].T, vectors[:, -1:], upper=True)
+        worst = self.directions[:, :d] @ worst[:, 0]
+        # The ratio's linearised residuals, piece by piece, and their standard error.
+        residuals = torch.stack([_squares(piece, worst, largest) for piece in self.pieces])
+        n = len(self.pieces)
+        error = (residuals.square().sum() * n / max(n - 1, 1)).sqrt()
+        return float((largest + self.factor * error).sqrt())
+
+
+def _squares(
+    piece: Piece, direction: Float[Tensor, " k"], ratio: Float[Tensor, ""]
+) -> Float[Tensor, ""]:
+    own, shuffled, movement = (
+        piece.factors[kind].squared(direction) for kind in (OWN, SHUFFLED, MOVEMENT)
+    )
+    return own - ratio * (shuffled + KAPPA**2 * movement)
+
+
+def _cuts(
+    relative: Float[Tensor, " r"],
+    floor: Float[Tensor, " r"],
+    bounds: _Bounds,
+    tolerance: float,
+) -> tuple[Cut, ...]:
+    """All admissible answers; behind the last direction stands an unrelated one, with rho 1.
+
+    No bound is below its rho: of two ratios of sums the larger is at least that of both sums.
+    """
+    following = torch.cat([relative[1:], torch.ones(1, dtype=torch.float64, device="cpu")])
+    gaps = following / torch.maximum(relative, floor)
+    likely = ((relative <= tolerance) & (gaps >= LEAST_GAP)).nonzero()[:, 0] + 1
+    found = [Cut(d, float(gaps[d - 1]), bounds.at(d)) for d in likely.tolist()]
+    return tuple(sorted((c for c in found if c.bound <= tolerance), key=lambda cut: -cut.gap))
+
+
+def _answer(
+    evidence: Evidence,
+    relative: Float[Tensor, " r"],
+    floor: Float[Tensor, " r"],
+    tolerance: float,
+    cuts: tuple[Cut, ...],
+) -> tuple[int | None, str, str]:
+    directions = len(relative)
+    needed = math.ceil(ROWS_A_DIRECTION * directions)
+    if evidence.rows < needed or len(evidence.pieces) < LEAST_PIECES:
+        return (
+            None,
+            "too few samples",
+            f"{evidence.rows} rows (samples x outputs) for {directions} directions; "
+            f"about {needed} are needed",
+        )
+    if cuts:
+        count = cuts[0].dimension
+        exact = bool(relative[count - 1] <= floor[count - 1])
+        return count, "exact" if exact else "approximate", ""
+    blurred = (relative <= floor) & (floor > tolerance / LEAST_GAP)
+    if blurred.any():
+        return (
+            None,
+            "below resolution",
+            f"along {int(blurred.sum())} of the directions the outputs change no more than "
+            "rounding does: use float64 for the data and the network",
+        )
+    return 0, "none", ""

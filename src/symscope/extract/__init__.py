@@ -1,0 +1,1 @@
+"""Network and batch -> rows -> sums: one loop over the data."""

@@ -1,0 +1,171 @@
+"""What a network's rows are compared with: its gradients elsewhere, and gradients without aim.
+
+For each batch: a weight for every sample, which cuts off heavy tails and leaves exact symmetries
+exact, and random gradients of the length of the network's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..inputs import draws
+from .blocks import Pulled
+from .evidence import MOVEMENT, OWN
+from .moving import Moving
+from .outputs import Outputs
+from .rows import Differentiation
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+# Norms are cut down to this quantile. Without it a few samples decide, and no interval covers.
+QUANTILE = 0.95
+ENOUGH = 256  # samples for the quantiles and for the size of the data's elements
+RANDOM = 2  # random gradients a sample
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What one batch is compared with.
+
+    Attributes:
+        weights: a weight for each sample's rows, by the kind of rows.
+        movement: the rows of random gradients.
+    """
+
+    weights: dict[str, Float[Tensor, " n"]]
+    movement: Pulled
+
+
+class References:
+    """The references of one function of a network, batch by batch.
+
+    Quantiles and sizes are those of the first samples, 256 at least if there are so many.
+    """
+
+    def __init__(self, seed: int):
+        self._generator = draws.stream(seed, "random gradients")
+        self._slope, self._step = _Learned(_quantile), _Learned(_quantile)
+        self._sizes: dict[torch.Size, _Learned] = {}  # another shape has other elements
+
+    def of(
+        self, gradients: Float[Tensor, "n c ..."], moved: dict[str, Moving], start: int
+    ) -> Reference:
+        """The reference of one batch.
+
+        Args:
+            gradients: of all outputs, or of one random combination of them, by the inputs.
+            moved: the inputs, and other samples, by the kind of rows in which they stand for them.
+            start: the place of the first sample in the user's data.
+        """
+        inputs = moved[OWN].samples
+        shape = len(inputs), RANDOM, *inputs.shape[1:]
+        signs = torch.randint(
+            2, shape, generator=self._generator, dtype=inputs.dtype, device="cpu"
+        ).to(inputs.device)
+        signs.mul_(2).sub_(1)
+        squares = gradients.to(torch.float64, copy=True).flatten(2).square_()
+        squares = squares[:, 0] if squares.shape[1] == 1 else squares.sum(1)
+        steps = {
+            kind: each.without_kernel().rows(signs[:, :1]).double().flatten(1).norm(dim=1)
+            for kind, each in moved.items()
+        }
+        slopes, step = squares.sum(1).sqrt(), self._step(steps[OWN])
+        slopes = _cut(slopes, self._slope(slopes))
+        weights = {kind: slopes * _cut(each, step) for kind, each in steps.items()}
+        weights[MOVEMENT] = weights[OWN]
+        signs *= self._lengths(squares, inputs)
+        return Reference(weights, Pulled(start, 0, moved[OWN], signs))
+
+    def _lengths(
+        self, squares: Float[Tensor, "n d"], inputs: Float[Tensor, "n ..."]
+    ) -> Float[Tensor, "n 1 ..."]:
+        """How long each element of a random gradient is.
+
+        Together as long as the network's own gradient, in the data's units or in those of each
+        element's size, whichever is shorter there: elements need not be measured in the same unit.
+        """
+        learned = self._sizes.setdefault(inputs.shape[1:], _Learned(_root_mean_square))
+        size = learned(inputs)
+        relative = size / size.max().clamp(min=1e-150)
+        number = RANDOM * len(size)
+        # In the precision of the data, for speed; float16 would not hold small gradients.
+        dtype = torch.promote_types(inputs.dtype, torch.float32)
+        least = torch.finfo(dtype).tiny
+        even, scaled = (
+            (squares @ share / number).sqrt().to(dtype)[:, None]
+            for share in (torch.ones_like(relative), relative.square())
+        )
+        lengths = torch.minimum(even, scaled * (1 / relative).clamp(max=1 / least).to(dtype))
+        return lengths.reshape(len(inputs), 1, *inputs.shape[1:]).to(inputs.dtype)
+
+
+class _Learned:
+    """A statistic of the first samples, 256 at least if there are so many."""
+
+    def __init__(self, statistic: Callable[[Tensor], Tensor]):
+        self._statistic, self._left = statistic, ENOUGH
+        self._seen: list[Tensor] = []
+
+    def __call__(self, values: Float[Tensor, "n ..."]) -> Tensor:
+        if self._left > 0:
+            self._left -= len(values)
+            self._seen.append(values.to(torch.float64, copy=True))
+            self._value = self._statistic(torch.cat(self._seen))
+        else:
+            self._seen = []
+        return self._value
+
+
+def _quantile(norms: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+    return torch.quantile(norms, QUANTILE)
+
+
+def _root_mean_square(data: Float[Tensor, "n ..."]) -> Float[Tensor, " d"]:
+    return data.flatten(1).square().mean(0).sqrt()
+
+
+def _cut(norms: Float[Tensor, " n"], limit: Tensor) -> Float[Tensor, " n"]:
+    return torch.where(norms > limit, limit / norms, 1.0)
+
+
+def combined_gradients(
+    differentiation: Differentiation,
+    inputs: Float[Tensor, "n ..."],
+    sizes: Sequence[int],
+    generator: torch.Generator,
+) -> Iterator[Float[Tensor, "n 1 ..."]]:
+    """For each group of outputs the gradient of a combination with random signs.
+
+    Its squared length is in the mean that of all the group's gradients.
+    """
+    parts = [
+        _combined(model, differentiation.outputs, x, sizes, generator)
+        for model, x in differentiation.parts(inputs, differentiation.chunk(inputs))
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return map(torch.cat, zip(*map(list, parts), strict=True))
+
+
+def _combined(
+    model: Callable,
+    outputs: Outputs,
+    inputs: Float[Tensor, "n ..."],
+    sizes: Sequence[int],
+    generator: torch.Generator,
+) -> Iterator[Float[Tensor, "n 1 ..."]]:
+    inputs = inputs.detach().requires_grad_()
+    with torch.enable_grad():
+        values = outputs(model(inputs), len(inputs))
+        signs = torch.randint(2, values.shape, generator=generator, device="cpu")
+        signs = 2 * signs.to(values) - 1
+        totals = [part.sum() for part in (values * signs).split(list(sizes), 1)]
+    for place, total in enumerate(totals):
+        keep = place + 1 < len(totals)
+        yield torch.autograd.grad(total, inputs, retain_graph=keep)[0][:, None]

@@ -1,0 +1,251 @@
+"""The user's data as checked batches, each beside the inputs that its control is paired with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from .._checks import whole
+from ..actions.linear import Action
+from . import draws
+from .batches import batches
+from .samples import Moves, Samples, described
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+
+
+# Samples that suffice for the shuffled control of a tensor, and how many a direction needs. With
+# 32 rows a direction its smallest variance comes out some third too small, no more.
+CONTROL_SAMPLES, CONTROL_SAMPLES_A_DIRECTION = 2048, 32
+# Samples of an iterable that are kept as partners for those of later batches.
+KEPT = 64
+
+
+class Batch(NamedTuple):
+    """Samples, the place of the first in the user's data, and other samples for the control.
+
+    The control pairs the derivatives of the samples with ``others``, if there are any; what it
+    is judged by, with those ``again`` in another order. Where networks take more than one
+    tensor, ``samples`` holds all of them.
+    """
+
+    inputs: Tensor
+    start: int
+    others: Tensor
+    again: Tensor
+    samples: Samples | None = None
+
+
+@dataclass
+class Stream:
+    """The user's data, batch by batch; a tensor is checked whole at once.
+
+    In a tensor of many batches, some of them, evenly spread, have others, which are those batches'
+    own samples in another order. Batches of an iterable come as they are; their samples are
+    paired among themselves and with some kept from earlier batches, so that batches of one
+    sample have a control, too. A dataset is read in batches of ``batch_size``.
+
+    Args:
+        samples: how many to read at most, of an endless iterable above all; default None, all.
+        moves: which part of samples of several moves, by name or place, or a callable from a
+            batch to what moves and a function that restores the batch from it; default None,
+            samples are one tensor, or a tuple of which the first moves and the others are left.
+
+    Raises:
+        ValueError: for data that are empty, not finite or do not fit the action, a batch size
+            below 2, or ``samples`` below 1; for data without what ``moves`` names.
+        TypeError: for data that are no tensors, not dense, or not floating point; for
+            ``moves`` of another kind, or beside data that are one tensor.
+    """
+
+    data: Tensor | Iterable
+    action: Action
+    batch_size: int
+    seed: int
+    samples: int | None = None
+    moves: Moves | None = None
+    total: int | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.batch_size = whole("batch_size", self.batch_size, 2)
+        if self.samples is not None:
+            self.samples = whole("samples", self.samples)
+        if self.moves is not None:
+            _check_moves(self.moves, self.data)
+        elif isinstance(self.data, Tensor):
+            _check_kind(self.data)
+            self.action.check(self.data)
+            self.data = self.data[: self.samples]
+            self.total = len(self.data)
+            if not self.total:
+                raise ValueError("data is empty: at least one sample is needed")
+            for start in range(0, self.total, self.batch_size):
+                _check_values(self.data[start : start + self.batch_size], start)
+        elif isinstance(self.data, Dataset):
+            self.data = _in_batches(self.data, self.action, self.batch_size)
+        elif isinstance(self.data, (str, bytes, dict)) or not isinstance(self.data, Iterable):
+            raise TypeError(_not_data(self.data))
+        elif hasattr(self.data, "__array__"):
+            raise TypeError(_not_data(self.data) + "; torch.from_numpy turns an array into one")
+
+    def __iter__(self) -> Iterator[Batch]:
+        generator = draws.stream(self.seed, "shuffled pairing")
+        if isinstance(self.data, Tensor):
+            return self._of_tensor(self.data, generator)
+        return self._of_iterable(generator)
+
+    def _of_tensor(self, data: Tensor, generator: torch.Generator) -> Iterator[Batch]:
+        enough = max(CONTROL_SAMPLES, CONTROL_SAMPLES_A_DIRECTION * len(self.action.basis))
+        total = len(data)
+        starts = range(0, total, self.batch_size)
+        wanted = min(len(starts), math.ceil(enough / self.batch_size)) * (total > 1)
+        # Whole batches, the first among them, evenly spread; samples swap among all of these.
+        taken = [i * wanted % len(starts) < wanted for i in range(len(starts))]
+        places = torch.arange(total, device="cpu").split(self.batch_size)
+        spans = [span for span, here in zip(places, taken, strict=True) if here]
+        own = torch.cat([places[0][:0], *spans])
+        pairings = [own[partner] for partner in pairings_of(len(own), generator)]
+        for start, here in zip(starts, taken, strict=True):
+            inputs, moved = _usable(data[start : start + self.batch_size]), []
+            for k, left in enumerate(pairings):
+                chosen, pairings[k] = left.tensor_split([len(inputs) if here else 0])
+                moved.append(_usable(data.index_select(0, chosen.to(data.device))))
+            yield Batch(inputs, start, moved[0], moved[1])
+
+    def _of_iterable(self, generator: torch.Generator) -> Iterator[Batch]:
+        start = 0
+        kept: dict[tuple, _Kept] = {}
+        for batch in self._batches():
+            inputs = batch[0] if isinstance(batch, (tuple, list)) and len(batch) else batch
+            samples = batch if isinstance(batch, Samples) else None
+            inputs = samples.moved if samples else inputs
+            if not isinstance(inputs, Tensor):
+                raise TypeError(_not_data(inputs))
+            if inputs.ndim and not len(inputs):
+                continue
+            _check_kind(inputs)
+            self.action.check(inputs)
+            inputs = _usable(inputs[: self.samples and self.samples - start])
+            samples = samples and samples.take(slice(len(inputs)))
+            _check_values(inputs, start)
+            # Only samples of one kind can swap: images of another size are kept apart.
+            kind = (inputs.shape[1:], inputs.dtype, inputs.device, samples and samples.kind)
+            partners = kept.setdefault(kind, _Kept(inputs[:0]))
+            others, again = partners.others(inputs, generator)
+            yield Batch(inputs, start, others, again, samples)
+            start += len(inputs)
+            if start == self.samples:
+                return
+
+    def _batches(self) -> Iterable:
+        if self.moves is None:
+            return self.data
+        return batches(self.data, self.moves, self.action, self.batch_size)
+
+
+class _Kept:
+    """A small uniform choice of the samples seen so far, to be partners of later ones."""
+
+    def __init__(self, samples: Tensor):
+        self.samples, self.keys = samples, torch.zeros(0, device="cpu")
+
+    def others(self, inputs: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """Two others for each of the inputs, which are then among those to keep from."""
+        pool = torch.cat([self.samples, inputs])
+        # A first and only sample has nobody to meet.
+        met = slice(len(self.samples), len(pool) * (len(pool) > 1))
+        others = [
+            pool.index_select(0, partner[met].to(pool.device))
+            for partner in pairings_of(len(pool), generator)
+        ]
+        # Those with the smallest of random keys, one for each sample that ever came.
+        keys = torch.rand(len(inputs), generator=generator, device="cpu")
+        self.keys, kept = torch.cat([self.keys, keys]).sort()
+        self.keys = self.keys[:KEPT]
+        self.samples = pool.index_select(0, kept[:KEPT].to(pool.device))
+        return others
+
+
+def _in_batches(data: Dataset, action: Action, batch_size: int) -> Iterable:
+    """A dataset of samples in batches; one that yields batches itself, as it is."""
+    if isinstance(data, IterableDataset):
+        first = next(iter(data), None)
+        first = first[0] if isinstance(first, (tuple, list)) and len(first) else first
+        if isinstance(first, Tensor):
+            try:
+                action.check(first)
+            except ValueError:
+                return DataLoader(data, batch_size)
+        return data
+    return DataLoader(data, batch_size)
+
+
+def _usable(inputs: Tensor) -> Tensor:
+    """The samples as a tensor that autograd takes, which those of inference mode are not."""
+    return inputs.clone() if inputs.is_inference() else inputs
+
+
+def _not_data(found: object) -> str:
+    return (
+        "data must be a torch tensor (N, ...) or an iterable of such batches (tensors, or tuples "
+        f"that begin with one); got {described(found)}. Of several inputs "
+        "learned_symmetries(..., moves=...) says by name or place which moves"
+    )
+
+
+def _check_moves(moves: object, data: object) -> None:
+    if isinstance(moves, bool) or not (callable(moves) or isinstance(moves, (str, int))):
+        raise TypeError(f"moves must be a name, a place or a callable, got {moves!r}")
+    if isinstance(data, (Tensor, str, bytes)) or not isinstance(data, (Iterable, Dataset)):
+        raise TypeError(
+            f"moves={moves!r} is for data of several tensors: mappings, tuples, or batches or "
+            f"samples of these; got {type(data).__name__}"
+        )
+
+
+def _check_kind(inputs: Tensor) -> None:
+    if inputs.layout != torch.strided:
+        raise TypeError(f"data must be a dense tensor, got {inputs.layout}; use data.to_dense()")
+    if not inputs.is_floating_point():
+        raise TypeError(
+            f"data must be floating point (derivatives are taken), got {inputs.dtype}; "
+            "use data.float(), scaled as the network expects"
+        )
+
+
+def _check_values(inputs: Tensor, start: int) -> None:
+    if torch.isfinite(inputs.detach().sum()):  # one pass; a sum that overflows is looked into
+        return
+    finite = torch.isfinite(inputs).flatten(1).all(1)
+    if not finite.all():
+        first = int((~finite).nonzero()[0])
+        raise ValueError(
+            f"data must be finite: sample {start + first} holds NaN or infinity "
+            f"(and {int((~finite).sum()) - 1} more in its batch)"
+        )
+
+
+def derangement(count: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+    """A random pairing in which nobody meets itself: one step along a random cycle."""
+    cycle = torch.randperm(count, generator=generator, device="cpu")
+    partner = torch.empty_like(cycle)
+    partner[cycle] = cycle.roll(1)
+    return partner
+
+
+def pairings_of(
+    count: int, generator: torch.Generator
+) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+    """Two such pairings, of which nobody meets the same one twice: one step and two.
+
+    Two samples have but one pairing, which is both.
+    """
+    partner = derangement(count, generator)
+    return partner, partner[partner] if count > 2 else partner

@@ -1,1 +1,0 @@
-"""Which symmetries did a network learn (LieGG, moskalev2022liegg)."""

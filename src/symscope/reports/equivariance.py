@@ -1,0 +1,187 @@
+"""Asking a map which motions it carries over, and a system which motions keep its solutions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import tee
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..actions.linear import Action, LinearAction
+from ..decide.rule import CONFIDENCE, TOLERANCE
+from ..extract.evidence import Evidence
+from ..extract.extraction import Search, check_action, gather
+from ..extract.modes import device_of
+from ..extract.outputs import Outputs
+from ..extract.rows import Mode
+from ..extract.running import running
+from .pair_report import DynamicsSymmetries, EquivariantSymmetries
+from .pairs import Pairing, PairSearch, Tied, free, tied
+
+# Of trajectories few samples at a time, so that what is compared comes from many of them.
+OF_A_TRAJECTORY = 64
+
+
+def equivariant_symmetries(
+    model: Callable[[Tensor], Tensor],
+    data: Tensor | Iterable,
+    *,
+    action: Action,
+    outputs_action: Action | None = None,
+    outputs: str | Callable[[Tensor], Tensor] = "all",
+    mode: str = "auto",
+    batch_size: int = 512,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    confidence: float = CONFIDENCE,
+) -> EquivariantSymmetries:
+    """Which motions of its inputs a map turns into which motions of its outputs.
+
+    Pairs of generators (A, B) with Df(x) A x = B f(x): then f(exp(tA) x) = exp(tB) f(x). Where
+    B = 0 the map is invariant; (1, k) is homogeneity of degree k. LieGG's rows (moskalev2022liegg)
+    have the outputs' own motion beside them, <grad f_c, A x> - (B f(x))_c, and the counting rule
+    is that of :func:`symscope.learned_symmetries`.
+
+    Args:
+        model: any torch module or callable from a batch (N, ...) to (N, ...) or (N,).
+        data: as for :func:`symscope.learned_symmetries`.
+        action: how A moves the inputs.
+        outputs_action: how B moves the outputs, any action that takes them; default all of gl(m)
+            on m outputs. For affine motions of m outputs, let ``outputs`` append a constant 1.
+        outputs: "all" (default), or a callable that makes (N, C) of the model's outputs.
+        mode, batch_size, dtype, seed, tolerance, confidence: as for
+            :func:`symscope.learned_symmetries`.
+
+    Returns:
+        The pairs, an :class:`EquivariantSymmetries`. It needs about 1.5 rows (samples times
+        outputs) for each of the dim A + dim B directions.
+
+    Raises:
+        ValueError: as :func:`symscope.learned_symmetries`; for outputs that do not fit
+            ``outputs_action``; for ``outputs="sum"``.
+        TypeError: for data that are no tensors, or actions that are none.
+    """
+    if outputs == "sum":
+        raise ValueError(
+            "outputs='sum' leaves one number, on which only scaling acts: hand in a callable, "
+            "or 'all'"
+        )
+    search = Search(
+        data, action, Outputs(outputs), "auto", mode, batch_size, dtype, seed, tolerance, confidence
+    )
+    if outputs_action is not None:
+        check_action(outputs_action, "outputs_action")
+    search, _, values = _looked_at(model, search)
+    if outputs_action is None:
+        count = math.prod(values.shape[1:])
+        pairing = free(action, LinearAction(count), (count,))
+    else:
+        values = values.reshape(len(values), *values.shape[1:] or (1,))
+        _check_outputs(outputs_action, values)
+        pairing = free(action, outputs_action, tuple(values.shape[1:]))
+    return EquivariantSymmetries(pairing, *_asked(model, search, pairing))
+
+
+def dynamics_symmetries(
+    field: Callable[[Tensor], Tensor],
+    data: Tensor | Iterable,
+    *,
+    action: Action,
+    time_scaling: bool = False,
+    mode: str = "auto",
+    batch_size: int = OF_A_TRAJECTORY,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    confidence: float = CONFIDENCE,
+) -> DynamicsSymmetries:
+    """Which motions of its states carry solutions of x' = f(x) into solutions.
+
+    The generators A with Df(x) A x = A f(x), the point symmetries that are linear in the action
+    (Olver, Applications of Lie Groups to Differential Equations, 1993, section 2.3). With
+    ``time_scaling`` pairs (A, tau) with Df(x) A x = (A - tau) f(x), whose motion also makes
+    durations exp(t tau) times as long, as in Kepler's third law.
+
+    Args:
+        field: f, from states (N, ...) to velocities of the same shape.
+        data: states, as for :func:`symscope.learned_symmetries`. A tensor of one trajectory after
+            another, each in the order of time: pieces of the data, from whose spread the bounds
+            are, are consecutive, so that samples that depend on each other stay together.
+        action: how A moves states and velocities; one that is linear in the state.
+        time_scaling: whether a symmetry may also stretch time; default False.
+        batch_size: samples at a time; default 64, so that what is compared comes from 32
+            stretches all over the data.
+        mode, dtype, seed, tolerance, confidence: as for :func:`symscope.learned_symmetries`.
+
+    Returns:
+        The generators, a :class:`DynamicsSymmetries`.
+
+    Raises:
+        ValueError: as :func:`symscope.learned_symmetries`; if velocities are of another shape than
+            the states.
+    """
+    search = Search(
+        data, action, Outputs(), "auto", mode, batch_size, dtype, seed, tolerance, confidence
+    )
+    search, inputs, values = _looked_at(field, search)
+    if values.shape != inputs.shape:
+        raise ValueError(
+            "field must give velocities of the states' shape: "
+            f"{tuple(inputs.shape[1:])} a sample, got {tuple(values.shape[1:])}"
+        )
+    pairing = tied(action, tuple(inputs.shape[1:]), time_scaling)
+    return DynamicsSymmetries(pairing, *_asked(field, search, pairing))
+
+
+def _in_a_row(raw: Any) -> Any:
+    """What a model returned, the outputs of each sample one after another."""
+    return raw.flatten(1) if isinstance(raw, Tensor) and raw.ndim > 2 else raw
+
+
+def _looked_at(model: Callable[[Tensor], Any], search: Search) -> tuple[Search, Tensor, Tensor]:
+    """The question with its data whole, the first samples and their outputs."""
+    if not callable(model):
+        raise TypeError(f"model must be callable, got {type(model).__name__}")
+    stream = search.stream()
+    if not isinstance(search.data, Tensor):  # which may be read but once
+        ahead, kept = tee(search.data)
+        stream, search = replace(search, data=ahead).stream(), replace(search, data=kept)
+    batch = next(iter(stream), None)
+    if batch is None:
+        raise ValueError("data is empty: the iterable yielded no samples")
+    inputs = batch.inputs[:2].detach().to(device_of(model, batch.inputs.device))
+    with running(model), torch.no_grad():
+        raw = model(inputs)
+        values = search.outputs(_in_a_row(raw), len(inputs))
+    return search, inputs, values if callable(search.outputs.mode) else raw
+
+
+def _check_outputs(action: Action, values: Tensor) -> None:
+    try:
+        action.check(values)
+    except ValueError as error:
+        if values[0].numel() == 1:
+            raise ValueError(
+                "the model gives one number a sample, on which only scaling acts: leave "
+                "outputs_action out to ask for homogeneity, or ask symscope.learned_symmetries "
+                "what the number is invariant under"
+            ) from error
+        raise ValueError(
+            f"outputs_action must take the model's outputs, {tuple(values.shape[1:])} a sample: "
+            f"{error}"
+        ) from error
+
+
+def _asked(
+    model: Callable[[Tensor], Any], search: Search, pairing: Pairing
+) -> tuple[Evidence, Mode, float, float]:
+    settings: dict[str, Any] = vars(search) | {"action": Tied(pairing)}
+    found = gather(model, lambda x: _in_a_row(model(x)), PairSearch(**settings, pairing=pairing))
+    if len(found.evidence.pieces) < 2:
+        raise ValueError("pairs need at least 2 samples that can be compared, got 1")
+    return found.evidence, found.mode, search.tolerance, search.confidence

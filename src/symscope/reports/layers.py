@@ -1,0 +1,315 @@
+"""The symmetries of every layer's features, from one pass over the data.
+
+The tangent fields of an action are pushed through the network once, and the derivatives of all
+layers' features are taken on the way. Two measures make layers comparable, whose features differ
+in scale and number: the variance against that of the shuffled pairing
+(:meth:`symscope.Symmetries.against_shuffled`), and features that are whitened first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..actions.linear import Action
+from ..extract.blocks import Pushed
+from ..extract.extraction import Extraction, Search, check_rows, passes
+from ..extract.modes import device_of
+from ..extract.outputs import Outputs
+from ..extract.running import running
+from ..inputs.samples import Moves, Restored
+from .query import report_of
+from .symmetries import Symmetries
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+WEIGHTED = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+FOLLOWING = (*BATCH_NORMS, *INSTANCE_NORMS, *DROPOUTS, nn.LayerNorm, nn.GroupNorm)
+# A covariance of as many features as this takes 128 MiB.
+MOST_WHITENED = 4096
+
+
+def layer_symmetries(
+    model: nn.Module,
+    data: Tensor | Iterable,
+    *,
+    action: Action,
+    moves: Moves | None = None,
+    layers: Sequence[str] | None = None,
+    whiten: float | None = None,
+    backend: str = "auto",
+    mode: str = "auto",
+    batch_size: int = 512,
+    samples: int | None = None,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+) -> dict[str, Symmetries]:
+    """Ask every layer of a network which directions its features are invariant along.
+
+    What :func:`symscope.learned_symmetries` asks of the outputs, asked of the features of all
+    layers in one pass: the network is run once on each batch, together with the K tangent fields
+    of the action, and again with those of other samples for the shuffled control. Where a layer
+    has no forward mode, or the action no ``fields``, each feature is differentiated in reverse.
+
+    Args:
+        model: a torch module, run in eval mode and put back as it was.
+        data: as for :func:`symscope.learned_symmetries`. Whitening reads them twice.
+        action: how the algebra moves the data.
+        layers: names of submodules, as in ``model.named_modules()``, whose outputs are the
+            features. Default None: every linear layer and convolution that runs, after the
+            activations, normalisations and dropout that directly follow it in an
+            ``nn.Sequential``. In
+            :class:`studies.networks.MLP` these are the hidden layers after their activation,
+            "layers.1", "layers.3" and so on, and the outputs last.
+        whiten: None (default), the features as they are; or a ridge r >= 0, to multiply them
+            first by ``(S + r s)^(-1/2)``, S their covariance over the data and s its mean
+            diagonal. With r = 0 the variances do not change under an invertible linear map of
+            the features. 1e-3 keeps directions in which features hardly vary from taking over.
+        moves, backend, mode, batch_size, samples, dtype, seed: as for
+            :func:`symscope.learned_symmetries`.
+
+    Returns:
+        A report a layer, by its name, in the order of the network. Variances are sums over the
+        layer's features, in their squared units; whitened features have none.
+
+    Raises:
+        ValueError: for an unknown layer, one that does not run or runs twice, or whose output is
+            no batch of features with an entry for each sample; a network without layers to choose;
+            a layer whose derivatives are all zero; a negative ridge, features that are constant,
+            too many or (with r = 0) of singular covariance; and as
+            :func:`symscope.learned_symmetries`.
+        TypeError: if the model is no torch module, or data to be whitened are an iterator.
+    """
+    names = _named(model, layers)
+    _check_whitening(whiten, data)
+    together = _SideBySide()
+    search = Search(
+        data, action, together, backend, mode, batch_size, dtype, seed, samples=samples, moves=moves
+    )
+    with running(model), _tapped(model, names, layers is None) as features:
+        asked = features if moves is None else Restored(features)
+        whitening = None if whiten is None else _whitening(asked, together, search, model, whiten)
+        found = _extract(model, asked, together.sizes, whitening, search)
+    for name, extraction in found.items():
+        check_rows(extraction.factor, f"every feature of layer {name!r}")
+    return {name: report_of(extraction, search) for name, extraction in found.items()}
+
+
+def _named(model: nn.Module, layers: Sequence[str] | None) -> list[str]:
+    """The names of the layers asked about, each once."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch module, got {type(model).__name__}")
+    if isinstance(layers, str):
+        raise ValueError(f"layers must be a list of names, got {layers!r}")
+    names = feature_layers(model) if layers is None else list(dict.fromkeys(layers))
+    known = dict(model.named_modules())
+    for name in names:
+        if name not in known:
+            there = ", ".join(repr(other) for other in known if other)
+            raise ValueError(f"there is no layer {name!r}; there are {there}")
+    if not names:
+        raise ValueError("layers is empty: name at least one")
+    return names
+
+
+def _check_whitening(whiten: float | None, data: Tensor | Iterable) -> None:
+    if whiten is None:
+        return
+    if not whiten >= 0:
+        raise ValueError(f"whiten must be a ridge of at least 0, or None; got {whiten!r}")
+    if isinstance(data, Iterator):
+        raise TypeError(
+            "data is an iterator, which whitening would use up before the derivatives are taken: "
+            "hand in a tensor or a re-iterable loader"
+        )
+
+
+def _extract(
+    model: nn.Module,
+    features: Callable,
+    sizes: dict[str, int],
+    whitening: dict[str, Float[Tensor, "c c"]] | None,
+    search: Search,
+) -> dict[str, Extraction]:
+    """One pass over the data; the rows of all features are shared out to their layers."""
+    found: dict[str, Extraction] = {}
+    for batch in passes(model, features, search, lambda: list(sizes.values())):
+        found = found or {name: Extraction(search, batch.mode) for name in sizes}
+        # Of whitened features the gradients are not known: they get no decision.
+        references = [] if whitening else batch.references
+        for own, reference in zip_longest(found.values(), references):
+            own.begin(batch, reference)
+        held: dict[str, list[Tensor]] = {}
+        for kind, block in batch.blocks:
+            parts = held.setdefault(kind, [])
+            parts.append(block.rows)
+            if sum(rows.shape[1] for rows in parts) < sum(sizes.values()):
+                continue  # in reverse, a few features at a time
+            rows = torch.cat(held.pop(kind), 1)
+            for name, own in zip(sizes, rows.split(list(sizes.values()), 1), strict=True):
+                if whitening is not None:
+                    own = torch.einsum("wc,nck->nwk", whitening[name].to(own), own)
+                found[name].take(kind, Pushed(block.start, 0, own))
+    return found
+
+
+def feature_layers(model: nn.Module) -> list[str]:
+    """The names of the modules whose outputs are taken as features by default.
+
+    Raises:
+        ValueError: if the network has no linear layer and no convolution.
+    """
+    after: dict[nn.Module, nn.Module] = {}
+    for module in model.modules():
+        children = list(module) if isinstance(module, nn.Sequential) else []
+        for place, child in enumerate(children):
+            after[child] = child
+            for follower in children[place + 1 :]:
+                if not _follows(follower):
+                    break
+                after[child] = follower
+    names = {module: name for name, module in model.named_modules()}
+    found = [names[after.get(m, m)] for m in model.modules() if isinstance(m, WEIGHTED)]
+    if not found:
+        raise ValueError(
+            "the model has no linear layer and no convolution: name layers of "
+            "model.named_modules() yourself"
+        )
+    return list(dict.fromkeys(found))
+
+
+def _follows(module: nn.Module) -> bool:
+    """Whether a module acts on the features of the layer before it and makes no new ones."""
+    activation = type(module).__module__ == "torch.nn.modules.activation"
+    return isinstance(module, FOLLOWING) or (activation and not any(module.children()))
+
+
+@dataclass(frozen=True)
+class _SideBySide(Outputs):
+    """All layers' features as one tensor; ``sizes``, once called, says how many each layer has."""
+
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, raw: dict[str, Tensor], samples: int) -> Float[Tensor, "n c"]:
+        """The features (N, C), from every layer's."""
+        for name, values in raw.items():
+            if len(values) != samples:
+                raise ValueError(
+                    f"the layer {name!r} must return a tensor (N, ...) with N = {samples}; got "
+                    f"{tuple(values.shape)}: name layers that keep the samples apart"
+                )
+        self.sizes.clear()
+        self.sizes.update({name: values.shape[1] for name, values in raw.items()})
+        return torch.cat(list(raw.values()), 1)
+
+
+@contextmanager
+def _tapped(
+    model: nn.Module, names: list[str], chosen: bool
+) -> Iterator[Callable[..., dict[str, Tensor]]]:
+    """A function from what the model takes to every layer's features, in the order layers run in.
+
+    Layers that were ``chosen`` by default and do not run (heads for training, the weights that
+    attention multiplies by itself) are left out.
+    """
+    held: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable:
+        def hook(module: nn.Module, arguments: tuple, output: object) -> None:
+            if name in held:
+                raise ValueError(
+                    f"the layer {name!r} runs more than once in a pass: its features are not "
+                    "defined. Name other layers"
+                )
+            if not isinstance(output, Tensor) or output.ndim < 2:
+                came = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+                raise ValueError(f"the layer {name!r} must return a tensor (N, ...); got {came}")
+            # A copy, for what comes next may change it in place.
+            held[name] = output.flatten(1).clone()
+
+        return hook
+
+    @wraps(getattr(model, "_orig_mod", model).forward)  # it takes what the model takes
+    def features(*given: Any, **by_name: Any) -> dict[str, Tensor]:
+        held.clear()
+        model(*given, **by_name)
+        missing = [name for name in names if name not in held]
+        if missing and not chosen:
+            raise ValueError(f"the layer {missing[0]!r} does not run when the model is called")
+        if not held:
+            raise ValueError(
+                f"of the layers chosen by default none runs when the model is called, "
+                f"{missing[0]!r} and so on: name layers of model.named_modules() yourself"
+            )
+        found = dict(held)
+        held.clear()
+        return found
+
+    modules = dict(model.named_modules())
+    handles = [modules[name].register_forward_hook(keep(name)) for name in names]
+    try:
+        yield features
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _whitening(
+    features: Callable,
+    together: _SideBySide,
+    search: Search,
+    model: nn.Module,
+    ridge: float,
+) -> dict[str, Float[Tensor, "c c"]]:
+    """A matrix a layer whose product with the features has (but for the ridge) covariance 1."""
+    count, shift = 0, None
+    sums: dict[str, Tensor] = {}
+    squares: dict[str, Tensor] = {}
+    with torch.enable_grad():  # which some networks need inside
+        for batch in search.stream():
+            device = device_of(model, batch.inputs.device)
+            inputs = batch.inputs.detach().clone().to(device)
+            if isinstance(features, Restored) and batch.samples is not None:
+                features.beside(batch.samples, device)
+            values = together(features(inputs), len(inputs)).detach().double()
+            if shift is None:  # near the mean, so that no digits are lost to it
+                shift = values.mean(0)
+                for name, size in together.sizes.items():
+                    if size > MOST_WHITENED:
+                        raise ValueError(
+                            f"the layer {name!r} has {size:,} features, and whitening takes at "
+                            f"most {MOST_WHITENED:,}: name other layers"
+                        )
+            parts = (values - shift).split(list(together.sizes.values()), 1)
+            for name, own in zip(together.sizes, parts, strict=True):
+                sums[name] = sums.get(name, 0) + own.sum(0)
+                squares[name] = squares.get(name, 0) + own.T @ own
+            count += len(inputs)
+    found = {}
+    for name in together.sizes:
+        mean = sums[name] / count
+        spread, axes = torch.linalg.eigh(squares[name] / count - torch.outer(mean, mean))
+        spread = spread.clamp(min=0)
+        if not spread.any():
+            raise ValueError(f"the features of layer {name!r} are constant over the data")
+        least = len(spread) * torch.finfo(spread.dtype).eps * spread.max()
+        if not ridge and spread.min() <= least:
+            raise ValueError(
+                f"the features of layer {name!r} have a singular covariance over these data: "
+                "whiten with a ridge above 0, say 1e-3"
+            )
+        found[name] = axes.T / (spread + ridge * spread.mean()).sqrt()[:, None]
+    return found

@@ -1,1 +1,0 @@
-"""What a reader sees: figures, statistics, claims, ledger."""

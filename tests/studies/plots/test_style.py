@@ -1,0 +1,88 @@
+"""The house's style: in force wherever a figure is made, and nowhere else."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import seaborn
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from study_cases import curves, legend_of, settings_now, walks
+
+from studies.plots import figures
+
+SAFE = {to_hex(color) for color in seaborn.color_palette("colorblind")}
+
+
+def test_an_empty_figure_is_outside_of_pyplot_too():
+    before = plt.get_fignums()
+    figure, axes = figures.new(2, 3)
+    assert isinstance(figure, Figure) and axes.shape == (2, 3)
+    assert plt.get_fignums() == before
+
+
+def test_the_palette_is_the_colour_blind_one():
+    assert {to_hex(color) for color in figures.COLORS} == SAFE
+    with figures.house_style():
+        cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert {to_hex(color) for color in cycle} <= SAFE
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["untrained", *(f"{2**k} epochs" for k in range(6))],
+        [*(f"{n},000 parameters" for n in (50, 100, 200, 400, 800)), "untrained"],
+        ["one very long name of a group of curves that takes a row for itself", "a", "b"],
+        ["short", "shorter"],
+    ],
+)
+def test_a_legend_fits_its_figure(names):
+    groups = dict(zip(names, curves(*[2] * len(names)).values(), strict=True))
+    figure = figures.band(groups, np.arange(9), xlabel="x", ylabel="y")
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+    assert legend_of(figure) == [f"{name} (n = 2)" for name in names]
+
+
+def test_one_legend_names_what_several_axes_share_once():
+    figure, both = figures.new(1, 2)
+    figures.lines(walks(1, 1), ax=both[0])
+    figures.lines({"group 1": [], "other": [([0, 1], [1, 2])]} | walks(1), ax=both[1])
+    figures.legend_above(figure)
+    assert legend_of(figure) == ["group 0", "group 1", "other"]
+    empty, _ = figures.new()
+    figures.legend_above(empty)
+    assert not empty.legends
+
+
+def test_logarithmic_ticks_are_plain_numbers():
+    figure, axes = figures.new()
+    axes.plot([0.4, 30], [2, 300])
+    figures.log_ticks(axes, "xy")
+    figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    seen = [t.get_text() for t in axes.get_xticklabels() if low <= t.get_position()[0] <= high]
+    assert seen == ["0.5", "1", "2", "5", "10", "20"]
+    assert axes.get_yscale() == "log"
+
+
+def test_what_is_drawn_later_is_in_the_house_style_too():
+    before = settings_now()
+    loud = {"legend.frameon": True, "text.color": "red", "font.family": "DejaVu Serif",
+            "lines.solid_capstyle": "butt", "savefig.facecolor": "red"}  # fmt: skip
+    with matplotlib.rc_context(loud):
+        figure, axes = figures.new()
+        (line,) = axes.plot([0, 1], label="one")
+        inside, above = axes.legend(), figure.legend(loc="outside upper left")
+        note = axes.text(0, 0, "note")
+        seaborn.stripplot(x=[1, 2, 1], y=["a", "b", "c"], hue=[1, 1, 2], ax=axes)
+        title = axes.set_title("title")
+    assert not inside.get_frame_on() and not above.get_frame_on()
+    assert not axes.get_legend().get_frame_on()
+    assert note.get_color() == figures.INK
+    assert note.get_fontfamily() == title.get_fontfamily() == ["DejaVu Sans"]
+    assert line.get_solid_capstyle() == "round"
+    assert settings_now() == before

@@ -1,0 +1,95 @@
+"""Known algebras get their names in any coordinates, nearly so too, and what is none gets none."""
+
+import pytest
+import torch
+from helpers import random
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from naming_cases import CASES, conjugate, tilted
+
+from symscope import algebra
+from symscope.algebra.naming import UNNAMED, name_algebra
+
+SMALL = [case for case, (_, basis, _) in CASES.items() if len(basis) < 9 and basis.shape[1] < 6]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_known_algebras_get_their_names(case):
+    name, basis, _ = CASES[case]
+    found = name_algebra(algebra.orthonormal(basis))
+    assert found.certain and name in found.names, found
+    assert found.dimension == len(basis) and found.closure < 1e-9
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_a_degree_off_does_not_change_the_name(case):
+    name, basis, affine = CASES[case]
+    found = name_algebra(tilted(conjugate(basis, 1.0, 1, affine), 1.0, 2, affine))
+    assert name in found.names, found
+
+
+@settings(max_examples=10)
+@given(
+    case=st.sampled_from(SMALL),
+    seed=st.integers(0, 2**20),
+    condition=st.sampled_from([1.0, 3.0, 10.0]),
+)
+def test_an_exact_algebra_has_one_name_in_all_coordinates(case, seed, condition):
+    name, basis, affine = CASES[case]
+    basis = conjugate(basis, condition, seed, affine)
+    mix = torch.linalg.qr(random(len(basis), len(basis), seed=seed, dtype=torch.float64)).Q
+    assert name in name_algebra(torch.einsum("kl,lij->kij", mix, basis)).names
+
+
+def test_both_names_of_isomorphic_algebras():
+    assert name_algebra(algebra.so(3)).names == ("so(3)", "su(2)")
+    assert name_algebra(algebra.sl(2)).names == ("sl(2)", "so(1,2)", "sp(2)")
+    assert name_algebra(algebra.so(4)).names == ("so(4)", "so(3) + so(3)")
+    assert name_algebra(algebra.so(1, 3)).names == ("so(1,3)", "sl(2,C)", "so(3,C)")
+    assert name_algebra(algebra.gl(3)).names == ("gl(3)", "sl(3) + R")
+    assert name_algebra(algebra.euclidean(2)).names == ("e(2)", "so(2) semidirect R^2")
+
+
+def test_the_numbers_that_a_name_rests_on():
+    found = name_algebra(algebra.affine(2))
+    assert found.derived == (6, 5) and found.central == (6, 5)
+    assert (found.centre, found.radical) == (0, 3)
+    (piece,) = found.pieces
+    assert (piece.dimension, piece.negative, piece.positive, piece.complex) == (3, 1, 2, False)
+    assert found.votes == {"affine(2) ~ (sl(2) + R) semidirect R^2": 1.0}
+    assert "16 of 16 thresholds" in found.reason and str(found) == found.name
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_random_span_is_given_no_name(seed):
+    draw = torch.Generator().manual_seed(seed)
+    span = algebra.orthonormal(torch.randn(4, 4, 4, generator=draw, dtype=torch.float64))
+    found = name_algebra(span)
+    assert not found.certain and found.name == UNNAMED
+    assert "not closed under the bracket" in found.reason
+
+
+def test_an_ill_conditioned_algebra_that_is_far_off_is_given_no_name():
+    for seed in range(3):
+        found = name_algebra(tilted(conjugate(algebra.so(4), 10.0, seed), 5.0, seed))
+        assert found.name == UNNAMED
+
+
+@pytest.mark.parametrize(
+    ("basis", "message"),
+    [
+        (2 * algebra.so(3), r"orthonormal.*3 off the identity; symscope.algebra.orthonormal"),
+        (algebra.so(3)[[0, 0, 1]], r"orthonormal.*1 off the identity"),
+        (algebra.so(3)[:0], r"at least one square matrix.*got \(0, 3, 3\)"),
+        (torch.zeros(2, 3, 4), r"square matrix, of shape \(K, n, n\); got \(2, 3, 4\)"),
+        (algebra.so(3) * float("nan"), "must be finite"),
+    ],
+)
+def test_bad_bases(basis, message):
+    with pytest.raises(ValueError, match=message):
+        name_algebra(basis)
+
+
+def test_bad_angle():
+    with pytest.raises(ValueError, match="angle must be a finite number above 0"):
+        name_algebra(algebra.so(3), angle=0.0)

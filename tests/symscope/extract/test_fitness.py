@@ -1,0 +1,246 @@
+"""Which networks are refused and why, and which are not."""
+
+import pytest
+import torch
+from cases import network, plain
+from helpers import random
+from torch import Tensor, nn
+
+import studies
+import symscope as ss
+from symscope.extract.fitness import PROBED, fit
+from symscope.extract.outputs import Outputs
+
+ACTION = ss.LinearAction(3, copies=4)
+SO3 = ss.algebra.so(3)
+
+
+def asked(model, data, action=ACTION, **options):
+    return ss.learned_symmetries(model, data, action=action, **options)
+
+
+def atoms(x: Tensor) -> Tensor:
+    return x.reshape(len(x), 4, 3)
+
+
+# Samples that mix
+
+RNN = studies.networks.seeded(lambda: nn.LSTM(12, 5), 0)
+NORM = nn.BatchNorm1d(12)
+HEADS = studies.networks.seeded(lambda: nn.MultiheadAttention(12, 2), 0).eval()
+
+
+def causal_mean(x: Tensor) -> Tensor:
+    return x.cumsum(0) / torch.arange(1, len(x) + 1)[:, None]
+
+
+MIXES = {
+    "subtracts the mean": lambda x: x - x.mean(0),
+    "divides by the spread": lambda x: x / x.std(0),
+    "batch norm in training": NORM,
+    "a weak mean": lambda x: x + 1e-3 * x.mean(0),
+    "causal mean": causal_mean,
+    "anticausal mean": lambda x: causal_mean(x.flip(0)).flip(0),
+    "recurrent, batch second": lambda x: RNN(x[:, None])[0][:, 0],
+    "attention, batch second": lambda x: HEADS(x[:, None], x[:, None], x[:, None])[0][:, 0],
+    "a neighbour": lambda x: x * x.roll(1, 0),
+    "pairs": lambda x: (x.reshape(-1, 2, 12) - x.reshape(-1, 2, 12).mean(1, True)).flatten(0, 1),
+    "halves": lambda x: (x.reshape(2, -1, 12) - x.reshape(2, -1, 12).mean(0)).flatten(0, 1),
+    "the largest": lambda x: x / x.abs().max(),
+    "detached statistics": lambda x: x - x.mean(0).detach(),
+}
+
+
+@pytest.mark.parametrize("name", MIXES)
+@pytest.mark.parametrize("start", ["as they come", "equal", "blank"])
+def test_a_network_that_mixes_samples_is_refused_whatever_the_first_two_are(name, start):
+    data = random(64, 12)
+    if start != "as they come":
+        data[1] = data[0] = data[0] * (start == "equal")
+    says = "mixes the samples of a batch"
+    if name == "divides by the spread":
+        data += 1
+    with pytest.raises(ValueError, match=says):
+        asked(lambda x: MIXES[name](x), data)
+
+
+def test_equal_samples_are_replaced_by_others():
+    with pytest.raises(ValueError, match="mixes the samples"):
+        asked(lambda x: x - 0.5 * x.mean(0), random(1, 12).expand(64, 12))
+
+
+APART = {
+    "batch norm in eval mode": nn.Sequential(nn.Linear(12, 9), nn.BatchNorm1d(9)),
+    "layer norm": nn.LayerNorm(12),
+    "group norm": nn.GroupNorm(3, 12),
+    "convolution": nn.Sequential(nn.Unflatten(1, (3, 4)), nn.Conv1d(3, 4, 2), nn.Flatten()),
+    "offset": nn.Sequential(plain(12, 9), nn.Threshold(-1e9, 0.0)),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+@pytest.mark.parametrize("batch_size", [2, 3, 64])
+def test_a_network_that_keeps_samples_apart_is_not_refused(name, batch_size):
+    found = asked(APART[name], random(64, 12), batch_size=batch_size)
+    assert found.factor.samples == 64
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_recurrent_networks_with_the_batch_first_are_not_refused(size):
+    rnn = nn.GRU(3, 5, batch_first=True)
+    found = asked(lambda x: size * rnn(x)[0][:, -1], random(64, 4, 3))
+    assert found.factor.samples == 64
+
+
+def test_one_sample_a_batch_is_enough():
+    images = random(30, 1, 6, 7).split(1)
+    found = ss.learned_symmetries(
+        nn.Sequential(nn.Flatten(), plain(42, 9, 3)), images, action=ss.PlaneAction()
+    )
+    assert found.factor.samples == 30 and found.shuffled.factor.samples == 29
+
+
+# Chance
+
+
+def test_a_random_network_is_refused_as_random():
+    for noise in (nn.Dropout(0.5), nn.Dropout(0.5).train()):
+        hidden = nn.Sequential(nn.Linear(12, 40), noise)
+        with pytest.raises(ValueError, match="the model is random.*dropout"):
+            asked(lambda x, hidden=hidden: hidden(x), random(64, 12))
+    with pytest.raises(ValueError, match="the model is random"):
+        asked(lambda x: x + 1e-3 * torch.randn_like(x), random(64, 12))
+
+
+def test_a_network_with_a_state_is_refused_for_it():
+    class Counting(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x * self.calls
+
+    with pytest.raises(ValueError, match="keeps a state from call to call"):
+        asked(Counting(), random(64, 12))
+
+
+# What runs where it can
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+@pytest.mark.parametrize(
+    "changing",
+    [
+        lambda: nn.ReLU(inplace=True),
+        lambda: lambda x: x.mul_(2).relu_() / 2,
+        lambda: lambda x: x.reshape(len(x), 4, 3).relu_().flatten(1),
+    ],
+)
+def test_a_network_that_changes_its_input_is_given_copies(mode, changing):
+    change, head = changing(), plain(12, 20).double()
+    model = (
+        nn.Sequential(change, head)
+        if isinstance(change, nn.Module)
+        else (lambda x: head(change(x)))
+    )
+    data = random(64, 12, dtype=torch.float64)
+    before = data.clone()
+    found = asked(model, data, mode=mode)
+    assert torch.equal(data, before)
+    expected = asked(lambda x: head(x.relu()), data, mode=mode)
+    torch.testing.assert_close(found.variance, expected.variance)
+
+
+@pytest.mark.parametrize(
+    ("network_of", "data_of"),
+    [(torch.float32, torch.float64), (torch.float64, torch.float32)],
+)
+def test_data_of_another_precision_than_the_network_s_are_told_the_way_out(network_of, data_of):
+    says = (
+        rf"does not run on data of {data_of}, and on {network_of} it does: .*data.to\({network_of}"
+    )
+    with pytest.raises(TypeError, match=says):
+        asked(plain(12, 9, 3).to(network_of), random(64, 12).to(data_of))
+
+
+def test_an_error_of_the_network_s_own_is_passed_on():
+    def broken(x):
+        raise KeyError("my own")
+
+    with pytest.raises(KeyError, match="my own"):
+        asked(broken, random(64, 12))
+
+
+class FixedBatch(nn.Module):
+    """A recurrent network whose first state is made for 64 samples."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells = studies.networks.seeded(lambda: nn.GRU(3, 5, batch_first=True), 0)
+        self.state = torch.zeros(1, 64, 5)
+
+    def forward(self, x):
+        return self.cells(x.reshape(len(x), 4, 3), self.state)[0][:, -1]
+
+
+def test_a_batch_size_of_the_network_s_own_is_kept():
+    model, data = FixedBatch(), random(128, 12)
+    expected = asked(lambda x: model.cells(x.reshape(-1, 4, 3))[0][:, -1], data)
+    for found in (asked(model, data, batch_size=64), asked(model, data.split(64))):
+        torch.testing.assert_close(found.variance, expected.variance)
+    with pytest.raises(ValueError, match="batches of 64 samples alone, and this one has 36: "):
+        asked(model, data[:100], batch_size=64)
+    with pytest.raises(RuntimeError, match="Expected hidden size"):
+        asked(model, data)
+
+
+class Energy(nn.Module):
+    """Energy and forces: a derivative by the input inside the network."""
+
+    def __init__(self, energy: nn.Module, inside: bool):
+        super().__init__()
+        self.energy, self.inside = energy, inside
+
+    def forward(self, x):
+        with torch.set_grad_enabled(self.inside or torch.is_grad_enabled()):
+            if not x.requires_grad:
+                x = x.detach().requires_grad_()
+            energy = self.energy(atoms(x).square().sum(2)).sum(1)
+            force = torch.autograd.grad(energy.sum(), x, create_graph=True)[0]
+        return torch.cat([energy[:, None], atoms(force).norm(dim=2)], 1)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("action", [ACTION, ss.LinearAction(3)])
+def test_derivatives_inside_the_network_are_taken(inside, action):
+    data = random(200, 12, dtype=torch.float64)
+    energy = plain(4, 16, 1, act=nn.Tanh).double()
+    found = asked(Energy(energy, inside), data)
+    assert found.count == 3 and float(found.angles_to(SO3).max()) < 1e-4
+    assert found.mode.name == "reverse"
+
+
+class Scaled(nn.Module):
+    def forward(self, x):
+        return (x / 1e100).square().sum(1).sin()
+
+
+def test_data_of_an_enormous_size_get_the_right_count_or_an_error():
+    data = random(500, 3, dtype=torch.float64) * 1e100
+    assert asked(Scaled(), data, ss.LinearAction(3)).count == 3
+    for size in (1e100, 1e-100):
+        with pytest.raises(ValueError, match=r"of the size 1e[+-]\d+, whose square .*: rescale"):
+            asked(lambda x: x.square().sum(1), data / 1e100 * size, ss.LinearAction(3))
+
+
+# What is measured on the way
+
+
+def test_the_bytes_of_a_sample_are_those_that_autograd_holds():
+    model = nn.Sequential(nn.Linear(12, 1000), nn.Tanh(), nn.Linear(1000, 1000), nn.Tanh())
+    found = fit(model, ACTION, Outputs(), random(64, 12))
+    # The inputs, and each activation's values; weights are there anyway.
+    assert 2 * 4000 <= found.held <= 2 * 4000 + 3 * 48
+    assert not found.whole and len(found.inputs) == PROBED
+    assert fit(FixedBatch(), ACTION, Outputs(), random(64, 12)).whole
+    assert fit(network().float(), ss.LinearAction(4, 2), Outputs(), random(4, 8)).count == 3

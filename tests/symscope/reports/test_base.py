@@ -1,0 +1,40 @@
+"""The answer that every report gives from its evidence."""
+
+import pytest
+import torch
+
+from symscope.extract.evidence import MOVEMENT, OWN, SHUFFLED, Evidence
+from symscope.reports.base import Answered
+
+
+def evidence(rho):
+    made, size = Evidence(len(rho)), torch.tensor(rho, dtype=torch.float64)
+    for start, stop, piece in made.room(64):
+        for _ in range(start, stop):
+            piece.factors[OWN].update(torch.diag(size)[None])
+            for kind in (SHUFFLED, MOVEMENT):
+                piece.factors[kind].update(torch.eye(len(rho), dtype=torch.float64)[None])
+    return made
+
+
+def test_the_answer_is_the_decisions():
+    found = Answered(evidence([0.05, 1, 1]))
+    assert (found.count, found.answer) == (1, "approximate")
+    assert found.why() == found.decided().why()
+    assert torch.equal(found.relative, found.decided().relative)
+    assert torch.equal(found.bound, found.decided().bound)
+
+
+def test_levels_are_those_asked_for():
+    found = Answered(evidence([0.05, 1, 1]), tolerance=0.01)
+    assert found.count == 0 and found.decide(tolerance=0.2).count == 1
+    with pytest.raises(ValueError, match="tolerance must be between 0 and 1"):
+        found.decide(tolerance=2)
+
+
+def test_without_evidence_there_is_no_answer():
+    found = Answered(None)
+    assert (found.count, found.answer, found.decision) == (None, "no evidence", None)
+    assert found.why().startswith("no decision")
+    with pytest.raises(ValueError, match="no evidence to decide on"):
+        found.bound  # noqa: B018
