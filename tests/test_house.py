@@ -22,6 +22,7 @@ FILES = sorted(
 FLOORS = {
     "symscope": [
         {"_checks"},
+        {"_draws"},
         {"kernels"},
         {"algebra"},
         {"actions"},

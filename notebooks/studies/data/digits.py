@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from symscope._checks import real, whole
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 
 from .sources import embedded_digits, full_digits
 from .splits import Split, Splits, fits

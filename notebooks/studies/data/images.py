@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from symscope._checks import whole
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 
 from . import sources
 from .splits import Split, Splits, fits

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from symscope._checks import whole
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 
 from .splits import Split, Splits
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from symscope._checks import choice
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 
 from .operations import refit
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from symscope._checks import choice, real, whole
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 from symscope.kernels import ops
 from symscope.orbits.cyclic import random_cyclic, random_orthogonal
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from symscope._checks import choice, real, whole
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 from symscope.orbits.cyclic import defect, small_rotations
 from symscope.orbits.orbits import CyclicOrbit
 

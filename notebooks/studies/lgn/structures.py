@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from symscope._checks import choice, real, whole
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 from symscope.kernels import ops
 from symscope.orbits.cyclic import random_orthogonal
 from symscope.orbits.orbits import CyclicOrbit

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from symscope._checks import choice, whole
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from symscope._checks import choice, real, whole
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 
 SCHEDULES = ("cosine", "halvings")
 

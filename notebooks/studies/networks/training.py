@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from symscope._checks import choice, whole
+from symscope._draws import stream
 from symscope.extract.modes import device_of, evaluation_mode
-from symscope.inputs.draws import stream
 
 from ..data.splits import Split, Splits
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .. import _draws as draws
 from ..actions.linear import Action
-from ..inputs import draws
 from .outputs import Outputs
 from .running import running
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .. import _draws as draws
 from .._checks import choice
 from ..actions.linear import Action
 from ..decide.rule import CONFIDENCE, TOLERANCE, check_levels
-from ..inputs import draws
 from ..inputs.samples import Moves, Restored
 from ..inputs.stream import Stream
 from ..kernels import ops

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..inputs import draws
+from .. import _draws as draws
 from .blocks import Pulled
 from .evidence import MOVEMENT, OWN
 from .moving import Moving

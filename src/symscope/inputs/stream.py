@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from .. import _draws as draws
 from .._checks import whole
 from ..actions.linear import Action
-from . import draws
 from .batches import batches
 from .samples import Moves, Samples, described
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from .. import _draws as draws
 from ..extract.extraction import Search
-from ..inputs import draws
 
 RESETS = ("reset_parameters", "_reset_parameters")  # the second is that of torch's attention
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .. import _draws as draws
 from .._checks import real
 from ..actions.linear import PlaneAction
 from ..decide.rule import CONFIDENCE, KAPPA, check_levels, decide
@@ -20,7 +21,6 @@ from ..extract.evidence import MOVEMENT, OWN, Evidence
 from ..extract.modes import device_of
 from ..extract.outputs import Outputs
 from ..extract.running import running
-from ..inputs import draws
 from ..inputs.stream import Stream
 from .plane_report import LOOSE, PlaneSymmetries
 from .warps import Warp, affine_fields, deformations

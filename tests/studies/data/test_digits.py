@@ -10,7 +10,7 @@ from helpers import equal
 from scipy.ndimage import gaussian_filter
 
 from studies.data import digits, mnist, rotate, rotated_mnist, sources
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 
 NAMES = tuple(sources.MNIST_SHA256)
 small = partial(mnist, train=30, validation=10, test=10, blur=1.5)

@@ -7,7 +7,7 @@ import torch
 
 from studies.data import mnist, o5_regression
 from studies.data.splits import fits
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 
 small = partial(mnist, train=30, validation=10, test=10, blur=1.5)
 

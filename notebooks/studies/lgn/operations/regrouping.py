@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from symscope._checks import whole
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 from symscope.orbits.cyclic import random_orthogonal
 
 from .matching import p_value, quantities, refit, regrouped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .._checks import whole
+from ._checks import whole
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
