@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from symscope import _draws as draws
 from symscope._checks import real, whole
-from symscope.inputs import draws
 
 from .networks import seeded
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from symscope import _draws as draws
 from symscope._checks import real, whole
 from symscope.actions.linear import PlaneAction
 from symscope.extract.modes import device_of
 from symscope.extract.outputs import Outputs
 from symscope.extract.rows import output_cotangents
 from symscope.extract.running import running
-from symscope.inputs import draws
 
 if TYPE_CHECKING:
     from jaxtyping import Float

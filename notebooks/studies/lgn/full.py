@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 
 from . import setting
 
