@@ -35,7 +35,8 @@ FLOORS = {
         {"the face"},
     ],
     "studies": [
-        {"data", "plots", "statistics"},
+        {"data", "statistics"},
+        {"plots"},
         {"networks", "ledger"},
         {"lgn", "loading", "measures", "molecules", "pixels"},
         {"the face"},

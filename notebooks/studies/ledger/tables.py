@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Iterable, Sequence
 from html import escape
 
 from ..statistics.intervals import Interval, known
+from ..statistics.text import number, spread
 from .claims import PAPERS, WHOSE, Claim
 from .criteria import Criterion
 from .verdicts import UNMEASURED, VERDICTS, Finding, judge
@@ -26,42 +25,6 @@ LISTS = {
     "this book": ("ours",),
     "checks of our code": ("check",),
 }
-
-
-def number(value: float) -> str:
-    """A number as every table prints it: whole numbers whole, others to three digits."""
-    if not math.isfinite(value) or (value == int(value) and abs(value) < 1e5):
-        return f"{value:g}"
-    if 1e-3 <= abs(value) < 1e5:
-        digits = max(0, 2 - math.floor(math.log10(abs(value))))
-        return f"{value:,.{digits}f}"
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def spread(values: Iterable[float], of: str = "seeds") -> str:
-    """The median and the range: "1.20 [1.10, 1.40]"; one number if all are equal.
-
-    It tells what there was, and is no interval. NaN is left out, and what was left out is said:
-    "1.20 [1.10, 1.30], 2 of 3 seeds".
-
-    Args:
-        values: any numbers: a list, a column of a table, a tensor.
-        of: what each value belongs to; default "seeds".
-
-    >>> spread([1.4, 1.1, 1.2])
-    '1.20 [1.10, 1.40]'
-    >>> spread([2.0, float("nan")])
-    '2, 1 of 2 seeds'
-    """
-    given = [float(value) for value in values]
-    found = [value for value in given if not math.isnan(value)]
-    if not found:
-        return f"none of {len(given)} {of}" if given else "none"
-    low, middle, high = min(found), statistics.median(found), max(found)
-    extent = "" if low == high else f" [{number(low)}, {number(high)}]"
-    left_out = f", {len(found)} of {len(given)} {of}" if len(found) < len(given) else ""
-    return number(middle) + extent + left_out
 
 
 def told(found: Interval, units: str = "seeds") -> str:

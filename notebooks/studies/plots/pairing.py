@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ledger.tables import number
+from ..statistics.text import number
 from .style import DIVERGING, new
 
 if TYPE_CHECKING:
