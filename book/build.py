@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="book/build.py", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, does in {
+        "book": "run what is out of date at quick scale, and render the book whatever failed",
         "run": "run the notebooks that are out of date",
         "render": "render the book from executed notebooks",
         "notebooks": "write quick-scale outputs into the source notebooks",
@@ -38,12 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument("names", nargs="*", help="only these, as in 01_quickstart")
     chosen = parser.parse_args(arguments)
     try:
-        if chosen.command == "run":
+        if chosen.command == "book":
+            book()
+        elif chosen.command == "run":
             run(ROOT, chosen.scale, chosen.names, chosen.force)
         elif chosen.command == "render":
-            site = ROOT / "_build" / "html"
-            pages.render(ROOT, chosen.scale, RESULTS[chosen.scale], site)
-            print(f"the book is in {site.relative_to(ROOT) / 'index.html'}")
+            render(chosen.scale)
         elif chosen.command == "notebooks":
             update_sources(ROOT)
         elif chosen.command == "environment":
@@ -59,6 +60,25 @@ def main(arguments: list[str] | None = None) -> int:
         print("\ninterrupted: the last good results stay as they were", file=sys.stderr)
         return 130
     return 0
+
+
+def book() -> None:
+    """The book at quick scale; a notebook that fails is shown with its last good outputs."""
+    failed = None
+    try:
+        run(ROOT, "quick")
+    except BuildError as error:
+        failed = error
+    render("quick")
+    if failed:
+        raise failed
+
+
+def render(scale: str) -> None:
+    """Renders the book where readers find it."""
+    site = ROOT / "_build" / "html"
+    pages.render(ROOT, scale, RESULTS[scale], site)
+    print(f"the book is in {site.relative_to(ROOT) / 'index.html'}", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ A notebook is run anew only when the key of all that it depends on changes.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import re
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +36,9 @@ from sources import (
 RESULTS = {"quick": "_build/quick", "paper": "book/record"}
 CELL_TIMEOUT = {"quick": 3600, "paper": 3 * 3600}  # seconds, unless this variable says otherwise:
 TIMEOUT_VARIABLE = "SYMSCOPE_CELL_TIMEOUT"
+# Side by side, with the cores shared out: two threads of one notebook wait for each other at every
+# step of a small network, for ever so long on a machine that has other work.
+AT_ONCE = {"quick": 2, "paper": 1}
 SECONDS_VARIABLE = "SYMSCOPE_KEPT_SECONDS"  # of symscope.runs: where it tells of kept work
 KERNEL_ENVIRONMENT = {
     # Threads that wait spin for a short while only: as fast alone, not ten times slower in company.
@@ -119,7 +124,7 @@ def execute(root: Path, scale: str, name: str, notebook: NotebookNode) -> Notebo
                 cwd=root / "notebooks",
                 kernel_name="python3",
                 execution_timeout=limit,
-                progress_bar={"disable": False, "desc": f"      {name}", "leave": False},
+                progress_bar={"disable": AT_ONCE[scale] > 1, "desc": f"  {name}", "leave": False},
                 coalesce_streams=True,
                 extra_arguments=["--log-level=CRITICAL"],
             )
@@ -160,7 +165,6 @@ def _reason(error: Exception, scale: str, limit: int) -> str:
 
 def run(root: Path, scale: str, names: Iterable[str] = (), force: bool = False) -> None:
     """Runs the notebooks whose result is missing or out of date; one failure stops no other."""
-    os.environ.update(KERNEL_ENVIRONMENT)  # kernels inherit it
     known = notebook_names(root)
     for name in names:
         if name not in known:
@@ -168,30 +172,74 @@ def run(root: Path, scale: str, names: Iterable[str] = (), force: bool = False) 
     cell_timeout(scale)
     # All parameters are checked before the first notebook runs.
     notebooks = {name: prepared_notebook(root, scale, name) for name in names or known}
-    failures = []
-    for number, (name, notebook) in enumerate(notebooks.items(), start=1):
-        line = f"[{number}/{len(notebooks)}] {name}"
-        path = root / RESULTS[scale] / f"{name}.ipynb"
-        key = run_key(root, name, notebook)
-        old = read_notebook(path) if path.exists() else None
-        if old and not force and old.metadata.get("symscope", {}).get("key") == key:
-            kept = old.metadata["symscope"]
-            notebook = with_outputs(notebook, old)  # the prose may have changed
-            notebook.metadata["symscope"] = kept
-            write_notebook(notebook, path)
-            print(f"{line}: up to date", flush=True)
-            continue
-        print(f"{line}: running at {scale} scale", flush=True)
-        try:
-            result = execute(root, scale, name, notebook)
-        except BuildError as error:
+    stale = [
+        name
+        for name, notebook in notebooks.items()
+        if force or not _up_to_date(root, scale, name, notebook)
+    ]
+    for name in sorted(set(notebooks) - set(stale)):
+        print(f"{name}: up to date", flush=True)
+    failures = {}
+    for number, (name, outcome) in enumerate(_executed(root, scale, notebooks, stale), start=1):
+        line = f"[{number}/{len(stale)}] {name}"
+        if isinstance(outcome, BuildError):
             print(f"{line}: failed", flush=True)
-            failures.append(str(error))
+            failures[name] = str(outcome)
         else:
-            write_notebook(result, path)
-            print(f"{line}: took {result.metadata['symscope']['seconds']} s", flush=True)
+            write_notebook(outcome, root / RESULTS[scale] / f"{name}.ipynb")
+            print(f"{line}: took {outcome.metadata['symscope']['seconds']} s", flush=True)
     if failures:
-        raise BuildError("\n".join(failures))
+        raise BuildError("\n".join(failures[name] for name in stale if name in failures))
+
+
+def _up_to_date(root: Path, scale: str, name: str, notebook: NotebookNode) -> bool:
+    """Whether there is a result of the same key; then it takes in the prose of today."""
+    path = root / RESULTS[scale] / f"{name}.ipynb"
+    if not path.exists():
+        return False
+    old = read_notebook(path)
+    ran = old.metadata.get("symscope", {})
+    if ran.get("key") != run_key(root, name, notebook):
+        return False
+    notebook = with_outputs(notebook, old)
+    notebook.metadata["symscope"] = ran
+    write_notebook(notebook, path)
+    return True
+
+
+def _executed(
+    root: Path, scale: str, notebooks: dict[str, NotebookNode], stale: list[str]
+) -> Iterator[tuple[str, NotebookNode | BuildError]]:
+    """What came of each notebook, as they end."""
+    workers = min(AT_ONCE[scale], len(stale))
+    if stale:
+        beside = f", {workers} side by side" * (workers > 1)
+        print(f"running {len(stale)} notebooks at {scale} scale{beside}", flush=True)
+    if workers < 2:
+        os.environ.update(KERNEL_ENVIRONMENT)  # kernels inherit it
+        for name in stale:
+            try:
+                yield name, execute(root, scale, name, notebooks[name])
+            except BuildError as error:
+                yield name, error
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, _enter, (workers,)) as pool:
+        running = {pool.submit(execute, root, scale, name, notebooks[name]): name for name in stale}
+        try:
+            for done in as_completed(running):
+                error = done.exception()
+                if error is not None and not isinstance(error, BuildError):
+                    raise error
+                yield running[done], error or done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _enter(workers: int) -> None:
+    """Begins a process that runs notebooks beside others."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    os.environ.update(KERNEL_ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)})
 
 
 def update_sources(root: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
 
 import verdicts
 from notebooks import RESULTS
@@ -29,6 +30,9 @@ SCALE_NOTES = {
     "quick": "At **quick scale**: small data, few seeds; `make paper` computes the paper scale.",
     "paper": "At **paper scale**: the committed record of the full runs.",
 }
+OUTDATED = """:::{warning}
+Today's code did not run through, or has not run yet: the outputs are those of the last good run.
+:::"""
 PICTURE = "book/_static/finding.png"  # of the README
 PICTURE_TAG = "readme-picture"
 KINDS = "ledger|numbers|costs|corrections|runs|scale|picture"
@@ -48,14 +52,13 @@ class Result(NamedTuple):
 def results_of(root: Path, scale: str, folder: str) -> dict[str, Result]:
     """The executed notebooks in a folder, one for each source notebook, each read once.
 
-    A study whose full run the record does not hold yet is shown with its quick-scale outputs.
+    A notebook without a result there, whose run failed or whose full run the record does not hold
+    yet, is shown with the quick-scale outputs of its source.
     """
     found = {}
     for name in notebook_names(root):
         path = root / folder / f"{name}.ipynb"
         if not path.exists():
-            if folder != RESULTS["paper"]:
-                raise BuildError(f"{path.relative_to(root)} is missing: `make book` runs {name}")
             path = root / "notebooks" / f"{name}.ipynb"
         notebook = read_notebook(path)
         ran = notebook.metadata.get("symscope", {})
@@ -100,9 +103,12 @@ def generated_texts(root: Path, scale: str, results: dict[str, Result]) -> dict[
 
 def _exceptions(root: Path, scale: str, results: dict[str, Result]) -> list[str]:
     """Sentences that name the notebooks shown at quick scale, or from earlier code."""
+    if scale == "quick":
+        old = [name for name, each in results.items() if each.code != "this"]
+        return [f"Shown with the outputs of an earlier run: {', '.join(old)}."] if old else []
     said = []
     short = [name for name, each in results.items() if each.path.parent == root / "notebooks"]
-    if scale == "paper" and short:
+    if short:
         said.append(f"Not run at paper scale yet, and shown at quick scale: {', '.join(short)}.")
     earlier = [name.partition("_")[0] for name, each in results.items() if each.code == "earlier"]
     if earlier:
@@ -138,6 +144,8 @@ def stage(root: Path, scale: str, folder: str) -> Path:
     findings = verdicts.findings_of(root, {name: each.path for name, each in results.items()})
     for name, result in results.items():
         linked = verdicts.with_anchors(read_notebook(result.path), findings[name])
+        if scale == "quick" and result.code != "this":
+            linked.cells.insert(1, new_markdown_cell(OUTDATED, id="outdated"))
         write_notebook(linked, target / "notebooks" / result.path.name)
     front = target / "book" / "index.md"
     if "<!-- scale -->" not in front.read_text(encoding="utf-8"):

@@ -20,7 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import shapes
 
-shapes.install()
+# `make quick` goes without.
+GUARDED = os.environ.get("SYMSCOPE_GUARDS") != "0"
+if GUARDED:
+    shapes.install()
 
 # Two busy cores are slow at times; a slow example is no failure.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
@@ -29,6 +32,12 @@ hypothesis.settings.load_profile("house")
 # Without a GPU the kernels run in Triton's interpreter; it must be told before it is imported.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def guards() -> None:
+    """The first calls of each test have their shapes checked."""
+    shapes.begin_test()
 
 
 @pytest.fixture(scope="session")

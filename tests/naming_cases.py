@@ -107,17 +107,23 @@ CASES = {
 
 
 def tilted(basis: Tensor, degrees: float, seed: int, affine: bool = False) -> Tensor:
-    """The span turned at random within gl(n), or the affine algebra, its largest angle given."""
+    """The span turned at random within gl(n), or the affine algebra, its largest angle given.
+
+    The turn depends on the span alone, not on its basis, which another LAPACK gives otherwise.
+    """
     draw = torch.Generator().manual_seed(seed)
     flat = orthonormal(basis).flatten(1)
-    space = algebra.affine(basis.shape[1] - 1) if affine else algebra.gl(basis.shape[1])
-    outside = orthonormal(space.flatten(1) - space.flatten(1) @ flat.T @ flat)
-    outside = outside[(outside @ flat.T).norm(dim=1) < 1e-6]
-    if not len(outside) or len(outside) + len(flat) > len(space):
-        return flat.reshape(basis.shape)
-    tilt = torch.randn(len(flat), len(outside), generator=draw, dtype=torch.float64)
-    tilt *= math.tan(math.radians(degrees)) / torch.linalg.matrix_norm(tilt, 2)
-    return orthonormal((flat + tilt @ outside).reshape(basis.shape))
+    n = basis.shape[1]
+    free = torch.ones(n, n, dtype=torch.float64)
+    if affine:
+        free[-1] = 0
+    anywhere = torch.randn(n * n, n * n, generator=draw, dtype=torch.float64) * free.flatten()
+    tilt = flat @ anywhere
+    tilt -= tilt @ flat.T @ flat
+    size = torch.linalg.matrix_norm(tilt, 2)
+    if size > 1e-9:  # of all matrices there is nothing to turn into
+        flat = flat + math.tan(math.radians(degrees)) / size * tilt
+    return orthonormal(flat.reshape(basis.shape))
 
 
 def conjugate(basis: Tensor, condition: float, seed: int, affine: bool = False) -> Tensor:

@@ -2,14 +2,13 @@
 
 A generator moves each pixel by its eight neighbours, h x(u) = sum_s a_s(u) (x(u + s) - x(u)): a
 3 x 3 stencil that sums to zero. That there is a plane in which neighbours can be turned is not
-said. There are thousands of unknowns, so everything is by products; no matrix of them is formed.
+said. The unknowns, 8 a pixel, are few enough for matrices of them: some 1,500 for 14 x 14 pixels.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
 # Neighbours as steps (down, right).
 STEPS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
 STILL = 1e-4  # of the liveliest pixel's movement: what is below is undefined by the data
-SOLVED = 2e-2  # the largest residual, relative to the eigenvalue, that counts as solved
-TOLERANCE = 1e-3  # of the residual, at which iterations stop
-TURNS = 120  # iterations at most
-SPARE = 3  # vectors more than are wanted, which the last ones converge by
+AT_ONCE = 1 << 24  # numbers in the rows that are formed at a time
 
 
 class PixelFields(NamedTuple):
@@ -42,13 +38,11 @@ class PixelFields(NamedTuple):
         change: (D,) ascending, the outputs' squared change (and the penalty) per squared movement
             inside the data's components, relative to the mean over all stencils.
         inside: (D,) the share of the movement that is inside the data's components.
-        residual: (D,) of the eigenvalue problem, relative to the eigenvalue.
     """
 
     stencils: Float[Tensor, "d s h w"]
     change: Float[Tensor, " d"]
     inside: Float[Tensor, " d"]
-    residual: Float[Tensor, " d"]
 
     def arrows(self) -> Float[Tensor, "d 2 h w"]:
         """Where each pixel's content goes, to the right and upwards, in pixels per unit time."""
@@ -58,23 +52,15 @@ class PixelFields(NamedTuple):
 
 
 class Stencils:
-    """Products with the stencils' rows: the outputs' change and the data's movement.
+    """Coordinates of stencils in which every unit one moves the data as far: b moves it by |b|.
 
-    In coordinates in which every unit stencil moves the data as far, so that the movement of b is
-    |b|^2. Pixels that do not move have none.
+    Pixels that do not move have none.
 
     Args:
         images: (N, H, W); beyond the border, the border repeats.
-        cotangents: (N, C, H, W), the derivatives of the outputs.
-        components: k, of the data.
     """
 
-    def __init__(
-        self,
-        images: Float[Tensor, "n h w"],
-        cotangents: Float[Tensor, "n c h w"],
-        components: int,
-    ):
+    def __init__(self, images: Float[Tensor, "n h w"]):
         count, height, width = images.shape
         framed = torch.nn.functional.pad(images[:, None], [1] * 4, mode="replicate")[:, 0]
         shifted = [
@@ -87,42 +73,35 @@ class Stencils:
         self.frame = vectors * scale[:, None]  # (P, 8, 8): from coordinates to weights
         self.back = vectors * torch.where(kept, values.clamp(min=0).sqrt(), 0.0)[:, None]
         self.kept = kept.flatten().nonzero()[:, 0]
-        self._moves = (steps @ self.frame.to(steps)) / count**0.5
-        self._slopes = cotangents.flatten(2)
-        self._parts = principal_components(images, components).to(images)
+        self._moves = (steps @ self.frame.to(steps)).transpose(0, 1) / count**0.5  # (N, P, 8)
         self._size = height, width
 
     def __len__(self) -> int:
-        """The number of unknowns."""
+        """The number of unknowns, M."""
         return len(self.kept)
 
-    def movement(self, b: Float[Tensor, "m d"]) -> Float[Tensor, "p n d"]:
-        """How the images move along each of D stencils, divided by the root of their number."""
-        return self._moves @ self._full(b).to(self._moves)
+    def inside(self, components: Float[Tensor, "p k"]) -> Float[Tensor, "m m"]:
+        """The quadratic form of the movement inside orthonormal components."""
+        moves = self._moves.flatten(1)[:, self.kept]
+        pixel = self.kept // len(STEPS)
+        projection = (components @ components.T).double()
+        return (moves.T @ moves).double() * projection[pixel[:, None], pixel]
 
-    def _full(self, b: Float[Tensor, "m d"]) -> Float[Tensor, "p 8 d"]:
-        full = b.new_zeros(len(self.frame) * 8, b.shape[1])
-        full[self.kept] = b
-        return full.reshape(-1, 8, b.shape[1])
-
-    def _adjoint(self, movement: Float[Tensor, "p n d"]) -> Float[Tensor, "m d"]:
-        return (self._moves.mT @ movement).reshape(-1, movement.shape[-1])[self.kept].double()
-
-    def inside(self, b: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
-        """The product with the movement inside the components, as a quadratic form."""
-        moved = self.movement(b)
-        flat = moved.flatten(1)
-        return self._adjoint((self._parts @ (self._parts.T @ flat)).reshape(moved.shape))
-
-    def change(self, b: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
-        """The product with the outputs' change, as a quadratic form."""
-        moved = self.movement(b).transpose(0, 1)
-        changed = self._slopes @ moved
-        return self._adjoint((self._slopes.mT @ changed).transpose(0, 1).contiguous())
+    def change(self, cotangents: Float[Tensor, "n c h w"]) -> Float[Tensor, "m m"]:
+        """The quadratic form of the outputs' change, by the derivatives of the outputs."""
+        slopes = cotangents.flatten(2)
+        form = torch.zeros(len(self), len(self), dtype=torch.float64)
+        size = max(1, AT_ONCE // (slopes.shape[1] * len(self)))
+        for some, moves in zip(slopes.split(size), self._moves.split(size), strict=True):
+            rows = (some[..., None] * moves[:, None]).flatten(2)[..., self.kept].flatten(0, 1)
+            form += rows.T @ rows
+        return form
 
     def weights(self, b: Float[Tensor, "m d"]) -> Float[Tensor, "d s h w"]:
         """From coordinates to the stencils' weights."""
-        weights = self.frame @ self._full(b)
+        full = b.new_zeros(len(self.frame) * 8, b.shape[1])
+        full[self.kept] = b
+        weights = self.frame @ full.reshape(-1, 8, b.shape[1])
         return weights.permute(2, 1, 0).reshape(-1, 8, *self._size)
 
     def coordinates(self, weights: Float[Tensor, "d s h w"]) -> Float[Tensor, "m d"]:
@@ -153,30 +132,6 @@ def rotation_stencil(
     return weights
 
 
-class LinearProducts:
-    """Products with the rows g^T A x of a linear action of any size, without a matrix of them.
-
-    What :class:`symscope.LinearAction` writes down as n^2 numbers a row, 614,656 for 28 x 28
-    pixels, takes here n numbers a sample and n an output.
-
-    Args:
-        data: (N, n).
-        cotangents: (N, C, n), the derivatives of the outputs.
-    """
-
-    def __init__(self, data: Float[Tensor, "n d"], cotangents: Float[Tensor, "n c d"]):
-        self._data, self._slopes = data, cotangents
-
-    def rows(self, matrix: Float[Tensor, "d d"]) -> Float[Tensor, "n c"]:
-        """g^T A x of every sample and output: the derivative along A."""
-        return (self._slopes @ (self._data @ matrix.to(self._data).T)[..., None])[..., 0]
-
-    def change(self, matrix: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
-        """The product E^T E A / N; its inner product with A is the variance along A."""
-        pulled = (self._slopes.mT @ self.rows(matrix)[..., None])[..., 0]
-        return pulled.T @ self._data / len(self._data)
-
-
 def pixel_fields(
     model: Callable[[Tensor], Tensor],
     images: Float[Tensor, "n h w"],
@@ -184,14 +139,12 @@ def pixel_fields(
     components: int = 20,
     penalty: float = 1.0,
     directions: int = 3,
-    seed: int = 0,
 ) -> PixelFields:
     """The stencils that move images within the data and change a network's outputs least.
 
     Least is ``(|outputs' change|^2 + penalty |movement outside|^2) / |movement inside|^2``, inside
     and outside the data's first principal components; the change is relative to its mean over
-    random stencils. Outputs are centred and of unit norm, image by image. By LOBPCG (Knyazev
-    2001), on products alone.
+    all stencils. Outputs are centred and of unit norm, image by image.
 
     Args:
         model: a torch module or callable from images to (N, C), C at least 3, differentiable.
@@ -199,12 +152,10 @@ def pixel_fields(
         components: k, of the data, below the number of pixels; default 20.
         penalty: eta, above 0; default 1.
         directions: how many stencils, from the smallest on; default 3.
-        seed: of the random start.
 
     Raises:
         ValueError: for images of another shape; components, penalty or directions out of range;
             fewer than three outputs; too few images.
-        RuntimeError: if the eigenvalue problem was not solved.
     """
     if images.ndim != 3 or min(images.shape[1:]) < 3:
         raise ValueError(
@@ -215,70 +166,39 @@ def pixel_fields(
         raise ValueError(f"components must be below the {pixels} pixels, got {components}")
     real("penalty", penalty, above=0)
     whole("directions", directions)
-    products = stencils_of(model, images, components)
-    return _solved(products, penalty, directions, seed)
-
-
-def stencils_of(
-    model: Callable[[Tensor], Tensor],
-    images: Float[Tensor, "n h w"],
-    components: int,
-) -> Stencils:
-    """The products with a network's stencils at these images; see :func:`pixel_fields`."""
     with running(model):
         inputs = images.to(device_of(model, images.device))
-        slopes = torch.cat(list(output_cotangents(model, inputs, Outputs(_unit))), 1)
-    products = Stencils(images, slopes.to(images), components)
+        slopes = torch.cat(list(output_cotangents(model, inputs, Outputs(_unit))), 1).to(images)
+    stencils = Stencils(images)
     rows = len(images) * slopes.shape[1]
-    if rows < len(products):
+    if rows < len(stencils):
         raise ValueError(
-            f"images give {rows} rows (images x outputs) for {len(products)} unknowns: use more"
+            f"images give {rows} rows (images x outputs) for {len(stencils)} unknowns: use more"
         )
-    return products
+    inside = stencils.inside(principal_components(images, components).to(images))
+    return _least(stencils, stencils.change(slopes), inside, penalty, directions)
 
 
-def _solved(products: Stencils, penalty: float, directions: int, seed: int) -> PixelFields:
-    import numpy as np
-    from scipy.sparse.linalg import LinearOperator, lobpcg
-
-    draw = draws.stream(seed, "stencils")
-    size = len(products)
-    random = torch.randn(size, 8, generator=draw, dtype=torch.float64)
-    mean = float((random * products.change(random)).sum() / random.square().sum())
-
-    def operator(product: Callable[[Tensor], Tensor]) -> Any:
-        def apply(b: np.ndarray) -> np.ndarray:
-            return product(torch.from_numpy(np.ascontiguousarray(b)).reshape(size, -1)).numpy()
-
-        return LinearOperator((size, size), matvec=apply, matmat=apply, dtype=np.float64)
+def _least(
+    stencils: Stencils,
+    change: Float[Tensor, "m m"],
+    inside: Float[Tensor, "m m"],
+    penalty: float,
+    directions: int,
+) -> PixelFields:
+    from scipy.linalg import eigh
 
     # With B inside and I - B outside, (G + eta (I - B)) v = mu B v has the same vectors as
     # B v = nu (G + eta I) v, nu = 1 / (mu + eta), whose right side cannot be singular.
-    right = operator(lambda b: products.change(b) / mean + penalty * b)
-    start = torch.randn(size, directions + SPARE, generator=draw, dtype=torch.float64).numpy()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the residual is looked at below
-        _, vectors = lobpcg(
-            operator(products.inside),
-            start,
-            right,
-            largest=True,
-            maxiter=TURNS,
-            tol=TOLERANCE,
-        )
-    found = torch.from_numpy(np.ascontiguousarray(vectors[:, :directions]))
+    size = len(stencils)
+    right = change / (change.trace() / size) + penalty * torch.eye(size, dtype=torch.float64)
+    largest = size - directions, size - 1
+    values, vectors = eigh(inside.numpy(), right.numpy(), subset_by_index=largest)
+    found = torch.from_numpy(vectors).flip(1)
     found = found / found.norm(dim=0)
-    inside, changed = products.inside(found), products.change(found) / mean
-    share = (found * inside).sum(0)
-    change = ((found * changed).sum(0) + penalty * (1 - share)) / share
-    error = changed + penalty * (found - inside) - change * inside
-    residual = error.norm(dim=0) / (change * inside.norm(dim=0))
-    if residual[0] > SOLVED:
-        raise RuntimeError(
-            f"the eigenvalue problem was not solved: residual {float(residual[0]):.2g} of the "
-            f"eigenvalue after {TURNS} iterations; take fewer components or more images"
-        )
-    return PixelFields(products.weights(found), change, share, residual)
+    share = (found * (inside @ found)).sum(0)
+    change = 1 / torch.from_numpy(values).flip(0) - penalty
+    return PixelFields(stencils.weights(found), change, share)
 
 
 def _unit(values: Tensor) -> Tensor:

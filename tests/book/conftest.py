@@ -19,6 +19,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for variable, value in notebooks.KERNEL_ENVIRONMENT.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.delenv(notebooks.TIMEOUT_VARIABLE, raising=False)
+    monkeypatch.setitem(notebooks.AT_ONCE, "quick", 1)
     return build_house(tmp_path / "a höuse")
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from nbformat import NotebookNode
-from small_house import ONE, TWO, result
+from small_house import ONE, TWO, result, write_source
 
 import build
 import notebooks
+import sources
 
 
 def test_an_interruption_leaves_the_old_result(
@@ -24,6 +26,37 @@ def test_an_interruption_leaves_the_old_result(
     assert build.main(["run", "--scale", "quick", "--force"]) == 130
     assert result(house, ONE).read_bytes() == before
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_notebook_that_fails_does_not_take_the_book_away(
+    house: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    notebooks.run(house, "quick")
+    write_source(house, ONE, "print(scale, seeds)", "1 / 0")
+    write_source(house, TWO, "3 + 3")
+    runs = notebooks.execute
+
+    def execute(root: Path, scale: str, name: str, notebook: NotebookNode) -> NotebookNode:
+        if name == ONE:
+            raise sources.BuildError("ONE failed")
+        return runs(root, scale, name, notebook)
+
+    def rendered(command: list[str], **_: object) -> subprocess.CompletedProcess:
+        html = Path(command[command.index("--path-output") + 1]) / "_build/html"
+        shutil.copytree(house / "_build/stage", html)
+        return subprocess.CompletedProcess(command, returncode=0)
+
+    monkeypatch.setattr(build, "ROOT", house)
+    monkeypatch.setattr(notebooks, "execute", execute)
+    monkeypatch.setattr(subprocess, "run", rendered)
+    assert build.main(["book"]) == 1
+    told = capsys.readouterr()
+    assert "error: ONE failed" in told.err and "the book is in _build/html" in told.out
+    site = house / "_build/html"
+    assert f"outputs of an earlier run: {ONE}." in (site / "book/index.md").read_text()
+    old, new = (sources.read_notebook(site / f"notebooks/{name}.ipynb") for name in (ONE, TWO))
+    assert "last good run" in old.cells[1].source and old.cells[-1].source == "print(scale, seeds)"
+    assert new.cells[-1].source == "3 + 3"
 
 
 def interrupted(*_: object) -> NotebookNode:

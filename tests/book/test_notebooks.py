@@ -46,7 +46,11 @@ def test_paper_scale_injects_the_parameters(house: Path) -> None:
     assert not result(house, ONE).exists()
 
 
-def test_a_failing_cell_leaves_the_old_result_and_the_other_notebooks(house: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_failing_cell_leaves_the_old_result_and_the_other_notebooks(
+    house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, at_once: int
+) -> None:
+    monkeypatch.setitem(notebooks.AT_ONCE, "quick", at_once)
     old = "the last good result"
     result(house, ONE).parent.mkdir(parents=True)
     result(house, ONE).write_text(nbformat.writes(new_notebook(metadata={"old": old})))
@@ -59,6 +63,9 @@ def test_a_failing_cell_leaves_the_old_result_and_the_other_notebooks(house: Pat
     assert f"_build/running/{ONE}.ipynb" in said
     assert result(house, ONE).read_bytes() == before
     assert result(house, TWO).exists()
+    said = capsys.readouterr().out
+    assert f"] {ONE}: failed" in said and f"] {TWO}: took" in said
+    assert ("side by side" in said) == (at_once > 1)
 
 
 def test_a_dead_kernel_is_a_failure(house: Path) -> None:
@@ -136,7 +143,7 @@ def test_a_second_run_skips(house: Path, ran: list[str], capsys: pytest.CaptureF
     notebooks.run(house, "quick")
     notebooks.run(house, "quick")
     assert ran == [ONE, TWO]
-    assert f"[1/2] {ONE}: up to date" in capsys.readouterr().out
+    assert f"{ONE}: up to date" in capsys.readouterr().out
     notebooks.run(house, "quick", [TWO], force=True)
     assert ran == [ONE, TWO, TWO]
 

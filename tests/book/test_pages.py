@@ -14,10 +14,19 @@ import pages
 import sources
 
 
-def test_a_missing_quick_run_is_an_error(house: Path, ran: list[str]) -> None:
+def test_a_missing_or_old_quick_run_is_shown_by_its_last_outputs(
+    house: Path, ran: list[str]
+) -> None:
     notebooks.run(house, "quick", [ONE])
-    with pytest.raises(sources.BuildError, match=f"{TWO}.ipynb is missing: `make book`"):
-        pages.stage(house, "quick", notebooks.RESULTS["quick"])
+    staged = pages.stage(house, "quick", notebooks.RESULTS["quick"])
+    front = (staged / "book/index.md").read_text(encoding="utf-8")
+    assert f"Shown with the outputs of an earlier run: {TWO}." in front
+    shown = [sources.read_notebook(staged / f"notebooks/{name}.ipynb") for name in (ONE, TWO)]
+    said = [any("last good run" in cell.source for cell in each.cells) for each in shown]
+    assert said == [False, True]
+    write_source(house, ONE, "3 + 3")
+    results = pages.results_of(house, "quick", notebooks.RESULTS["quick"])
+    assert results[ONE].code == "earlier" and results[ONE].path == result(house, ONE)
 
 
 def test_what_the_record_lacks_is_shown_at_quick_scale_and_named(

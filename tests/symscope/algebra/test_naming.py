@@ -21,11 +21,30 @@ def test_known_algebras_get_their_names(case):
     assert found.dimension == len(basis) and found.closure < 1e-9
 
 
-@pytest.mark.parametrize("case", SMALL)
-def test_a_degree_off_does_not_change_the_name(case):
+# All that [g, g] is of these is as small as an error, or what commutes: some draws get no name.
+FAINT = ["translations", "e(2), adjoint", "heisenberg(1)", "heisenberg(2)"]
+
+
+def a_degree_off(case: str, draws: int) -> list[str]:
+    """The right name or what was given in its place, for random tilts by one degree."""
     name, basis, affine = CASES[case]
-    found = name_algebra(tilted(conjugate(basis, 1.0, 1, affine), 1.0, 2, affine))
-    assert name in found.names, found
+    spans = [
+        tilted(conjugate(basis, 1.0, seed, affine), 1.0, seed, affine) for seed in range(draws)
+    ]
+    found = map(name_algebra, spans)
+    return [name if name in each.names else each.name for each in found]
+
+
+@pytest.mark.parametrize("case", [case for case in SMALL if case not in FAINT])
+def test_a_degree_off_does_not_change_the_name(case):
+    assert set(a_degree_off(case, 4)) == {CASES[case][0]}
+
+
+def test_a_degree_off_a_nilpotent_algebra_has_its_name_or_none():
+    found = {case: a_degree_off(case, 10) for case in FAINT}
+    right = [name == CASES[case][0] for case, names in found.items() for name in names]
+    assert all(set(names) <= {CASES[case][0], UNNAMED} for case, names in found.items())
+    assert sum(right) > len(right) / 3  # about two thirds are
 
 
 @settings(max_examples=10)

@@ -65,12 +65,12 @@ def test_the_reference_holds_the_outputs_own_motion_and_no_cross_terms(monkeypat
 
 
 def test_long_samples_weigh_less_on_both_sides_alike():
-    # f(x) = x turns as x does, exactly so however samples are weighed.
+    # f(x) = x turns as x does, up to rounding, however samples are weighed.
     long = STATES.clone()
     long[0] *= 1e4
     own = gram(evidence_of(lambda x: 1 * x, free(SPACE, SPACE, (3,)), data=long), OWN)
     same = torch.eye(9, dtype=torch.float64).repeat(1, 2)
-    assert (same @ own @ same.T).abs().max() < 1e-20 * own.max()
+    assert (same @ own @ same.T).abs().max() < 1e-12 * own.max()
     assert float(own.max()) < 1e4  # of 1e8, were the long sample not cut
 
 
