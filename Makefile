@@ -14,35 +14,38 @@ export SYMSCOPE_CELL_TIMEOUT ?= $(CELL_TIMEOUT)
 python := $(VENV)/bin/python
 ready := $(VENV)/ready
 log := $(VENV)/install.log
-# As in book/build.py, which says why.
+# As in book/notebooks.py, which says why.
 kernel_environment := GOMP_SPINCOUNT=10000 PYTHONHASHSEED=0 PYTHONWARNINGS=default TQDM_DISABLE=1
 
-# What `make smoke` runs: the algebra, kept results and their keys, the files that must agree.
-quick_tests := tests/lie/test_algebra.py tests/lie/test_exact.py tests/runs/test_keys.py \
-	tests/runs/test_plans.py tests/runs/test_source.py tests/runs/test_store.py \
-	tests/test_packaging.py
+# What `make smoke` runs: the algebra, the exact answers, kept results, the files that must agree.
+smoke_tests := tests/symscope/algebra/test_matrices.py tests/symscope/test_exact.py \
+	tests/symscope/runs/test_store.py tests/test_packaging.py
 # What pyproject.toml admits and a matrix of CI tries.
 pythons := 3.11 3.12 3.13 3.14
-# Two files at a time, those that take longest first.
+# Two files at a time, each with its share of the cores, those that take longest first.
 at_once := -n 2 --dist loadfile
+share := OMP_NUM_THREADS=$(shell echo $$(( ($$(nproc 2>/dev/null || echo 2) + 1) / 2 )))
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout 3600
 
-.PHONY: help book test smoke lint notebooks paper render bench truth lab constraints resolve clean
+.PHONY: help book test quick smoke lint notebooks paper render bench truth lab constraints resolve clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target does; do \
 		printf '  make %-12s %s\n' "$$target" "$$does"; done
 
 book: $(ready) ## run what changed at quick scale and render the book
-	@$(python) book/build.py run --scale quick
-	@$(python) book/build.py render --scale quick
+	@$(python) book/build.py book
 
 test: lint ## check everything: style, units, notebooks, the book in a browser
-	@$(kernel_environment) $(python) -m pytest $(at_once) $(nbval) notebooks tests
+	@$(kernel_environment) $(share) $(python) -m pytest $(at_once) $(nbval) notebooks tests
+
+quick: $(ready) ## check the units alone, in three minutes, for the one who is at work
+	@$(share) SYMSCOPE_GUARDS=0 $(python) -m pytest $(at_once) -m 'not slow' \
+		tests/symscope tests/studies tests/book
 
 smoke: $(ready) ## check in a minute or two that a Python will do: quick tests, one notebook
 	@$(kernel_environment) $(python) -m pytest $(nbval) \
-		$(quick_tests) notebooks/01_quickstart.ipynb
+		$(smoke_tests) notebooks/01_quickstart.ipynb
 
 lint: $(ready) ## check the style of code and notebooks, and types
 	@$(python) -m ruff check --quiet .

@@ -228,10 +228,10 @@ def _executed(
         running = {pool.submit(execute, root, scale, name, notebooks[name]): name for name in stale}
         try:
             for done in as_completed(running):
-                error = done.exception()
-                if error is not None and not isinstance(error, BuildError):
-                    raise error
-                yield running[done], error or done.result()
+                failed = done.exception()
+                if failed is not None and not isinstance(failed, BuildError):
+                    raise failed
+                yield running[done], failed or done.result()
         finally:
             pool.shutdown(cancel_futures=True)
 

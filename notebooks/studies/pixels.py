@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from symscope import _draws as draws
 from symscope._checks import real, whole
 from symscope.actions.linear import PlaneAction
 from symscope.extract.modes import device_of
