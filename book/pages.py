@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 import re
 import shutil
 import subprocess
@@ -170,8 +171,14 @@ def render(root: Path, scale: str, folder: str, site: Path) -> None:
         *("--toc", str(staged / "book" / "_toc.yml"), "--path-output", str(beside)),
         *("-n", "-W", "--keep-going", "--all"),
     ]
+    paths = [str(root / "book"), os.environ.get("PYTHONPATH", "")]  # where authoryear.py lies
     done = subprocess.run(
-        command, capture_output=True, text=True, encoding="utf-8", errors="replace"
+        command,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )
     if done.returncode:
         raise BuildError(f"the book does not render:\n{done.stderr or done.stdout}")

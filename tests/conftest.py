@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 
 if TYPE_CHECKING:
     from cluster import Cluster
+    from playwright.sync_api import Browser
 
 # Tests, and processes that they start, import what several of them share from this folder.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -47,3 +49,24 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
     with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium; without one the checks are skipped, or fail where CI asks for it."""
+    from playwright.sync_api import sync_playwright
+
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        message = f"CHROMIUM IS MISSING ({', '.join(BROWSERS)}): the book was not opened"
+        if os.environ.get("SYMSCOPE_REQUIRE_BROWSER") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield chromium
+        chromium.close()
