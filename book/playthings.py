@@ -81,6 +81,7 @@ def dial(model: torch.nn.Module, turned: Tensor, images: Tensor) -> dict[str, An
     """
     action = ss.PlaneAction("gl2")
     found = ss.learned_symmetries(model, turned, action=action)
+    assert found.evidence is not None  # it is there unless the controls were left out
     reference = reference_metric(found.evidence)
     # Coordinates run from -1 to 1, so a matrix of unit norm moves pixels at this root mean square.
     start = (images.shape[-1] - 1) / 2 / math.sqrt(3)
