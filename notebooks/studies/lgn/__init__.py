@@ -1,18 +1,5 @@
 """Is a learned weight group a group (Linear Group Networks, theodosis2023linear)."""
 
-from symscope.orbits import constraints, cyclic
-from symscope.orbits.orbits import CyclicOrbit
-
-from . import (
-    automorphisms,
-    comparison,
-    operations,
-    planted,
-    recovery,
-    separation,
-    setting,
-    structures,
-)
 from .dictionaries import Dictionary, pruned_dictionary
 from .published import (
     PublishedClassifier,
@@ -20,30 +7,15 @@ from .published import (
     PublishedOrbits,
     PublishedReconstructor,
 )
-from .tasks import Classifier, Denoiser, Reconstructor
-from .unfolded import UnfoldedImages, UnfoldedPatches
+from .unfolded import Reconstructor, Unfolded
 
 __all__ = [
-    "Classifier",
-    "CyclicOrbit",
-    "Denoiser",
     "Dictionary",
     "PublishedClassifier",
     "PublishedNetwork",
     "PublishedOrbits",
     "PublishedReconstructor",
     "Reconstructor",
-    "UnfoldedImages",
-    "UnfoldedPatches",
-    "automorphisms",
-    "comparison",
-    "constraints",
-    "cyclic",
-    "operations",
-    "planted",
+    "Unfolded",
     "pruned_dictionary",
-    "recovery",
-    "separation",
-    "setting",
-    "structures",
 ]

@@ -1,15 +1,9 @@
-"""How far apart the groups of two networks are, up to all that may differ without meaning anything.
-
-The sets of a network have no order. A generator of order n, its inverse and its other powers
-coprime to n make the same orbit in another order; with codes of either sign so does -A; and any
-element of an orbit may be called its base. Every distance here is the least over these choices.
-"""
+"""How far apart the groups of two networks are, and those of two conditions beside two seeds."""
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -23,54 +17,26 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from symscope.orbits.orbits import CyclicOrbit
-
-KINDS = ("seen", "whole", "base", "atoms", "regrouped")
+KINDS = ("seen", "whole", "base", "regrouped")
 
 
 class Learned(NamedTuple):
-    """What a network with one base filter a generator has learned, in float64.
-
-    generators: (J, d, d), of order n. atoms: (J, n, d), their orbits, of unit norm. group: whether
-    the generators are of order n and codes of either sign. If not, another power, start or sign
-    makes another orbit, and the sets' order alone is free.
-    """
+    """One base filter a generator, in float64: generators (J, d, d), unit atoms (J, n, d)."""
 
     generators: Float[Tensor, "j d d"]
     atoms: Float[Tensor, "j n d"]
-    group: bool = True
-
-
-def learned(orbit: CyclicOrbit) -> Learned:
-    """What an orbit module holds, apart from it.
-
-    Raises:
-        ValueError: if several base filters share a generator: each orbit may begin where it
-            likes, and these distances go through the beginnings of one.
-    """
-    atoms = orbit().detach().double().cpu()
-    if atoms.shape[1] != 1:
-        raise ValueError(f"a generator must have one base filter, got {atoms.shape[1]}")
-    return Learned(orbit.generators.detach().double().cpu(), atoms[:, 0])
 
 
 def learned_published(
-    generators: Float[Tensor, "j c d d"],
-    atoms: Float[Tensor, "j n c d"],
-    channel: int,
-    group: bool = False,
+    generators: Float[Tensor, "j c d d"], atoms: Float[Tensor, "j n c d"], channel: int
 ) -> Learned:
-    """What one layer of the authors' network holds for one channel, atoms of unit norm.
+    """What one layer of the authors' network holds for one channel, from 0.
 
-    Args:
-        generators, atoms: of a :class:`studies.lgn.PublishedOrbits`, its ``matrices()`` and
-            what it returns.
-        channel: from 0.
-        group: whether the generators are exactly cyclic; default False, the authors' are not.
+    Args are what :class:`studies.lgn.PublishedOrbits` has as ``matrices()`` and returns.
     """
     chosen = atoms[:, :, channel].detach().double().cpu()
     matrices = generators[:, channel].detach().double().cpu()
-    return Learned(matrices, torch.nn.functional.normalize(chosen, dim=-1), group)
+    return Learned(matrices, torch.nn.functional.normalize(chosen, dim=-1))
 
 
 def distances(
@@ -78,10 +44,9 @@ def distances(
 ) -> Float[Tensor, "m m"]:
     """The distances between networks, two and two.
 
-    For unit X and Y the distance is ``sqrt(2 - 2 |<X, Y>|)``, without the bars where networks hold
-    no group: 0 for the same, sqrt(2) for unrelated. Of the choices that mean nothing the best
-    counts, the sets of two networks are paired in the cheapest way, and the distance is the mean
-    over the pairs.
+    For unit X and Y the distance is ``sqrt(2 - 2 <X, Y>)``: 0 for the same, sqrt(2) for
+    unrelated. The sets of two networks are paired in the cheapest way, and the distance is the
+    mean over the pairs.
 
     Args:
         networks: M, all with as many sets, of one order and dimension.
@@ -91,7 +56,6 @@ def distances(
               to the orbit (:func:`studies.lgn.operations.refit`).
             - "whole": all of A.
             - "base": the base filter alone, no matrix.
-            - "atoms": all filters, paired without regard to their orbits.
             - "regrouped": as "seen", after each network's own atoms are shuffled into wrong
               orbits: a control. What separates networks here is not the group.
         seed: of the shuffling; each network has a stream of its own. Default 0.
@@ -101,13 +65,6 @@ def distances(
 
     Raises:
         ValueError: for another kind, or networks of different shapes.
-
-    >>> from symscope import CyclicOrbit
-    >>> one = learned(CyclicOrbit(16, 5, 2))
-    >>> inverse = Learned(one.generators.mT, one.atoms.flip(1))
-    >>> distances([one, inverse]).round(decimals=3)
-    tensor([[0., 0.],
-            [0., 0.]], dtype=torch.float64)
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -115,50 +72,64 @@ def distances(
     shapes = {tuple(network.atoms.shape) for network in networks}
     if len(shapes) > 1:
         raise ValueError(f"networks must have atoms of one shape, got {sorted(shapes)}")
-    seen = [views(network, kind, seed, place) for place, network in enumerate(networks)]
-    found = torch.zeros(len(seen), len(seen), dtype=torch.float64)
-    for i, j in itertools.combinations(range(len(seen)), 2):
-        # Choices of matrices go together: those of one side are enough.
-        first = seen[i] if kind == "base" else seen[i][:, :1]
-        inner = torch.einsum("saf,tbf->stab", first, seen[j])
-        inner = (inner.abs() if networks[i].group else inner).amax((2, 3))
+    views = [_view(network, kind, seed, place) for place, network in enumerate(networks)]
+    found = torch.zeros(len(views), len(views), dtype=torch.float64)
+    for i, j in itertools.combinations(range(len(views)), 2):
+        inner = views[i] @ views[j].mT
         rows, columns = linear_sum_assignment(-inner.numpy())
         paired = (2 - 2 * inner[rows, columns].clamp(max=1)).sqrt()
         found[i, j] = found[j, i] = paired.mean()
     return found
 
 
-def views(
-    network: Learned, kind: str, seed: int = 0, place: int = 0
-) -> Float[Tensor, "sets choices numbers"]:
-    """What a network is compared by, in unit rows: for each set, the choices that mean the same.
+def _view(network: Learned, kind: str, seed: int, place: int) -> Float[Tensor, "sets numbers"]:
+    """What a network is compared by, a unit row a set."""
+    generators, atoms = network
+    if kind == "whole":
+        found = generators
+    elif kind == "base":
+        found = atoms[:, 0]
+    else:
+        if kind == "regrouped":
+            draw = stream(seed, f"regrouped {place}")
+            flat = atoms.flatten(0, 1)
+            atoms = flat[torch.randperm(len(flat), generator=draw)].reshape(atoms.shape)
+        found = refit(atoms[:, None])[0]
+    return torch.nn.functional.normalize(found.flatten(1), dim=1)
+
+
+def by_seed(
+    distance: Float[Tensor, "m m"], conditions: Sequence[Hashable], seeds: Sequence[Hashable]
+) -> list[float]:
+    """How much further apart networks of two conditions are than those of one, a number a seed.
+
+    The effect e is the mean distance between conditions over the mean within one, less 1; pairs
+    of one seed are left out, since they may share their start. A seed's number is the jackknife's
+    pseudovalue: with f the effect without that seed's networks, n e - (n - 1) f (Efron and Stein
+    1981). Student's interval of these numbers is the jackknife's of e.
 
     Args:
-        network: one.
-        kind: as for :func:`distances`.
-        seed, place: "regrouped" draws from a stream of its own for each.
+        distance: between M networks, as :func:`distances` gives them.
+        conditions, seeds: M labels each; every condition with every seed once.
+
+    Raises:
+        ValueError: for conditions without every seed, or fewer than 2 conditions or 3 seeds.
     """
-    generators, atoms, group = network
-    sets, n, _ = atoms.shape
-    powers = [j for j in range(1, n + 1) if math.gcd(j, n) == 1] if group else [1]
-    if kind == "whole":
-        return unit(torch.stack([torch.linalg.matrix_power(generators, j) for j in powers], 1))
-    if kind == "base":
-        return unit(atoms[:, : n if group else 1, None])
-    if kind == "atoms":
-        return unit(atoms.flatten(0, 1)[:, None, None])
-    if kind == "regrouped":
-        draw = stream(seed, f"regrouped {place}")
-        shuffled = torch.randperm(sets * n, generator=draw)
-        atoms = atoms.flatten(0, 1)[shuffled].reshape(atoms.shape)
-    starts = range(n if group else 1)
-    orders = [[(start + j * i) % n for i in range(n)] for j in powers for start in starts]
-    matrices, _ = refit(atoms[:, orders].flatten(0, 1)[:, None])
-    return unit(matrices.unflatten(0, (sets, len(orders))))
+    units, kinds = list(dict.fromkeys(seeds)), list(dict.fromkeys(conditions))
+    pairs = set(zip(conditions, seeds, strict=True))
+    if len(pairs) != len(distance) or len(pairs) != len(units) * len(kinds):
+        raise ValueError("every condition must have every seed, once")
+    if len(kinds) < 2 or len(units) < 3:
+        raise ValueError(
+            f"at least 2 conditions and 3 seeds are needed, got {len(kinds)} and {len(units)}"
+        )
+    place = torch.tensor([units.index(seed) for seed in seeds])
+    kind = torch.tensor([kinds.index(condition) for condition in conditions])
+    same, apart = kind[:, None] == kind, place[:, None] != place
 
+    def effect(left_out: int = -1) -> float:
+        kept = (place != left_out)[:, None] & (place != left_out) & apart
+        return float(distance[kept & ~same].mean() / distance[kept & same].mean()) - 1
 
-def unit(
-    matrices: Float[Tensor, "sets choices a b"],
-) -> Float[Tensor, "sets choices numbers"]:
-    """Each matrix as a row of norm 1."""
-    return torch.nn.functional.normalize(matrices.flatten(2), dim=2)
+    n = len(units)
+    return [n * effect() - (n - 1) * effect(each) for each in range(n)]

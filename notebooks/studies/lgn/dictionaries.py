@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from symscope._checks import whole
 
 from ..networks import fit_steps, seeded
-from .tasks import Reconstructor
-from .unfolded import UnfoldedPatches
+from .unfolded import Reconstructor, Unfolded
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -54,7 +53,7 @@ def pruned_dictionary(
     steps: int = 400,
     depth: int = 15,
     seed: int = 0,
-) -> UnfoldedPatches:
+) -> Unfolded:
     """An unconstrained dictionary, trained from a random start by annealing and pruning.
 
     It begins with ``excess`` times as many atoms and the largest sparsity. Between stages, atoms
@@ -78,7 +77,7 @@ def pruned_dictionary(
     if excess < 1 or not sparsity:
         raise ValueError(f"excess must be at least 1 and sparsity not empty, got {excess}")
     last = len(sparsity) - 1
-    network: UnfoldedPatches | None = None
+    network: Unfolded | None = None
     for stage, level in enumerate(sparsity):
         count = round(atoms * excess ** (1 - stage / last)) if last else atoms
         dictionary = seeded(partial(Dictionary, samples.shape[1], count), seed)
@@ -86,7 +85,7 @@ def pruned_dictionary(
             kept = _most_used(network, samples, count)
             with torch.no_grad():
                 dictionary.base.copy_(network.filters()[kept])
-        network = UnfoldedPatches(dictionary, depth, level, two_sided=two_sided)
+        network = Unfolded(dictionary, depth, level, two_sided=two_sided)
         length = steps if stage == 0 else max(steps // 2, 1)
         fit_steps(
             Reconstructor(network),
@@ -100,7 +99,7 @@ def pruned_dictionary(
 
 
 @torch.no_grad()
-def _most_used(network: UnfoldedPatches, samples: Float[Tensor, "n d"], count: int) -> list[int]:
+def _most_used(network: Unfolded, samples: Float[Tensor, "n d"], count: int) -> list[int]:
     """The atoms of most energy, those that double another put last."""
     atoms = network.filters()
     energy = network(samples[:_SAMPLES]).codes.square().mean(0)

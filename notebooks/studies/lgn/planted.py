@@ -11,21 +11,23 @@ from torch import Tensor
 from symscope._checks import choice, real, whole
 from symscope._draws import stream
 from symscope.kernels import ops
-from symscope.orbits.cyclic import random_cyclic, random_orthogonal
+from symscope.orbits.cyclic import blocks, random_cyclic, random_orthogonal
 
-from . import operations
+from .operations import rotation
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 KINDS = ("quarter turn", "circular shift", "plane rotation", "orthogonal")
+STRUCTURES = ("skew", "toeplitz")  # what the paper sees in learned generators
 
 
 class Planted(NamedTuple):
     """Samples, and the truth behind them.
 
-    samples: (N, d) float32. generator: A, (d, d) float64, with A^order = I. filters: (K, d)
-    float64 of unit norm. codes: (N, K, order) float32; samples = codes times orbits, plus noise.
+    samples: (N, d) float32. generator: A, (d, d) float64, with A^order = I (but for "toeplitz").
+    filters: (K, d) float64 of unit norm. codes: (N, K, order) float32; samples = codes times
+    orbits, plus noise.
     """
 
     samples: Float[Tensor, "n d"]
@@ -37,8 +39,8 @@ class Planted(NamedTuple):
 
     @property
     def orbits(self) -> Float[Tensor, "k order d"]:
-        """The filters' orbits under the generator."""
-        return ops.orbits(self.filters[None], self.generator[None], self.order)[0]
+        """The filters' orbits under the generator, each element of unit norm."""
+        return _orbits(self.filters, self.generator, self.order)
 
 
 def planted_group(
@@ -65,9 +67,11 @@ def planted_group(
             90 degrees, n = 4; "circular shift": by one pixel to the right, n = patch; "plane
             rotation": by 2 pi / n in a random plane that holds the filters, the identity off it;
             "orthogonal": a random orthogonal matrix of order n
-            (:func:`symscope.orbits.cyclic.random_cyclic`).
+            (:func:`symscope.orbits.cyclic.random_cyclic`). Two have a structure instead: "skew",
+            orthogonal with A^2 = -I, so skew-symmetric and of order 4; "toeplitz", 2 d - 1
+            independent normal numbers along the diagonals, of no order.
         patch: pixels a side; default 6.
-        order: n, for the last two kinds; default 4. The first two have their own.
+        order: n; default 4. "quarter turn", "circular shift" and "skew" have their own.
         filters: K, random directions; default 1.
         samples: N; default 20,000.
         active: codes a sample; default 2, at most K n.
@@ -85,28 +89,29 @@ def planted_group(
     >>> action_error(planted.generator.T, planted) < 1e-6  # the inverse makes the same orbits
     True
     """
-    choice("kind", kind, KINDS)
-    for name, value in (
-        ("order", order),
-        ("filters", filters),
-        ("samples", samples),
-    ):
+    choice("kind", kind, KINDS + STRUCTURES)
+    for name, value in (("order", order), ("filters", filters), ("samples", samples)):
         whole(name, value)
     whole("patch", patch, 2)
     noise = real("noise", noise, least=0)
     draw = stream(seed, f"planted {kind}")
-    order = {"quarter turn": 4, "circular shift": patch}.get(kind, order)
+    order = {"quarter turn": 4, "circular shift": patch, "skew": 4}.get(kind, order)
     if not 1 <= whole("active", active) <= filters * order:
         raise ValueError(f"active must be at most {filters * order} codes a sample, got {active}")
     generator, plane = planted_generator(kind, patch, order, draw)
     base = torch.randn(filters, patch * patch, generator=draw, dtype=torch.float64) @ plane
     base = torch.nn.functional.normalize(base, dim=1)
     codes = sparse_codes(samples, filters * order, active, two_sided, draw)
-    atoms = ops.orbits(base[None], generator[None], order).reshape(filters * order, -1)
+    atoms = _orbits(base, generator, order).flatten(0, 1)
     x = codes.double() @ atoms
     x = x + noise * torch.randn(x.shape, generator=draw).double()
     codes = codes.reshape(samples, filters, order)
     return Planted(x.float(), generator, order, base, codes, two_sided)
+
+
+def _orbits(filters: Tensor, generator: Tensor, order: int) -> Float[Tensor, "k order d"]:
+    orbits = ops.orbits(filters[None], generator[None], order)[0]
+    return torch.nn.functional.normalize(orbits, dim=-1)
 
 
 def planted_generator(
@@ -116,21 +121,25 @@ def planted_generator(
     d = patch * patch
     everything = torch.eye(d, dtype=torch.float64)
     if kind == "quarter turn":
-        return operations.rotation(patch, 90), everything
+        return rotation(patch, 90), everything
     if kind == "circular shift":
-        return operations.shift(patch, 0, 1), everything
+        row = torch.eye(patch, dtype=torch.float64)
+        return torch.kron(row, row.roll(1, 0)), everything
     if kind == "orthogonal":
         return random_cyclic(1, d, order, draw)[0], everything
-    basis = random_orthogonal(1, d, draw)[0][:, :2]
+    if kind == "toeplitz":
+        along = torch.randn(2 * d - 1, generator=draw, dtype=torch.float64)
+        place = torch.arange(d)
+        return along[place[:, None] - place + d - 1] / d**0.5, everything
+    basis = random_orthogonal(1, d, draw)[0]
+    if kind == "skew":
+        if d % 2:
+            raise ValueError(f"patch must be even for a skew generator, got {patch}")
+        return basis @ blocks([1] * (d // 2), 4) @ basis.T, everything
+    basis = basis[:, :2]
     plane = basis @ basis.T
-    return everything - plane + basis @ plane_turn(order) @ basis.T, plane
-
-
-def plane_turn(order: int) -> Float[Tensor, "2 2"]:
-    """The rotation of the plane by 2 pi / order."""
-    t = 2 * math.pi / order
-    cos, sin = math.cos(t), math.sin(t)
-    return torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
+    turn = blocks([1] if order > 2 else [1, 1], order)
+    return everything - plane + basis @ turn @ basis.T, plane
 
 
 def sparse_codes(

@@ -14,9 +14,9 @@ from symscope.orbits.orbits import CyclicOrbit
 from ..networks import fit_steps, seeded
 from .automorphisms import Automorphism, atom_symmetries, procrustes
 from .dictionaries import pruned_dictionary
-from .planted import action_error, orbit_errors
-from .tasks import Reconstructor
-from .unfolded import UnfoldedPatches
+from .operations import order_scores
+from .planted import STRUCTURES, action_error, orbit_errors, planted_group
+from .unfolded import Reconstructor, Unfolded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,6 +176,56 @@ def by_gram(planted: Planted, *, order: int | None = None, seed: int = 0) -> dic
     }
 
 
+def structure_found(
+    kind: str,
+    start: str,
+    *,
+    filters: int = 8,
+    distance: float = 0.3,
+    steps: int = 400,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Train a free generator on structured data; does its structure score find what was planted?
+
+    Each orbit is scored by itself, as those of a trained network are
+    (:func:`studies.lgn.operations.order_scores`): n = 4 elements show three of d
+    directions of A.
+
+    Args:
+        kind, filters, seed: of :func:`studies.lgn.planted.planted_group`, "skew" or "toeplitz";
+            all filters share the generator.
+        start: "truth", not trained at all: what could be found at best. "near": the truth, A and
+            the filters moved at random, by ``distance`` in relative norm. "random".
+        distance: default 0.3.
+        steps: of training; default 400.
+
+    Returns:
+        ``found``, the mean of the score of its kind over the orbits (chance is 1/2), and the
+        ``objective`` reached.
+
+    Raises:
+        ValueError: for an unknown kind or start, or a number out of its range.
+    """
+    choice("kind", kind, STRUCTURES)
+    choice("start", start, ("truth", "near", "random"))
+    real("distance", distance, least=0)
+    planted = planted_group(kind, filters=filters, seed=seed)
+    head = seeded(lambda: reconstructor(planted, "free", sparsity=0.1), seed)
+    orbit = head.network.dictionary
+    if start != "random":
+        draw, off = stream(seed, "near"), distance if start == "near" else 0.0
+        moved = []
+        for part in (planted.generator, planted.filters):
+            step = torch.randn(part.shape, generator=draw, dtype=part.dtype)
+            moved.append(part + off * part.norm() / step.norm() * step)
+        orbit.start_at(*moved)
+    if start != "truth":
+        fit_steps(head, planted.samples, steps=steps, seed=seed)
+    with torch.no_grad():
+        found = float(order_scores(orbit()[0])[kind].mean())
+    return {"found": found, "objective": objectives(head, planted)[0]}
+
+
 def refined(
     symmetry: Automorphism,
     atoms: Float[Tensor, "m d"],
@@ -197,7 +247,7 @@ def reconstructor(
     """The task of reconstruction, for one generator of the planted order and its filters."""
     filters, dim = planted.filters.shape
     orbit = CyclicOrbit(dim, planted.order, 1, width * filters, constraint)
-    return Reconstructor(UnfoldedPatches(orbit, sparsity=sparsity, two_sided=planted.two_sided))
+    return Reconstructor(Unfolded(orbit, sparsity=sparsity, two_sided=planted.two_sided))
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ def fit_steps(
     stays on its device, where the data should be too, and ends in eval mode.
 
     Args:
-        head: a task of :mod:`studies.lgn.tasks` or :mod:`studies.lgn.published`: it
+        head: a task of :mod:`studies.lgn.unfolded` or :mod:`studies.lgn.published`: it
             has ``loss(inputs, targets)`` and a ``network`` with ``penalty()``. Trained in place;
             if it has ``project()``, that is called after every step.
         inputs: (N, ...).

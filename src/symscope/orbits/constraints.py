@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Free(nn.Module):
-    """Nothing is asked. Any n independent filters are an orbit of some free A.
+    """No constraint. Any n independent filters are an orbit of some free A.
 
     Args:
         sets, dim: of the generators, (sets, dim, dim).
@@ -71,53 +71,6 @@ class Penalized(Free):
     def penalty(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, ""]:
         """The squared :func:`symscope.orbits.cyclic.defect`, mean over sets."""
         return defect(generators, self.order).square().mean()
-
-
-class Invertible(Free):
-    """Free, with the squared logarithm of the absolute determinant, over d, as penalty.
-
-    It keeps A in GL(d) and its volume at 1; rewarding a large determinant instead would inflate
-    A, whose scale no normalised filter feels.
-    """
-
-    penalizes = True
-
-    def penalty(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, ""]:
-        """The squared logarithm of ``|det A|``, over d, mean over sets."""
-        return torch.linalg.slogdet(generators).logabsdet.square().mean() / self.dim
-
-
-class Inverse(Free):
-    """Free, with a learned B, and the squared Frobenius norm of A B - I, over d, as penalty.
-
-    ``inverses``, (sets, dim, dim), is B. Assigned generators bring their own inverse.
-    """
-
-    penalizes = True
-
-    def register(self, module: nn.Module, name: str) -> None:
-        """Parametrise a module's tensor, orthogonal as sampled: its transpose is its inverse."""
-        self.inverses = nn.Parameter(getattr(module, name).detach().mT.clone())
-        super().register(module, name)
-        with torch.no_grad():
-            self.inverses.copy_(getattr(module, name).mT)
-
-    @torch.no_grad()
-    def right_inverse(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, "j d d"]:
-        """The generators themselves; B becomes their inverse.
-
-        Raises:
-            ValueError: for a singular generator.
-        """
-        inverses, failed = torch.linalg.inv_ex(generators)
-        if failed.any():
-            raise ValueError("the generator is singular: it has no inverse to start from")
-        self.inverses.copy_(inverses)
-        return generators
-
-    def penalty(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, ""]:
-        """The squared Frobenius norm of A B - I, over d, mean over sets."""
-        return defect(generators @ self.inverses, 1).square().mean()
 
 
 class Orthogonal(Free):
@@ -221,8 +174,6 @@ def orthogonal(matrices: Float[Tensor, "j d d"]) -> bool:
 CONSTRAINTS: dict[str, type[Free]] = {
     "free": Free,
     "penalized": Penalized,
-    "invertible": Invertible,
-    "inverse": Inverse,
     "orthogonal": Orthogonal,
     "cyclic": CyclicOrthogonal,
     "cyclic-general": CyclicGeneral,

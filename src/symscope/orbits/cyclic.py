@@ -182,16 +182,24 @@ def defect(generator: Float[Tensor, "*b d d"], order: int) -> Float[Tensor, "*b"
     return torch.linalg.matrix_norm(power - torch.eye(d).to(generator)) / d**0.5
 
 
-def effective_order(
-    generator: Float[Tensor, "d d"], limit: int = 24, tolerance: float = 0.15
-) -> int:
-    """The least m >= 1 with ``|A^m - I| / sqrt(d) < tolerance``; 0 if no m up to ``limit`` has it.
+def scaled_defect(generator: Float[Tensor, "*b d d"], order: int) -> Float[Tensor, "*b"]:
+    """How far a matrix is from order n at its best scale: the least :func:`defect` of c A.
 
-    It divides the order asked for where A is exactly cyclic, and is invariant to a change of
-    basis by an orthogonal matrix. The tolerance is the study's for a penalised generator; a
-    matrix that is itself within it of the identity has order 1.
+    The least over all real c. With ``P = A^n`` and s = c^n it is the least of ``|s P - I|``, so
+    ``sqrt(1 - t^2)`` with t the cosine of P and I (Frobenius); for even n, s is not negative, and
+    a P with a negative trace scores 1. In [0, 1]; 0 for multiples of matrices of that order, 1
+    also for a zero matrix and one whose power vanishes.
+
+    >>> shift = torch.eye(4).roll(1, 0)
+    >>> [round(float(scaled_defect(shift / 6, order)), 3) for order in (1, 2, 4)]
+    [1.0, 1.0, 0.0]
     """
-    for m in range(1, limit + 1):
-        if defect(generator, m) < tolerance:
-            return m
-    return 0
+    d = generator.shape[-1]
+    matrix = generator.double()
+    matrix = matrix / torch.linalg.matrix_norm(matrix, keepdim=True).clamp(min=1e-300) * d**0.5
+    power = torch.linalg.matrix_power(matrix, order)
+    trace = power.diagonal(dim1=-2, dim2=-1).sum(-1)
+    cosine = trace / (torch.linalg.matrix_norm(power).clamp(min=1e-300) * d**0.5)
+    if order % 2 == 0:
+        cosine = cosine.clamp(min=0)
+    return (1 - cosine.square()).clamp(min=0).sqrt()

@@ -14,7 +14,6 @@ from torch import nn
 from .._checks import choice, whole
 from ..kernels import ops
 from .constraints import CONSTRAINTS, Free
-from .cyclic import defect, effective_order
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -30,21 +29,14 @@ class CyclicOrbit(nn.Module):
 
     ``constraint`` says what holds A near, or in, the matrices with A^n = I:
 
-    - ``"free"``: nothing. Any n independent filters are an orbit of some free A, so with one
-      base filter a set this is an ordinary dictionary in disguise.
+    - ``"free"``: nothing; with one base filter a set an ordinary dictionary in disguise.
     - ``"penalized"``: free, and :meth:`penalty` is the squared Frobenius norm of A^n - I, over d.
-    - ``"invertible"``: free, and the penalty is the squared logarithm of the absolute determinant,
-      over d. It keeps A in GL(d) and its volume at 1; rewarding a large determinant instead
-      would inflate A, whose scale no normalised filter feels.
-    - ``"inverse"``: free, with a learned B, and the penalty is the squared Frobenius norm of
-      A B - I, over d.
     - ``"orthogonal"``: A is orthogonal, by torch's own parametrisation.
     - ``"cyclic"`` (default): A^n = I by construction, A = P C P^-1 with P orthogonal and learned,
       and C fixed plane rotations by multiples of 2 pi / n
       (:func:`symscope.orbits.cyclic.frequencies`).
-    - ``"cyclic-general"``: the same with any invertible P, and the penalty is a hundredth of the
-      squared Frobenius norm of A, over d, less 1. Where A^n = I that is 0 for an orthogonal A
-      and positive for any other; without it the condition number grows with training.
+    - ``"cyclic-general"``: the same with any invertible P
+      (:class:`symscope.orbits.constraints.CyclicGeneral`).
 
     Every constraint starts from the same draw: random orthogonal matrices of order n. (From the
     identity, a cyclic penalty would keep A there.) Both are drawn from torch's global random
@@ -60,7 +52,7 @@ class CyclicOrbit(nn.Module):
         order: n, elements of an orbit; default 6.
         sets: number of generators; default 6.
         filters: base filters that share a generator; default 1.
-        constraint: one of the seven names, each a class of :mod:`symscope.orbits.constraints`;
+        constraint: one of the five names, each a class of :mod:`symscope.orbits.constraints`;
             default "cyclic".
         backend: implementation of the orbits, see :mod:`symscope.kernels.ops`.
 
@@ -76,8 +68,6 @@ class CyclicOrbit(nn.Module):
     >>> orbit = CyclicOrbit(dim=16, order=4, sets=2, filters=3)
     >>> orbit().shape
     torch.Size([2, 3, 4, 16])
-    >>> orbit.report()["effective_order"]
-    tensor([4, 4])
     """
 
     generators: Float[Tensor, "j d d"]
@@ -156,28 +146,6 @@ class CyclicOrbit(nn.Module):
         if base is not None:
             self.base.copy_(base)
         return self
-
-    def freeze_generators(self) -> CyclicOrbit:
-        """Keep the generators as they are from here on, and return the orbit: a baseline."""
-        for parameter in self.parametrizations.parameters():
-            parameter.requires_grad_(False)
-        return self
-
-    @torch.no_grad()
-    def report(self) -> dict[str, Tensor]:
-        """What the generators are, one number a set, in float64.
-
-        ``defect``, the Frobenius norm of A^n - I over sqrt(d); ``condition``, the ratio of the
-        largest to the smallest singular value; ``effective_order``, the least m with A^m near I
-        (:func:`symscope.orbits.cyclic.effective_order`), 0 if there is none.
-        """
-        generators = self.generators.double()
-        orders = [effective_order(a, limit=max(24, self.order)) for a in generators]
-        return {
-            "defect": defect(generators, self.order),
-            "condition": torch.linalg.cond(generators),
-            "effective_order": torch.tensor(orders),
-        }
 
     def extra_repr(self) -> str:
         """The sizes, for printing."""

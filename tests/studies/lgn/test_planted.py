@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from studies.lgn import planted, tasks
+from studies.lgn import planted
 from studies.lgn.planted import action_error, orbit_errors, planted_group
-from studies.lgn.unfolded import UnfoldedPatches
+from studies.lgn.unfolded import Reconstructor, Unfolded
 from studies.networks import fit_steps, seeded
 from symscope.orbits.cyclic import defect, random_orthogonal, small_rotations
 from symscope.orbits.orbits import CyclicOrbit
@@ -56,6 +56,20 @@ def test_planted_kinds_are_what_they_are_called():
     assert int((values.real > 1 - 1e-9).sum()) == 34
     assert values.angle().max().item() == pytest.approx(2 * math.pi / 5)
     assert int(torch.linalg.matrix_rank(plane.orbits.reshape(-1, 36), rtol=1e-9)) == 2
+
+
+def test_planted_structures_are_what_they_are_called():
+    skew, stripes = plant("skew"), plant("toeplitz")
+    assert skew.order == 4 and defect(skew.generator, 4) < 1e-10
+    assert defect(skew.generator, 2) == pytest.approx(2)
+    torch.testing.assert_close(skew.generator, -skew.generator.T)
+    assert torch.equal(stripes.generator[1:, 1:], stripes.generator[:-1, :-1])
+    assert stripes.generator.unique().numel() == 71
+    for data in (skew, stripes):
+        torch.testing.assert_close(data.orbits.norm(dim=2), torch.ones(2, data.order).double())
+        step = torch.einsum("de,kne->knd", data.generator, data.orbits[:, :-1])
+        step = torch.nn.functional.normalize(step, dim=2)
+        torch.testing.assert_close(step, data.orbits[:, 1:])
 
 
 def test_planted_noise_has_the_size_asked_for():
@@ -111,10 +125,10 @@ def test_orbit_errors_know_the_freedom_there_is(kind):
 def test_a_planted_plane_rotation_is_recovered_from_far_away():
     data = planted_group("plane rotation")
 
-    def build() -> tasks.Reconstructor:
+    def build() -> Reconstructor:
         orbit = CyclicOrbit(36, 4, sets=1, constraint="orthogonal")
         orbit.generators = small_rotations(1, 36, 0.4).float()
-        return tasks.Reconstructor(UnfoldedPatches(orbit, sparsity=0.1, two_sided=False))
+        return Reconstructor(Unfolded(orbit, sparsity=0.1, two_sided=False))
 
     head = seeded(build, 0)
     orbit = head.network.dictionary
@@ -143,5 +157,7 @@ def test_planted_numbers_out_of_range(options, message):
 def test_planted_kinds_that_there_are_not():
     with pytest.raises(ValueError, match="kind must be one of quarter turn, .*; got 'flip'"):
         plant("flip")
+    with pytest.raises(ValueError, match="patch must be even for a skew generator, got 5"):
+        plant("skew", patch=5)
     with pytest.raises(ValueError, match=r"orbits must be \(J, K, 5, 36\), got \(1, 1, 4, 36\)"):
         orbit_errors(torch.zeros(1, 1, 4, 36), plant("orthogonal"))

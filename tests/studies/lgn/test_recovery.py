@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from studies.lgn.planted import action_error, planted_group
-from studies.lgn.recovery import by_gram, descend, reconstructor, start_near
+from studies.lgn.recovery import by_gram, descend, reconstructor, start_near, structure_found
 from symscope.orbits.cyclic import defect
 
 
@@ -58,6 +58,18 @@ def test_a_wider_module_begins_with_more_filters():
     assert found["orbits"] > 0 and found != descend(planted, steps=4)
 
 
+@pytest.mark.parametrize("kind", ["skew", "toeplitz"])
+def test_a_planted_structure_is_found_in_the_truth(kind):
+    assert structure_found(kind, "truth")["found"] > 0.8
+
+
+def test_training_from_near_lowers_the_objective():
+    start, found = (
+        structure_found("skew", "near", filters=2, steps=n)["objective"] for n in (1, 60)
+    )
+    assert found < 0.9 * start
+
+
 def test_bad_input_is_refused():
     planted = planted_group("quarter turn", patch=4, samples=10, two_sided=True)
     with pytest.raises(ValueError, match="distance must be a finite number above 0, got 0"):
@@ -70,3 +82,7 @@ def test_bad_input_is_refused():
         descend(planted, start=0.3, width=2)
     with pytest.raises(ValueError, match="codes must be one-sided"):
         by_gram(planted)
+    with pytest.raises(ValueError, match="start must be one of truth, near, random"):
+        structure_found("skew", "far")
+    with pytest.raises(ValueError, match="kind must be one of skew, toeplitz; got 'orthogonal'"):
+        structure_found("orthogonal", "near")

@@ -70,13 +70,30 @@ def test_small_rotations_are_rotations_at_the_distance_asked_for(dim, distance):
     torch.testing.assert_close(found, torch.full((2,), distance).double(), atol=0, rtol=0.06)
 
 
-def test_defect_and_effective_order_of_known_matrices():
-    turn = cyclic.blocks([1], 5)
-    assert cyclic.effective_order(turn) == 5
-    assert cyclic.effective_order(torch.block_diag(turn, cyclic.blocks([1], 3))) == 15
-    assert cyclic.effective_order(torch.eye(4)) == 1
-    assert cyclic.effective_order(cyclic.blocks([1], 50)) == 1  # within the tolerance of no turn
-    assert cyclic.effective_order(cyclic.blocks([1], 50), tolerance=0.01) == 0
-    assert cyclic.effective_order(cyclic.blocks([1], 50), limit=50, tolerance=0.01) == 50
-    assert cyclic.effective_order(2 * torch.eye(4)) == 0
+def test_the_defect_of_known_matrices():
+    both = torch.block_diag(cyclic.blocks([1], 5), cyclic.blocks([1], 3))
+    assert [m for m in range(1, 31) if cyclic.defect(both, m) < 1e-9] == [15, 30]
     assert float(cyclic.defect(2 * torch.eye(9), 3)) == pytest.approx(7)  # |8 I - I| / 3
+
+
+@given(order=st.integers(1, 12), scale=st.floats(1e-3, 1e3), seed=st.integers(0, 9))
+def test_the_scaled_defect_of_a_multiple_of_a_group_is_zero(order, scale, seed):
+    matrix = cyclic.random_cyclic(1, 6, order, seeded_stream(seed))[0]
+    assert cyclic.scaled_defect(scale * matrix, order) < 1e-6
+    assert order == 1 or cyclic.scaled_defect(scale * matrix, order - 1) > 0.1
+
+
+@given(order=st.integers(1, 6), seed=st.integers(0, 99))
+def test_the_scaled_defect_is_the_least_over_all_scales(order, seed):
+    matrix = torch.randn(4, 4, generator=seeded_stream(seed), dtype=torch.float64)
+    found = float(cyclic.scaled_defect(matrix, order))
+    scales = torch.cat([torch.logspace(-4, 2, 4000), -torch.logspace(-4, 2, 4000)]).double()
+    tried = cyclic.defect(scales[:, None, None] * matrix, order).min()
+    assert found <= tried + 1e-9 and tried == pytest.approx(found, abs=0.01)
+
+
+def test_the_scaled_defect_of_what_has_no_order_is_one():
+    shrinks = torch.diag(torch.ones(5), 1)  # its sixth power is zero
+    assert cyclic.scaled_defect(shrinks, 6) == cyclic.scaled_defect(0 * shrinks, 2) == 1
+    assert cyclic.scaled_defect(torch.diag(torch.tensor([1.0, -1.0])), 2) < 1e-7
+    assert cyclic.scaled_defect(cyclic.blocks([1], 4), 2) == 1  # A^2 = -I, and c^2 > 0

@@ -57,7 +57,7 @@ def test_gradients_agree_with_differences(constraint):
 
     values = [value.detach().clone().requires_grad_() for value in made.parameters()]
     assert torch.autograd.gradcheck(run("forward"), values)
-    if constraint in ("penalized", "invertible", "inverse", "cyclic-general"):
+    if constraint in ("penalized", "cyclic-general"):
         assert torch.autograd.gradcheck(run("penalty"), values)
         made.penalty().backward()
         moved = made.parametrizations.generators.original.grad
@@ -83,20 +83,6 @@ def test_the_generators_are_learned(constraint):
     made()[..., 0].sum().backward()
     optimizer.step()
     assert (made.generators - before).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("constraint", CONSTRAINTS)
-def test_frozen_generators_stay_while_the_base_learns(constraint):
-    made = orbit(constraint=constraint)
-    assert made.freeze_generators() is made
-    before = made.generators.detach().clone()
-    optimizer = torch.optim.Adam([p for p in made.parameters() if p.requires_grad], lr=0.1)
-    for _ in range(3):
-        optimizer.zero_grad()
-        made()[..., 0].sum().backward()
-        optimizer.step()
-    assert torch.equal(made.generators, before)
-    assert [name for name, p in made.named_parameters() if p.requires_grad] == ["base"]
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
@@ -145,7 +131,6 @@ def test_a_start_that_is_refused_changes_nothing():
         ("orthogonal", skewed, None, "must be orthogonal"),
         ("cyclic", skewed, None, "not of order 4"),
         ("cyclic-general", 1.1 * start, None, "not of order 4"),
-        ("inverse", torch.zeros(9, 9), None, "the generator is singular"),
         ("free", start, torch.zeros(2, 3, 9), r"base must be \(2, 1, 9\), or \(1, 9\)"),
     ]
     for constraint, generators, base, message in cases:
