@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from symscope._checks import choice
-from symscope.inputs.draws import stream
+from symscope._draws import stream
 from symscope.kernels import ops
 from symscope.orbits.cyclic import random_cyclic
 
