@@ -25,9 +25,10 @@ from measure import RESULTS, Report, compare, seconds_on_cpu
 import studies
 import symscope as ss
 from symscope.actions.linear import Action
-from symscope.extract.extraction import Search
+from symscope.extract.checks import probe
+from symscope.extract.extraction import Query
 from symscope.extract.factor import Factor
-from symscope.extract.outputs import Outputs
+from symscope.extract.network import Network, Outputs
 from symscope.kernels import reference
 
 PLANE = ss.PlaneAction("gl2")
@@ -164,14 +165,14 @@ def plain(
     action: Action = PLANE,
 ) -> None:
     """Rows and their factor alone, with the shuffled control's: no decision could rest on them."""
-    search = Search(data, action, Outputs(outputs), batch_size=batch)
-    factors = {"own": search.factor(), "shuffled": search.factor()}
-    differentiation = search.differentiation(model, data[:batch])
-    for part in search.stream():
-        pairs = {"own": part.inputs} | ({"shuffled": part.others} if len(part.others) else {})
-        moved = {kind: differentiation.moving(samples) for kind, samples in pairs.items()}
-        for kind, block in differentiation.blocks(part.inputs, moved, part.start):
-            block.into(factors[kind])
+    query = Query(data=data, action=action, outputs=Outputs(outputs), batch_size=batch)
+    factors = {kind: Factor(len(action.basis)) for kind in ("network", "shuffled")}
+    network, how = probe(Network(model, query.outputs), action, data[:batch])
+    for part in query.stream():
+        pairs = {"network": part.inputs} | ({"shuffled": part.others} if len(part.others) else {})
+        moved = {kind: how.moving(samples) for kind, samples in pairs.items()}
+        for kind, rows in how.rows(network, part.inputs, moved, part.start):
+            rows.add_to(factors[kind])
     for factor in factors.values():
         factor.spectrum()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from unittest import mock
 
@@ -14,7 +15,7 @@ from truth_cases import Case
 import symscope as ss
 from symscope.decide import rule
 from symscope.decide.decision import Decision
-from symscope.extract import evidence, references
+from symscope.extract import tuned
 from symscope.extract.evidence import Evidence
 
 # What each constant is set to, alone. A quantile of 1 cuts off nothing of the first samples.
@@ -27,18 +28,16 @@ VALUES: dict[str, tuple[float, ...]] = {
 USED = {
     "kappa": rule.KAPPA,
     "least gap": rule.LEAST_GAP,
-    "clip quantile": references.QUANTILE,
-    "pieces": evidence.PIECES,
+    "clip quantile": tuned.TUNED.quantile,
+    "pieces": tuned.TUNED.pieces,
 }
 MOST_PIECES = 64
 
 
 def gathered(case: Case, data: Tensor, quantile: float, seed: int = 0) -> Evidence:
     """The evidence on a case, in the most pieces; of its neighbours all others are merged."""
-    with (
-        mock.patch.object(references, "QUANTILE", quantile),
-        mock.patch.object(evidence, "PIECES", MOST_PIECES),
-    ):
+    held_to = replace(tuned.TUNED, quantile=quantile, pieces=MOST_PIECES)
+    with mock.patch.object(tuned, "TUNED", held_to):
         found = ss.learned_symmetries(case.function, data, action=case.action, seed=seed)
     assert found.evidence is not None  # it is None of reports read from files alone
     return found.evidence

@@ -1,12 +1,16 @@
 """Networks, data and actions that many tests ask, and the slow definition they are held to."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 import studies
 import symscope as ss
-from symscope.extract.extraction import Extraction, Search, extract
+from symscope.extract import tuned
+from symscope.extract.extraction import Extraction, Query, extract
 from symscope.extract.factor import Factor
+from symscope.extract.network import Network
 
 ACTION = ss.LinearAction(4, copies=2)
 
@@ -29,7 +33,8 @@ def vectors(n: int, seed: int = 0) -> torch.Tensor:
 
 def asked(model, data, action=ACTION, **settings) -> Extraction:
     """The extraction of a model on data."""
-    return extract(model, Search(data, action, **settings))
+    query = Query(data=data, action=action, **settings)
+    return extract(Network(model, query.outputs), query)
 
 
 def published(model, data, action, outputs=None) -> torch.Tensor:
@@ -43,6 +48,11 @@ def assert_same_gram(factor: Factor, rows: torch.Tensor, tolerance: float) -> No
     gram = factor.triangle.T @ factor.triangle
     truth = rows.T @ rows
     assert float((gram - truth).norm() / truth.norm()) < tolerance
+
+
+def tuned_to(monkeypatch, **changes) -> None:
+    """Other limits and thresholds of the extraction, for one test."""
+    monkeypatch.setattr(tuned, "TUNED", replace(tuned.TUNED, **changes))
 
 
 class Recorder:

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from symscope._checks import real, whole
 from symscope.actions.linear import PlaneAction
-from symscope.extract.modes import device_of
-from symscope.extract.outputs import Outputs
-from symscope.extract.rows import output_cotangents
-from symscope.extract.running import running
+from symscope.extract.differentiation import output_cotangents
+from symscope.extract.modes import device_of, running
+from symscope.extract.network import Network, Outputs
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -167,7 +166,7 @@ def pixel_fields(
     whole("directions", directions)
     with running(model):
         inputs = images.to(device_of(model, images.device))
-        slopes = torch.cat(list(output_cotangents(model, inputs, Outputs(_unit))), 1).to(images)
+        slopes = torch.cat(list(output_cotangents(Network(model, Outputs(_unit)), inputs)), 1).to(images)
     stencils = Stencils(images)
     rows = len(images) * slopes.shape[1]
     if rows < len(stencils):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .._checks import real
-from ..extract.evidence import MOVEMENT, OWN, SHUFFLED, Evidence, Piece
+from ..extract.evidence import NETWORK, RANDOM, SHUFFLED, Evidence, Piece
 from ..extract.factor import Factor
 from .decision import Cut, Decision
 
@@ -114,7 +114,7 @@ def relative_within(
 def _sums(pieces: list[Piece]) -> _Sums:
     own, shuffled, movement = (
         Factor.merge(*(piece.factors[kind] for piece in pieces))
-        for kind in (OWN, SHUFFLED, MOVEMENT)
+        for kind in (NETWORK, SHUFFLED, RANDOM)
     )
     moved = movement.gram
     return _Sums(own, shuffled.gram + KAPPA**2 * moved, moved)
@@ -228,7 +228,7 @@ def _squares(
     piece: Piece, direction: Float[Tensor, " k"], ratio: Float[Tensor, ""]
 ) -> Float[Tensor, ""]:
     own, shuffled, movement = (
-        piece.factors[kind].squared(direction) for kind in (OWN, SHUFFLED, MOVEMENT)
+        piece.factors[kind].squared(direction) for kind in (NETWORK, SHUFFLED, RANDOM)
     )
     return own - ratio * (shuffled + KAPPA**2 * movement)
 

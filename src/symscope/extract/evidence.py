@@ -11,15 +11,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch import Tensor
 
+from . import tuned
 from .factor import Factor
 
-OWN, SHUFFLED, AGAIN, MOVEMENT = KINDS = ("own", "shuffled", "again", "movement")
-# Pieces of the data: enough for an interval. Of many directions fewer, since each piece holds a
-# matrix of directions by directions for every kind of rows.
-PIECES, FEW_PIECES, MANY_DIRECTIONS = 32, 8, 200
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+KINDS = NETWORK, SHUFFLED, SHUFFLED_AGAIN, RANDOM = (
+    "network",
+    "shuffled",
+    "shuffled_again",
+    "random",
+)
 
 
 @dataclass
@@ -33,6 +41,14 @@ class Piece:
         """The sums over both."""
         factors = {kind: self.factors[kind].merge(other.factors[kind]) for kind in self.factors}
         return Piece(self.samples + other.samples, factors)
+
+
+class Span(NamedTuple):
+    """Samples of a batch, from ``start`` to ``stop``, and the piece that they belong to."""
+
+    start: int
+    stop: int
+    piece: Piece
 
 
 @dataclass
@@ -64,7 +80,9 @@ class Evidence:
     @property
     def most(self) -> int:
         """How many pieces suffice; up to twice as many are held."""
-        return PIECES if self.dimension <= MANY_DIRECTIONS else FEW_PIECES
+        limits = tuned.TUNED
+        few = self.dimension > limits.many_directions
+        return limits.few_pieces if few else limits.pieces
 
     @property
     def samples(self) -> int:
@@ -74,16 +92,14 @@ class Evidence:
     @property
     def rows(self) -> int:
         """The network's own rows among them: samples times outputs."""
-        return sum(piece.factors[OWN].rows for piece in self.pieces)
+        return sum(piece.factors[NETWORK].rows for piece in self.pieces)
 
-    def room(self, samples: int) -> list[tuple[int, int, Piece]]:
-        """Where the next samples go: (start, stop, piece) for each piece that they fall into.
-
-        All their rows must be taken in before room is asked for again.
-        """
+    def spans(self, samples: int) -> list[Span]:
+        """Where the rows of the next samples go: which of them to which piece."""
         self.size = self.size or math.ceil(samples / self.most)
         self._shrink()
-        spans, start = [], 0
+        spans: list[Span] = []
+        start = 0
         while start < samples:
             if not self.pieces or self.pieces[-1].samples >= self.size:
                 factors = {kind: Factor(self.dimension, self.dtype) for kind in KINDS}
@@ -91,9 +107,15 @@ class Evidence:
             piece = self.pieces[-1]
             stop = min(samples, start + self.size - piece.samples)
             piece.samples += stop - start
-            spans.append((start, stop, piece))
+            spans.append(Span(start, stop, piece))
             start = stop
         return spans
+
+    def add_rounding(self, rows: Float[Tensor, "n c k"]) -> None:
+        """Add what rounding changes in some rows; a kink between two samples is no noise."""
+        lengths = rows.double().norm(dim=2, keepdim=True)
+        limit = 3 * lengths.median()  # to which longer ones are cut down
+        self.rounding.update(rows * torch.where(lengths > limit, limit / lengths, 1.0).to(rows))
 
     def _shrink(self) -> None:
         while len(self.pieces) >= 2 * self.most:
@@ -121,6 +143,10 @@ class Evidence:
         turned.rounding = self.rounding
         for piece in self.pieces:
             held = piece.factors
-            factors = {OWN: held[SHUFFLED], SHUFFLED: held[AGAIN], MOVEMENT: held[MOVEMENT]}
+            factors = {
+                NETWORK: held[SHUFFLED],
+                SHUFFLED: held[SHUFFLED_AGAIN],
+                RANDOM: held[RANDOM],
+            }
             turned.pieces.append(Piece(piece.samples, factors))
         return turned

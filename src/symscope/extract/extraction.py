@@ -1,11 +1,10 @@
-"""The one loop: stream of data -> rows -> factors, with what they are compared with beside them."""
+"""The one loop: batches of data -> rows -> sums, with what they are compared with beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,29 +12,26 @@ from torch import Tensor
 from .. import _draws as draws
 from .._checks import choice
 from ..actions.linear import Action
-from ..decide.rule import CONFIDENCE, TOLERANCE, check_levels
-from ..inputs.samples import Moves, Restored
-from ..inputs.stream import Stream
+from ..inputs.samples import Moves, Name, Parts
+from ..inputs.stream import Batch, Stream
 from ..kernels import ops
-from .blocks import Block, Pulled, Pushed
-from .evidence import AGAIN, MOVEMENT, OWN, SHUFFLED, Evidence, Piece
+from . import tuned
+from .checks import MODES, probe
+from .differentiation import Differentiation, Mode
+from .evidence import NETWORK, RANDOM, SHUFFLED, SHUFFLED_AGAIN, Evidence, Span
 from .factor import FACTOR_DTYPES, Factor
-from .modes import device_of
-from .outputs import Outputs
-from .probe import MODES, probe
-from .progress import shown
+from .modes import running
+from .network import Network, Outputs
 from .references import Reference, References, combined_gradients
-from .rows import Differentiation, Mode
-from .running import running
+from .rows import ForwardRows, ReverseRows, Rows
 
 MEMBERS = ("basis", "check", "rows", "flow")  # that every action has
-ROUNDING = "rounding"  # the kind of rows that say how much of the others is rounding
-NUDGED = 64  # samples that suffice for it
+PATIENCE = 5.0  # seconds until the bar appears
 
 
-@dataclass(frozen=True)
-class Search:
-    """The question that a report answers: all its settings, checked, so that they travel as one.
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """What is extracted of a network, from which data, and how: all settings, checked.
 
     See :func:`symscope.learned_symmetries` for what each means and what is raised.
     """
@@ -48,33 +44,32 @@ class Search:
     batch_size: int = 512
     dtype: torch.dtype = torch.float64
     seed: int = 0
-    tolerance: float = TOLERANCE
-    confidence: float = CONFIDENCE
     samples: int | None = None
+    control_samples: int | None = None
     moves: Moves | None = None
+    shared: tuple[Name, ...] | None = None
+    mask: Name | None = None
 
     def __post_init__(self) -> None:
         ops.check_backend(self.backend)
         choice("mode", self.mode, MODES)
-        check_levels(self.tolerance, self.confidence)
         if self.dtype not in FACTOR_DTYPES:
             raise ValueError(f"dtype must be torch.float64 or torch.float32, got {self.dtype!r}")
         check_action(self.action)
+        if self.moves is None and (self.shared is not None or self.mask is not None):
+            raise ValueError("shared and mask are for data of several tensors: say moves=, too")
 
     def stream(self) -> Stream:
         """The data as checked batches."""
-        return Stream(self.data, self.action, self.batch_size, self.seed, self.samples, self.moves)
-
-    def factor(self) -> Factor:
-        """An empty factor for this action."""
-        return Factor(len(self.action.basis), self.dtype)
-
-    def differentiation(
-        self, function: Callable[[Tensor], Tensor], inputs: Tensor
-    ) -> Differentiation:
-        """How a function is differentiated, once two samples have shown that it can be."""
-        return probe(
-            function, self.action, self.outputs, inputs, mode=self.mode, backend=self.backend
+        parts = None if self.moves is None else Parts(self.moves, self.shared, self.mask)
+        return Stream(
+            self.data,
+            self.action,
+            self.batch_size,
+            self.seed,
+            samples=self.samples,
+            parts=parts,
+            control_samples=self.control_samples,
         )
 
 
@@ -92,25 +87,6 @@ def check_action(action: object, name: str = "action") -> None:
         )
 
 
-class Pass(NamedTuple):
-    """One batch on its way.
-
-    Attributes:
-        mode: how it is differentiated.
-        inputs: the samples.
-        start: the place of the first in the user's data.
-        references: what each group of outputs is compared with; none where the batch has no
-            partners.
-        blocks: its rows of all kinds, each to be used before the next is asked for.
-    """
-
-    mode: Mode
-    inputs: Tensor
-    start: int
-    references: list[Reference]
-    blocks: Iterator[tuple[str, Block]]
-
-
 class Extraction:
     """What one pass over the data leaves of a group of outputs.
 
@@ -121,144 +97,187 @@ class Extraction:
         mode: how derivatives were taken.
     """
 
-    def __init__(self, search: Search, mode: Mode):
-        self.factor, self.shuffled, self.mode = search.factor(), search.factor(), mode
-        self.evidence = Evidence(len(search.action.basis), search.dtype)
-        self._spans: list[tuple[int, int, Piece]] = []
+    def __init__(self, query: Query, mode: Mode):
+        size = len(query.action.basis)
+        self.factor, self.shuffled = Factor(size, query.dtype), Factor(size, query.dtype)
+        self.evidence, self.mode = Evidence(size, query.dtype), mode
 
-    def begin(self, batch: Pass, reference: Reference | None) -> None:
-        """Make ready for the rows of a batch."""
-        self._start, self._reference = batch.start, reference
+    def intake(self, batch: Batch, reference: Reference | None) -> Intake:
+        """Where the rows of a batch go; one without a reference leaves no evidence."""
+        spans = self.evidence.spans(len(batch.inputs)) if reference else []
+        intake = Intake(self, batch.start, reference, spans)
         if reference:
-            self._spans = self.evidence.room(len(batch.inputs))
-            eps = torch.finfo(batch.inputs.dtype).eps
-            self.evidence.eps = max(self.evidence.eps, eps)
-            self.take(MOVEMENT, reference.movement)
+            self.evidence.eps = max(self.evidence.eps, torch.finfo(batch.inputs.dtype).eps)
+            intake.add(RANDOM, reference.random)
+        return intake
 
-    def take(self, kind: str, block: Block) -> None:
-        """Take in rows of the batch that was begun."""
-        if kind == ROUNDING:
-            self.evidence.rounding.update(_without_outliers(block.rows))
-            return
-        if self._reference:
-            place = block.start - self._start
-            ends = ((first - place, last - place, piece) for first, last, piece in self._spans)
+
+@dataclass(frozen=True)
+class Intake:
+    """The sums that the rows of one batch are added to."""
+
+    extraction: Extraction
+    start: int
+    reference: Reference | None
+    spans: list[Span]
+
+    def add(self, kind: str, rows: Rows) -> None:
+        """Add rows of some of the batch's samples."""
+        if self.reference:
+            place = rows.start - self.start
             parts = [
-                (max(first, 0), min(last, len(block)), piece.factors[kind])
-                for first, last, piece in ends
-                if first < len(block) and last > 0
+                (max(span.start - place, 0), min(span.stop - place, len(rows)), span.piece)
+                for span in self.spans
+                if span.start - place < len(rows) and span.stop > place
             ]
-            block.share(parts, self._reference.weights[kind][place : place + len(block)])
-        if kind in (OWN, SHUFFLED):
-            block.into(self.factor if kind == OWN else self.shuffled)
+            weights = self.reference.weights[kind][place : place + len(rows)]
+            rows.add_to_pieces(
+                [(first, last, piece.factors[kind]) for first, last, piece in parts], weights
+            )
+        if kind == NETWORK:
+            rows.add_to(self.extraction.factor)
+        elif kind == SHUFFLED:
+            rows.add_to(self.extraction.shuffled)
 
 
-def extract(model: Callable[[Tensor], Tensor], search: Search) -> Extraction:
+@dataclass(frozen=True)
+class Step:
+    """One batch, ready to be taken in.
+
+    Attributes:
+        batch: the samples, on the network's device.
+        mode: how the network is differentiated.
+        references: what each group of outputs is compared with; none where the batch has no
+            partners.
+        rows: of all kinds, computed as they are iterated.
+        rounding: what rounding changes in a few of the network's rows.
+    """
+
+    batch: Batch
+    mode: Mode
+    references: list[Reference]
+    rows: Iterator[tuple[str, Rows]]
+    rounding: Iterator[Rows]
+
+
+Plan = Callable[[Differentiation], Differentiation]
+
+
+def extract(
+    network: Network, query: Query, stream: Stream | None = None, plan: Plan | None = None
+) -> Extraction:
     """Stream (network, data) into the factor of the network polarization matrix.
 
     Beside the rows, those of the shuffled control are taken: the same derivatives of the
     network against other samples; and of some batches the evidence for a decision.
+
+    Args:
+        network: what is differentiated.
+        query: along which action, on which data, how.
+        stream: the query's data, where some were read before.
+        plan: makes other rows of the network's derivatives; default, their own.
+
+    Raises:
+        ValueError: as :func:`symscope.learned_symmetries`.
     """
-    function = model if search.moves is None or not callable(model) else Restored(model)
-    found = gather(model, function, search)
-    check_rows(found.factor)
-    return found
-
-
-def gather(network: object, function: Callable[[Tensor], Tensor], search: Search) -> Extraction:
-    """All rows of a function of a network in one extraction, whatever they are."""
-    if not callable(network):
-        raise TypeError(f"model must be callable, got {type(network).__name__}")
     found: Extraction | None = None
-    with running(network):
-        for batch in passes(network, function, search):
-            found = found or Extraction(search, batch.mode)
-            found.begin(batch, next(iter(batch.references), None))
-            for kind, block in batch.blocks:
-                found.take(kind, block)
-                del block
+    with running(network.model):
+        for step in steps(network, query, stream or query.stream(), plan):
+            found = found or Extraction(query, step.mode)
+            intake = found.intake(step.batch, next(iter(step.references), None))
+            for kind, rows in step.rows:
+                intake.add(kind, rows)
+            for rows in step.rounding:
+                found.evidence.add_rounding(rows.rows)
     assert found is not None  # an empty stream has been refused
     check_enough(found.factor.rows, found.factor.dimension)
     return found
 
 
-def passes(
-    network: object,
-    function: Callable[[Tensor], Tensor],
-    search: Search,
+def steps(
+    network: Network,
+    query: Query,
+    stream: Stream,
+    plan: Plan | None = None,
     sizes: Callable[[], list[int]] | None = None,
-) -> Iterator[Pass]:
-    """All rows of a function of a network, batch by batch.
+) -> Iterator[Step]:
+    """All rows of a network, batch by batch; the first shows how it can be differentiated.
 
-    ``network`` says on which device the function computes; the two are mostly one. ``sizes``
-    says, once the function was called, how its outputs are grouped; default, all in one.
+    ``sizes`` says, once the network was called, how its outputs are grouped; default, all in one.
 
     Raises:
         ValueError: for data that are empty, or too few for the action.
     """
-    stream, differentiation, references = search.stream(), None, []
-    draw = draws.stream(search.seed, "random combinations")
-    for batch in shown(stream, stream.total):
-        device = device_of(network, batch.inputs.device)
+    how, references = None, []
+    draw = draws.stream(query.seed, "random combinations")
+    for batch in with_progress(stream, stream.total):
+        device = network.device(batch.inputs.device)
         inputs, others, again = (
             part.detach().to(device) for part in (batch.inputs, batch.others, batch.again)
         )
-        if isinstance(function, Restored) and batch.samples is not None:
-            function.beside(batch.samples, device)
-        first = differentiation is None
-        if differentiation is None:
-            differentiation = search.differentiation(function, inputs)
+        batch, network = batch._replace(inputs=inputs), network.at(batch)
+        first = how is None
+        if how is None:
+            network, how = probe(
+                network, query.action, inputs, mode=query.mode, backend=query.backend
+            )
+            how = plan(how) if plan else how
             if stream.total is not None:
-                check_enough(stream.total * differentiation.count, len(search.action.basis))
-            groups = sizes() if sizes else [differentiation.count]
-            references = [References(search.seed) for _ in groups]
-        moved = {OWN: differentiation.moving(inputs)}
+                check_enough(stream.total * how.count, len(query.action.basis))
+            groups = sizes() if sizes else [how.count]
+            references = [References(query.seed) for _ in groups]
+        moved = {NETWORK: how.moving(inputs)}
         if not len(others):
-            blocks = differentiation.blocks(inputs, moved, batch.start)
-            yield Pass(differentiation.mode, inputs, batch.start, [], blocks)
+            rows = how.rows(network, inputs, moved, batch.start)
+            yield Step(batch, how.mode, [], rows, iter(()))
             continue
-        moved |= {SHUFFLED: differentiation.moving(others), AGAIN: differentiation.moving(again)}
-        for samples in moved.values():
-            samples.prepare()
-        blocks = differentiation.blocks(inputs, moved, batch.start)
-        ahead = next(blocks)
-        pulled = ahead[1].cotangents if isinstance(ahead[1], Pulled) else None
+        moved |= {SHUFFLED: how.moving(others), SHUFFLED_AGAIN: how.moving(again)}
+        moved = {kind: samples.prepared() for kind, samples in moved.items()}
+        rows = how.rows(network, inputs, moved, batch.start)
+        ahead = next(rows)
+        pulled = ahead[1].cotangents if isinstance(ahead[1], ReverseRows) else None
         if pulled is not None and [len(inputs), *groups] == list(pulled.shape[:2]):
             gradients = iter([pulled])
         else:
-            gradients = combined_gradients(differentiation, inputs, groups, draw)
-        held = [
+            gradients = combined_gradients(network, how, inputs, groups, draw)
+        compared = [
             own.of(each, moved, batch.start)
             for own, each in zip(references, gradients, strict=True)
         ]
-        more = _rounding(differentiation, inputs, batch.start, draw) if first else ()
-        yield Pass(differentiation.mode, inputs, batch.start, held, chain([ahead], blocks, more))
-    if differentiation is None:
+        rounding = _rounding(network, how, inputs, batch.start, draw) if first else iter(())
+        yield Step(batch, how.mode, compared, chain([ahead], rows), rounding)
+    if how is None:
         raise ValueError("data is empty: the iterable yielded no samples")
 
 
 def _rounding(
-    differentiation: Differentiation, inputs: Tensor, start: int, draw: torch.Generator
-) -> Iterator[tuple[str, Block]]:
+    network: Network, how: Differentiation, inputs: Tensor, start: int, draw: torch.Generator
+) -> Iterator[Rows]:
     """What the smallest changes of a few samples change in their rows."""
-    if differentiation.backend == "triton":  # whose kernels may write no rows
-        differentiation = replace(differentiation, backend="auto")
-    few = inputs if differentiation.whole else inputs[:NUDGED]
+    if how.backend == "triton":  # whose kernels may write no rows
+        how = replace(how, backend="auto")
+    few = inputs if how.whole else inputs[: tuned.TUNED.nudged]
     noise = torch.randn(few.shape, generator=draw, dtype=torch.float64, device="cpu").to(few.device)
     nudged = (few.double() * (1 + torch.finfo(few.dtype).eps * noise)).to(few.dtype)
     for (_, at), (_, near) in zip(
-        differentiation.blocks(few, {OWN: differentiation.moving(few)}, start),
-        differentiation.blocks(nudged, {OWN: differentiation.moving(nudged)}, start),
+        how.rows(network, few, {NETWORK: how.moving(few)}, start),
+        how.rows(network, nudged, {NETWORK: how.moving(nudged)}, start),
         strict=True,
     ):
-        yield ROUNDING, Pushed(start, at.first, near.rows - at.rows)
+        yield ForwardRows(start, at.first, near.rows - at.rows)
 
 
-def _without_outliers(rows: Tensor) -> Tensor:
-    """Rows cut down to three times their median length: a kink between two samples is no noise."""
-    lengths = rows.double().norm(dim=2, keepdim=True)
-    limit = 3 * lengths.median()
-    return rows * torch.where(lengths > limit, limit / lengths, 1.0).to(rows)
+def with_progress(batches: Iterable[Batch], total: int | None) -> Iterator[Batch]:
+    """The same batches, with a bar of their samples on stderr if they take more than 5 seconds.
+
+    The variable TQDM_DISABLE=1 switches it off, as any bar of tqdm.
+    """
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit=" samples", delay=PATIENCE, leave=False) as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch.inputs))
 
 
 def check_rows(factor: Factor, where: str = "every output") -> None:

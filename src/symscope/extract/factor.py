@@ -167,7 +167,7 @@ class Factor:
 
     def update(self, rows: Float[Tensor, "n c k"], samples: int | None = None) -> None:
         """Take in rows of N samples; ``samples`` of them (default: all) were not seen before."""
-        share([self], rows, len(rows) if samples is None else samples)
+        add_together([self], rows, len(rows) if samples is None else samples)
 
     def update_gram(
         self, gram: Float[Tensor, "k k"], samples: int, rows: int, dtype: torch.dtype
@@ -248,14 +248,12 @@ class Factor:
         return self._parts() if gram is None else [*self._parts(), gram]
 
 
-def share(factors: Sequence[Factor], rows: Float[Tensor, "n c k"], samples: int) -> None:
+def add_together(factors: Sequence[Factor], rows: Float[Tensor, "n c k"], samples: int) -> None:
     """Rows of equally many samples into each of some factors that are alike, in their order.
 
     ``samples`` of all were not seen before.
     """
     first, parts = factors[0], len(factors)
-    if rows.device.type == "mps":  # which has no float64
-        rows = rows.cpu()
     blocks = rows.to(first.dtype).reshape(parts, -1, first.dimension)
     kept = first.keeps_digits(rows.dtype)
     for factor, part in zip(factors, blocks if kept else blocks.mT @ blocks, strict=True):

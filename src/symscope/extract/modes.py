@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeGuard
 
 import torch
@@ -15,6 +16,23 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 KEEPING = (Tensor, dict, list, tuple, set, deque)  # what a layer may keep something in
+
+
+@contextmanager
+def running(model: object) -> Iterator[None]:
+    """Run a network in eval mode, uncompiled, outside inference mode; put everything back after.
+
+    What ``torch.compile`` made of a network frees what a second backward pass would need, and has
+    no forward mode: it runs as the network that it was made from.
+
+    Raises:
+        ValueError: if a lazy layer was never run and has no weights yet.
+    """
+    # Nothing can have been compiled where the compiler was not even loaded, which takes a second.
+    compiled = "torch._dynamo" in sys.modules
+    eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+    with torch.inference_mode(False), eager, evaluation_mode(model):
+        yield
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a network's rows are compared with: its gradients elsewhere, and gradients without aim.
+"""Reference rows of the eigenproblem: gradients at other samples, and random ones of equal length.
 
 For each batch: a weight for every sample, which cuts off heavy tails and leaves exact symmetries
 exact, and random gradients of the length of the network's own.
@@ -14,19 +14,14 @@ import torch
 from torch import Tensor
 
 from .. import _draws as draws
-from .blocks import Pulled
-from .evidence import MOVEMENT, OWN
-from .moving import Moving
-from .outputs import Outputs
-from .rows import Differentiation
+from . import tuned
+from .differentiation import Differentiation
+from .evidence import NETWORK, RANDOM
+from .network import Network
+from .rows import Moving, ReverseRows
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-# Norms are cut down to this quantile. Without it a few samples decide, and no interval covers.
-QUANTILE = 0.95
-ENOUGH = 256  # samples for the quantiles and for the size of the data's elements
-RANDOM = 2  # random gradients a sample
 
 
 @dataclass(frozen=True)
@@ -35,11 +30,11 @@ class Reference:
 
     Attributes:
         weights: a weight for each sample's rows, by the kind of rows.
-        movement: the rows of random gradients.
+        random: the rows of random gradients.
     """
 
     weights: dict[str, Float[Tensor, " n"]]
-    movement: Pulled
+    random: ReverseRows
 
 
 class References:
@@ -63,8 +58,8 @@ class References:
             moved: the inputs, and other samples, by the kind of rows in which they stand for them.
             start: the place of the first sample in the user's data.
         """
-        inputs = moved[OWN].samples
-        shape = len(inputs), RANDOM, *inputs.shape[1:]
+        inputs = moved[NETWORK].samples
+        shape = len(inputs), tuned.TUNED.random_gradients, *inputs.shape[1:]
         signs = torch.randint(
             2, shape, generator=self._generator, dtype=inputs.dtype, device="cpu"
         ).to(inputs.device)
@@ -75,12 +70,12 @@ class References:
             kind: each.without_kernel().rows(signs[:, :1]).double().flatten(1).norm(dim=1)
             for kind, each in moved.items()
         }
-        slopes, step = squares.sum(1).sqrt(), self._step(steps[OWN])
+        slopes, step = squares.sum(1).sqrt(), self._step(steps[NETWORK])
         slopes = _cut(slopes, self._slope(slopes))
         weights = {kind: slopes * _cut(each, step) for kind, each in steps.items()}
-        weights[MOVEMENT] = weights[OWN]
+        weights[RANDOM] = weights[NETWORK]
         signs *= self._lengths(squares, inputs)
-        return Reference(weights, Pulled(start, 0, moved[OWN], signs))
+        return Reference(weights, ReverseRows(start, 0, moved[NETWORK], signs))
 
     def _lengths(
         self, squares: Float[Tensor, "n d"], inputs: Float[Tensor, "n ..."]
@@ -93,7 +88,7 @@ class References:
         learned = self._sizes.setdefault(inputs.shape[1:], _Learned(_root_mean_square))
         size = learned(inputs)
         relative = size / size.max().clamp(min=1e-150)
-        number = RANDOM * len(size)
+        number = tuned.TUNED.random_gradients * len(size)
         # In the precision of the data, for speed; float16 would not hold small gradients.
         dtype = torch.promote_types(inputs.dtype, torch.float32)
         least = torch.finfo(dtype).tiny
@@ -109,7 +104,7 @@ class _Learned:
     """A statistic of the first samples, 256 at least if there are so many."""
 
     def __init__(self, statistic: Callable[[Tensor], Tensor]):
-        self._statistic, self._left = statistic, ENOUGH
+        self._statistic, self._left = statistic, tuned.TUNED.learned_from
         self._seen: list[Tensor] = []
 
     def __call__(self, values: Float[Tensor, "n ..."]) -> Tensor:
@@ -123,7 +118,7 @@ class _Learned:
 
 
 def _quantile(norms: Float[Tensor, " n"]) -> Float[Tensor, ""]:
-    return torch.quantile(norms, QUANTILE)
+    return torch.quantile(norms, tuned.TUNED.quantile)
 
 
 def _root_mean_square(data: Float[Tensor, "n ..."]) -> Float[Tensor, " d"]:
@@ -135,7 +130,8 @@ def _cut(norms: Float[Tensor, " n"], limit: Tensor) -> Float[Tensor, " n"]:
 
 
 def combined_gradients(
-    differentiation: Differentiation,
+    network: Network,
+    plan: Differentiation,
     inputs: Float[Tensor, "n ..."],
     sizes: Sequence[int],
     generator: torch.Generator,
@@ -145,8 +141,8 @@ def combined_gradients(
     Its squared length is in the mean that of all the group's gradients.
     """
     parts = [
-        _combined(model, differentiation.outputs, x, sizes, generator)
-        for model, x in differentiation.parts(inputs, differentiation.chunk(inputs))
+        _combined(part, x, sizes, generator)
+        for part, x in plan.parts(network, inputs, plan.chunk(inputs))
     ]
     if len(parts) == 1:
         return parts[0]
@@ -154,15 +150,14 @@ def combined_gradients(
 
 
 def _combined(
-    model: Callable,
-    outputs: Outputs,
+    network: Network,
     inputs: Float[Tensor, "n ..."],
     sizes: Sequence[int],
     generator: torch.Generator,
 ) -> Iterator[Float[Tensor, "n 1 ..."]]:
     inputs = inputs.detach().requires_grad_()
     with torch.enable_grad():
-        values = outputs(model(inputs), len(inputs))
+        values = network(inputs)
         signs = torch.randint(2, values.shape, generator=generator, device="cpu")
         signs = 2 * signs.to(values) - 1
         totals = [part.sum() for part in (values * signs).split(list(sizes), 1)]

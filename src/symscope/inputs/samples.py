@@ -3,20 +3,60 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-Moves = str | int | Callable[[Any], tuple[Tensor, Callable[[Tensor], Any]]]
+Name = str | int
+Moves = Name | Callable[[Any], tuple[Tensor, Callable[[Tensor], Any]]]
 INDEX = "batch"  # by this name networks for graphs take the sample that each point is of
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What each part of the user's samples is, as the user says it: no shape can tell.
+
+    Attributes:
+        moves: the part that moves, by name or place; or a callable from a batch to what moves
+            and a function that restores the batch from it.
+        shared: the parts that belong to all samples together; None where the user said nothing.
+            All other tensors have an entry for each sample.
+        mask: the part that says which points are there, beside those called "mask".
+    """
+
+    moves: Moves
+    shared: Sequence[Name] | None = None
+    mask: Name | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.moves, bool) or not (
+            callable(self.moves) or isinstance(self.moves, (str, int))
+        ):
+            raise TypeError(f"moves must be a name, a place or a callable, got {self.moves!r}")
+        if isinstance(self.shared, str) or not isinstance(self.shared, (Sequence, type(None))):
+            raise TypeError(
+                f"shared must be a tuple of names or places, as shared=({self.shared!r},); "
+                f"got {self.shared!r}"
+            )
+        if self.moves in (self.shared or ()):
+            raise ValueError(f"{self.moves!r} cannot both move and be shared by all samples")
+
+    def shares(self, name: Name, held: Any) -> bool:
+        """Whether a part belongs to all samples."""
+        return any(_place(each, held) == name for each in self.shared or ())
+
+    def check(self, held: Any) -> None:
+        """Refuse names that the samples do not have."""
+        for each in (*(self.shared or ()), *(() if self.mask is None else (self.mask,))):
+            if _place(each, held) not in parts_of(held):
+                raise ValueError(f"the data have no {each!r}: got {described(held)}")
 
 
 @dataclass(frozen=True)
@@ -24,28 +64,50 @@ class Samples:
     """Some samples of all that a network is called with.
 
     Attributes:
-        held: a mapping, a tuple or an object with attributes; of its tensors, those as long as
-            there are samples have an entry for each, and the others belong to all.
-        moves: the name or the place of what moves.
+        held: a mapping, a tuple or an object with attributes.
+        parts: what its parts are.
         flat: names of what the network takes with the points of all samples one after another,
             beside a "batch" that says whose each is.
         kind: samples of one kind can be paired.
     """
 
     held: Any
-    moves: Any
+    parts: Parts
     flat: frozenset = frozenset()
     kind: Hashable = None
+
+    def __post_init__(self) -> None:
+        self.parts.check(self.held)
+        check_lengths(self.held, self.parts, len(self.moved))
 
     @cached_property
     def moved(self) -> Float[Tensor, "n ..."]:
         """What the action moves, samples first."""
-        return named(self.held, self.moves)
+        return named(self.held, self.parts.moves)
 
     def take(self, places: slice | Int[Tensor, " k"]) -> Samples:
         """Some of the samples."""
-        held = _each(lambda t: t[places] if is_long(t, len(self.moved)) else t, self.held)
-        return Samples(held, self.moves, self.flat, self.kind)
+        return replace(self, held=cut(self.held, self.parts, places))
+
+    def masks(self) -> list[Tensor]:
+        """What says which points are there: the part of that name, and those called "mask"."""
+        shape, asked = self.moved.shape[:2], self.parts.mask
+        held = parts_of(self.held)
+        found = [
+            value
+            for name, value in held.items()
+            if "mask" in str(name)
+            and isinstance(value, Tensor)
+            and len(shape) == 2
+            and value.shape[:2] == shape
+        ]
+        if asked is None:
+            return found
+        value = held[_place(asked, self.held)]
+        if not isinstance(value, Tensor) or value.shape[:2] != shape:
+            came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"mask={asked!r} must be of shape {tuple(shape)}, got {came}")
+        return [value, *(each for each in found if each is not value)]
 
     def ready(self, device: torch.device) -> Samples:
         """On a device, and so that autograd takes them, which it does not of inference mode."""
@@ -54,7 +116,7 @@ class Samples:
             t = t.detach().to(device)
             return t.clone() if t.is_inference() else t
 
-        return Samples(_each(usable, self.held), self.moves, self.flat, self.kind)
+        return replace(self, held=_each(usable, self.held))
 
     def restore(self, moved: Float[Tensor, "n ..."]) -> Any:
         """What the network is called with, once the samples have moved.
@@ -63,7 +125,7 @@ class Samples:
         """
         own = self.moved.dtype
         held = _each(lambda t: t.to(moved.dtype) if t.dtype == own else t, self.held)
-        held = _with(held, {self.moves: moved})
+        held = with_parts(held, {self.parts.moves: moved})
         if self.flat:
             places = torch.arange(len(moved), device=moved.device)
             joined = {name: held[name].flatten(0, 1) for name in self.flat}
@@ -82,36 +144,39 @@ class Graphs(Samples):
 
     joiner: Any = field(kw_only=True)
 
+    def __post_init__(self) -> None:
+        """What belongs to all is their class's to know."""
+
     @cached_property
     def moved(self) -> Float[Tensor, "n ..."]:
         """What the action moves, samples first."""
-        return torch.stack([named(sample, self.moves) for sample in self.held])
+        return torch.stack([named(sample, self.parts.moves) for sample in self.held])
 
     def take(self, places: slice | Int[Tensor, " k"]) -> Graphs:
         """Some of the samples."""
         count = len(self.held)
         chosen = range(count)[places] if isinstance(places, slice) else places.tolist()
-        return self._of([self.held[i] for i in chosen])
+        return replace(self, held=[self.held[i] for i in chosen])
 
     def ready(self, device: torch.device) -> Graphs:
         """On a device."""
-        return self._of([sample.to(device) for sample in self.held])
+        return replace(self, held=[sample.to(device) for sample in self.held])
 
     def restore(self, moved: Float[Tensor, "n ..."]) -> Any:
         """The samples' batch, with the moved points in their place."""
-        return _with(self._joined, {self.moves: moved.flatten(0, 1)})
+        return with_parts(self._joined, {self.parts.moves: moved.flatten(0, 1)})
 
     @cached_property
     def _joined(self) -> Any:
         return self.joiner.from_data_list(self.held)
 
-    def _of(self, held: list) -> Graphs:
-        return Graphs(held, self.moves, self.flat, self.kind, joiner=self.joiner)
-
 
 @dataclass(frozen=True)
 class Whole(Samples):
     """Samples taken apart by the user's own callable, which can only be used together."""
+
+    def __post_init__(self) -> None:
+        """What belongs to all is the callable's to know."""
 
     @cached_property
     def moved(self) -> Float[Tensor, "n ..."]:
@@ -136,66 +201,53 @@ class Whole(Samples):
         return self.held[1](moved)
 
 
-class Restored(nn.Module):
-    """A network as a function of what moves, with the rest of the samples at hand beside it.
+def length_of(held: Any, parts: Parts) -> int:
+    """How many samples there are, of which a callable says what moves.
 
-    It is called with all the samples at hand or the first of them, in their order.
+    Raises:
+        ValueError: if the parts that are not shared are of different lengths.
     """
+    lengths = {
+        name: len(value)
+        for name, value in parts_of(held).items()
+        if isinstance(value, Tensor) and value.ndim and not parts.shares(name, held)
+    }
+    if len(set(lengths.values())) != 1:
+        raise ValueError(
+            "all the data at once must be tensors with an entry for each sample, and what all "
+            f"samples share be named, shared=(...); got lengths {lengths}"
+        )
+    return next(iter(lengths.values()))
 
-    def __init__(self, network: Callable):
-        super().__init__()
-        self.network = network
-        self._by_name: dict[frozenset, bool] = {}
-        self.at_hand: Samples | None = None
 
-    def beside(self, samples: Samples, device: torch.device) -> None:
-        """Have these samples at hand, on a device."""
-        self.at_hand = samples.ready(device)
-
-    def part(self, places: slice) -> Restored:
-        """The same network beside some of the samples at hand."""
-        assert self.at_hand is not None
-        part = copy.copy(self)
-        part.at_hand = self.at_hand.take(places)
-        return part
-
-    @property
-    def divisible(self) -> bool:
-        """Whether some of the samples can be had without the others."""
-        return not isinstance(self.at_hand, Whole)
-
-    def forward(self, moved: Float[Tensor, "n ..."]) -> Any:
-        """What the network returns."""
-        samples = self.at_hand
-        assert samples is not None and len(moved) <= len(samples.moved)
-        if len(moved) < len(samples.moved):
-            samples = samples.take(slice(len(moved)))
-        given = samples.restore(moved)
-        try:
-            if isinstance(given, (tuple, list)):
-                return self.network(*given)
-            if isinstance(given, Mapping) and self._takes(frozenset(given)):
-                return self.network(**given)
-            return self.network(given)
-        except TypeError as error:
-            if not hasattr(error, "__notes__"):
-                error.add_note(
-                    f"the network was called with the data as they came, {described(given)}: leave "
-                    "out what it does not take (labels), or hand in a function around it"
+def check_lengths(held: Any, parts: Parts, count: int) -> None:
+    """Refuse a tensor that has no entry for each sample, and is not said to be shared."""
+    for name, value in parts_of(held).items():
+        if parts.shares(name, held):
+            continue
+        for tensor in _tensors(value):
+            if tensor.ndim and len(tensor) != count:
+                second = tensor.ndim > 1 and tensor.shape[1] == count
+                raise ValueError(
+                    f"{name!r} is of shape {tuple(tensor.shape)}, and there are {count} samples: "
+                    f"if it belongs to all of them, say shared=({name!r},)"
+                    + ("; if the samples come second, hand in " * second)
+                    + (f"{name}.transpose(0, 1) and a function around the network" * second)
                 )
-            raise
 
-    def _takes(self, names: frozenset) -> bool:
-        """Whether the network takes these names as keywords."""
-        if names not in self._by_name:
-            inner = getattr(self.network, "_orig_mod", self.network)
-            try:
-                inspect.signature(getattr(inner, "forward", inner)).bind(**dict.fromkeys(names))
-            except (TypeError, ValueError):
-                self._by_name[names] = False
-            else:
-                self._by_name[names] = True
-        return self._by_name[names]
+
+def cut(held: Any, parts: Parts, places: slice | Tensor) -> Any:
+    """Some of the samples, beside all that is shared."""
+
+    def own(tensor: Tensor) -> Tensor:
+        return tensor[places] if tensor.ndim else tensor
+
+    changes = {
+        name: _each(own, value)
+        for name, value in parts_of(held).items()
+        if not parts.shares(name, held) and any(True for _ in _tensors(value))
+    }
+    return with_parts(held, changes)
 
 
 def named(held: Any, moves: Any) -> Tensor:
@@ -205,9 +257,7 @@ def named(held: Any, moves: Any) -> Tensor:
         ValueError: if there is none.
         TypeError: if it is no tensor, or none of floating-point numbers.
     """
-    parts = parts_of(held)
-    if isinstance(moves, int) and not isinstance(held, Mapping) and parts:
-        moves = range(len(parts))[moves] if -len(parts) <= moves < len(parts) else moves
+    parts, moves = parts_of(held), _place(moves, held)
     if moves not in parts and (not isinstance(moves, str) or not hasattr(held, moves)):
         raise ValueError(f"the data have no {moves!r} that could move: got {described(held)}")
     value = parts[moves] if moves in parts else getattr(held, moves)
@@ -244,7 +294,7 @@ def parts_of(held: Any) -> dict:
     return {} if isinstance(held, Tensor) else dict(getattr(held, "__dict__", {}))
 
 
-def _with(held: Any, changes: dict) -> Any:
+def with_parts(held: Any, changes: dict) -> Any:
     """The same, with some of its parts exchanged."""
     if isinstance(held, Mapping):
         return {**held, **changes}
@@ -272,9 +322,24 @@ def _each(change: Callable[[Tensor], Tensor], held: Any) -> Any:
         parts = [_each(change, value) for value in held]
         return held._make(parts) if hasattr(held, "_make") else type(held)(parts)
     tensors = {name: t for name, t in parts_of(held).items() if isinstance(t, Tensor)}
-    return _with(held, {name: change(t) for name, t in tensors.items()}) if tensors else held
+    return with_parts(held, {name: change(t) for name, t in tensors.items()}) if tensors else held
 
 
-def is_long(value: Any, count: int) -> bool:
-    """Whether a value has an entry for each of so many."""
-    return isinstance(value, Tensor) and value.ndim > 0 and len(value) == count
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in a value."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (Mapping, tuple, list)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(part)
+
+
+def _place(name: Name, held: Any) -> Name:
+    """The place of a part that is named, or counted from the end, in a tuple; else its name."""
+    if isinstance(held, (tuple, list)):
+        names = getattr(held, "_fields", ())
+        if name in names:
+            return names.index(name)
+        if isinstance(name, int) and name < 0:
+            return len(held) + name
+    return name

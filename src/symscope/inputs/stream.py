@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, default_collate
 
 from .. import _draws as draws
 from .._checks import whole
 from ..actions.linear import Action
-from .batches import batches
-from .samples import Moves, Samples, described
+from .batches import batches, drawn
+from .samples import Parts, Samples, described
 
 if TYPE_CHECKING:
     from jaxtyping import Int
 
 
-# Samples that suffice for the shuffled control of a tensor, and how many a direction needs. With
-# 32 rows a direction its smallest variance comes out some third too small, no more.
-CONTROL_SAMPLES, CONTROL_SAMPLES_A_DIRECTION = 2048, 32
-# Samples of an iterable that are kept as partners for those of later batches.
-KEPT = 64
+@dataclass(frozen=True)
+class Limits:
+    """How much is enough for the pairings that a decision rests on.
+
+    Attributes:
+        samples: of one tensor, if the user does not say how many.
+        a_direction: as many for each direction: with 32 rows a direction the smallest variance
+            of a pairing comes out some third too small, no more.
+        kept: samples of an iterable that are partners for those of later batches.
+    """
+
+    samples: int = 2048
+    a_direction: int = 32
+    kept: int = 64
+
+
+LIMITS = Limits()
 
 
 class Batch(NamedTuple):
@@ -53,16 +66,19 @@ class Stream:
     sample have a control, too. A dataset is read in batches of ``batch_size``.
 
     Args:
-        samples: how many to read at most, of an endless iterable above all; default None, all.
-        moves: which part of samples of several moves, by name or place, or a callable from a
-            batch to what moves and a function that restores the batch from it; default None,
-            samples are one tensor, or a tuple of which the first moves and the others are left.
+        samples: how many to use at most; default None, all. Drawn by the seed where it is known
+            how many there are, else the first.
+        parts: what each part of samples of several tensors is; default None, samples are one
+            tensor, or a tuple of which the first moves and the others are left.
+        control_samples: how many of a tensor have others, at least; default 2,048, or 32 a
+            direction if that is more.
 
     Raises:
         ValueError: for data that are empty, not finite or do not fit the action, a batch size
-            below 2, or ``samples`` below 1; for data without what ``moves`` names.
+            below 2, ``samples`` below 1 or ``control_samples`` below 2; for data without what
+            ``parts`` name; for a tuple that may be samples or batches.
         TypeError: for data that are no tensors, not dense, or not floating point; for
-            ``moves`` of another kind, or beside data that are one tensor.
+            ``parts`` beside data that are one tensor.
     """
 
     data: Tensor | Iterable
@@ -70,42 +86,63 @@ class Stream:
     batch_size: int
     seed: int
     samples: int | None = None
-    moves: Moves | None = None
+    parts: Parts | None = None
+    control_samples: int | None = None
     total: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.batch_size = whole("batch_size", self.batch_size, 2)
         if self.samples is not None:
             self.samples = whole("samples", self.samples)
-        if self.moves is not None:
-            _check_moves(self.moves, self.data)
+        enough = max(LIMITS.samples, LIMITS.a_direction * len(self.action.basis))
+        if self.control_samples is not None:
+            enough = whole("control_samples", self.control_samples, 2)
+        self._enough = enough
+        self._ahead: Iterator[Batch] | None = None
+        if self.parts is not None:
+            _check_parts(self.parts, self.data)
         elif isinstance(self.data, Tensor):
             _check_kind(self.data)
             self.action.check(self.data)
-            self.data = self.data[: self.samples]
+            if self.samples is not None and self.samples < len(self.data):
+                places = drawn(len(self.data), self.samples, self.seed)
+                self.data = self.data[places.to(self.data.device)]
             self.total = len(self.data)
             if not self.total:
                 raise ValueError("data is empty: at least one sample is needed")
             for start in range(0, self.total, self.batch_size):
                 _check_values(self.data[start : start + self.batch_size], start)
         elif isinstance(self.data, Dataset):
-            self.data = _in_batches(self.data, self.action, self.batch_size)
+            pass
         elif isinstance(self.data, (str, bytes, dict)) or not isinstance(self.data, Iterable):
             raise TypeError(_not_data(self.data))
         elif hasattr(self.data, "__array__"):
             raise TypeError(_not_data(self.data) + "; torch.from_numpy turns an array into one")
+        elif isinstance(self.data, tuple) and len(self.data) > 1:
+            _check_tuple(self.data)
+
+    def peek(self) -> Batch:
+        """The first batch, which comes again as the first; data may be readable but once."""
+        batches = iter(self)
+        first = next(batches, None)
+        if first is None:
+            raise ValueError("data is empty: the iterable yielded no samples")
+        self._ahead = chain([first], batches)
+        return first
 
     def __iter__(self) -> Iterator[Batch]:
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            return ahead
         generator = draws.stream(self.seed, "shuffled pairing")
         if isinstance(self.data, Tensor):
             return self._of_tensor(self.data, generator)
         return self._of_iterable(generator)
 
     def _of_tensor(self, data: Tensor, generator: torch.Generator) -> Iterator[Batch]:
-        enough = max(CONTROL_SAMPLES, CONTROL_SAMPLES_A_DIRECTION * len(self.action.basis))
         total = len(data)
         starts = range(0, total, self.batch_size)
-        wanted = min(len(starts), math.ceil(enough / self.batch_size)) * (total > 1)
+        wanted = min(len(starts), math.ceil(self._enough / self.batch_size)) * (total > 1)
         # Whole batches, the first among them, evenly spread; samples swap among all of these.
         taken = [i * wanted % len(starts) < wanted for i in range(len(starts))]
         places = torch.arange(total, device="cpu").split(self.batch_size)
@@ -145,9 +182,30 @@ class Stream:
                 return
 
     def _batches(self) -> Iterable:
-        if self.moves is None:
-            return self.data
-        return batches(self.data, self.moves, self.action, self.batch_size)
+        data: Any = self.data
+        stored = isinstance(data, Dataset) and not isinstance(data, IterableDataset)
+        if stored and self.samples is not None and hasattr(data, "__len__"):
+            data = Subset(data, drawn(len(data), self.samples, self.seed).tolist())
+        if self.parts is not None:
+            return batches(data, self.parts, self.action, self.batch_size, self.samples, self.seed)
+        if isinstance(data, IterableDataset):
+            return self._joined(iter(data))
+        return DataLoader(data, self.batch_size) if isinstance(data, Dataset) else data
+
+    def _joined(self, items: Iterator) -> Iterable:
+        """What an iterable dataset yields, batches as they are and samples in batches."""
+        first = next(items, None)
+        if first is None:
+            return []
+        items = chain([first], items)
+        inputs = first[0] if isinstance(first, (tuple, list)) and len(first) else first
+        if not isinstance(inputs, Tensor):
+            return items
+        try:
+            self.action.check(inputs)
+        except ValueError:
+            return map(default_collate, iter(lambda: list(islice(items, self.batch_size)), []))
+        return items
 
 
 class _Kept:
@@ -168,23 +226,9 @@ class _Kept:
         # Those with the smallest of random keys, one for each sample that ever came.
         keys = torch.rand(len(inputs), generator=generator, device="cpu")
         self.keys, kept = torch.cat([self.keys, keys]).sort()
-        self.keys = self.keys[:KEPT]
-        self.samples = pool.index_select(0, kept[:KEPT].to(pool.device))
+        self.keys = self.keys[: LIMITS.kept]
+        self.samples = pool.index_select(0, kept[: LIMITS.kept].to(pool.device))
         return others
-
-
-def _in_batches(data: Dataset, action: Action, batch_size: int) -> Iterable:
-    """A dataset of samples in batches; one that yields batches itself, as it is."""
-    if isinstance(data, IterableDataset):
-        first = next(iter(data), None)
-        first = first[0] if isinstance(first, (tuple, list)) and len(first) else first
-        if isinstance(first, Tensor):
-            try:
-                action.check(first)
-            except ValueError:
-                return DataLoader(data, batch_size)
-        return data
-    return DataLoader(data, batch_size)
 
 
 def _usable(inputs: Tensor) -> Tensor:
@@ -200,14 +244,32 @@ def _not_data(found: object) -> str:
     )
 
 
-def _check_moves(moves: object, data: object) -> None:
-    if isinstance(moves, bool) or not (callable(moves) or isinstance(moves, (str, int))):
-        raise TypeError(f"moves must be a name, a place or a callable, got {moves!r}")
+def _check_parts(parts: Parts, data: object) -> None:
     if isinstance(data, (Tensor, str, bytes)) or not isinstance(data, (Iterable, Dataset)):
         raise TypeError(
-            f"moves={moves!r} is for data of several tensors: mappings, tuples, or batches or "
-            f"samples of these; got {type(data).__name__}"
+            f"moves={parts.moves!r} is for data of several tensors: mappings, tuples, or batches "
+            f"or samples of these; got {type(data).__name__}"
         )
+
+
+def _check_tuple(data: tuple) -> None:
+    """Refuse a tuple that may be batches of samples, or samples with what belongs to them."""
+    lengths = {len(part) if isinstance(part, Tensor) and part.ndim else None for part in data}
+    if len(lengths) == 1 and None not in lengths and not _of_one(data):
+        raise ValueError(
+            f"data are a tuple of {len(data)} tensors of equal length, which may be batches, or "
+            "samples with their targets: hand in a list of batches, list(data), or the samples "
+            "alone, data[0]; of several inputs of a network moves=0 says which moves"
+        )
+
+
+def _of_one(parts: Sequence[Tensor]) -> bool:
+    """Whether tensors are what one tensor was split into: they lie in it one after another."""
+    first, alike = parts[0], {(part.shape, part.stride(), part.dtype) for part in parts}
+    place = [part.storage_offset() for part in parts]
+    behind = [offset + len(first) * first.stride(0) for offset in place]
+    storages = {part.untyped_storage().data_ptr() for part in parts}
+    return len(alike) == len(storages) == 1 and place[1:] == behind[:-1]
 
 
 def _check_kind(inputs: Tensor) -> None:

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from ..actions.linear import Action
-from ..extract.derivatives import values_of
-from ..extract.modes import device_of
-from ..extract.outputs import Outputs
-from ..extract.running import running
-from ..inputs.samples import Moves, Restored
+from ..extract.modes import running
+from ..extract.network import Network, Outputs
+from ..inputs.samples import Moves, Name, Parts
 from ..inputs.stream import Stream
 
 if TYPE_CHECKING:
@@ -31,6 +29,8 @@ def change_along(
     *,
     outputs: str | int | Callable[[Any], Tensor] = "all",
     moves: Moves | None = None,
+    shared: tuple[Name, ...] | None = None,
+    mask: Name | None = None,
     batch_size: int = 512,
     samples: int | None = None,
     seed: int = 0,
@@ -63,9 +63,11 @@ def change_along(
                 f"the generator {name!r} must be of the action's shape {tuple(action.shape)}, "
                 f"got {tuple(generator.shape)}"
             )
-    distances, stream = list(distances), Stream(data, action, batch_size, seed, samples, moves)
-    function = model if moves is None else Restored(model)
-    chosen = Outputs(outputs)
+    distances, stream = list(distances), Stream(
+        data, action, batch_size, seed, samples,
+        None if moves is None else Parts(moves, shared, mask),
+    )  # fmt: skip
+    network = Network(model, Outputs(outputs))
     batches = list(stream)
     inputs = [batch.inputs.detach() for batch in batches]
     times = {name: _time_to_move(action, inputs, h) for name, h in generators.items()}
@@ -73,17 +75,15 @@ def change_along(
     apart, previous = 0.0, None
     with running(model):
         for batch, x in zip(batches, inputs, strict=True):
-            device = device_of(model, x.device)
-            if isinstance(function, Restored) and batch.samples is not None:
-                function.beside(batch.samples, device)
-            still = values_of(function, chosen, x.to(device)).double().cpu()
+            device, here = network.device(x.device), network.at(batch)
+            still = here.values(x.to(device)).double().cpu()
             before = still[:1] if previous is None else previous
             apart += float((still - torch.cat([before, still[:-1]])).square().sum())
             previous = still[-1:]
             for name, generator in generators.items():
                 for k, distance in enumerate(distances):
                     there = action.flow(x.to(device), generator.to(device), distance * times[name])
-                    moved = values_of(function, chosen, there).double().cpu()
+                    moved = here.values(there).double().cpu()
                     changes[name][k] += float((moved - still).square().sum())
     if not apart > 0:
         raise ValueError("the outputs are the same for all samples: there is nothing to change")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .. import _draws as draws
-from ..extract.extraction import Search
+from ..extract.extraction import Query
 
 RESETS = ("reset_parameters", "_reset_parameters")  # the second is that of torch's attention
 
@@ -102,13 +102,13 @@ def _reset(module: nn.Module) -> None:
 class Asked:
     """The network and the question of a report, whose data and network it does not keep alive."""
 
-    def __init__(self, model: object, search: Search, ask: Callable[[Callable, Search], Any]):
+    def __init__(self, model: object, search: Query, ask: Callable[[Callable, Query], Any]):
         self.ask = ask
         self._data, self._model = _weakly(search.data), _weakly(model)
         self._search = replace(search, data=())
         self._is_module = isinstance(model, nn.Module)
 
-    def search(self, data: Tensor | Iterable | None) -> Search:
+    def search(self, data: Tensor | Iterable | None) -> Query:
         """The question, about the data handed in or else those of the report."""
         data = self._data() if data is None else data
         if data is None:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import tee
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..actions.linear import Action, LinearAction
-from ..decide.rule import CONFIDENCE, TOLERANCE
+from ..decide.rule import CONFIDENCE, TOLERANCE, check_levels
+from ..extract.differentiation import Mode
 from ..extract.evidence import Evidence
-from ..extract.extraction import Search, check_action, gather
-from ..extract.modes import device_of
-from ..extract.outputs import Outputs
-from ..extract.rows import Mode
-from ..extract.running import running
+from ..extract.extraction import Query, check_action, extract
+from ..extract.modes import running
+from ..extract.network import Network, Outputs
+from ..inputs.stream import Stream
 from .pair_report import DynamicsSymmetries, EquivariantSymmetries
-from .pairs import Pairing, PairSearch, Tied, free, tied
+from .pairs import PairDifferentiation, Pairing, Tied, free, tied
 
 # Of trajectories few samples at a time, so that what is compared comes from many of them.
 OF_A_TRAJECTORY = 64
@@ -71,12 +71,19 @@ def equivariant_symmetries(
             "outputs='sum' leaves one number, on which only scaling acts: hand in a callable, "
             "or 'all'"
         )
-    search = Search(
-        data, action, Outputs(outputs), "auto", mode, batch_size, dtype, seed, tolerance, confidence
+    check_levels(tolerance, confidence)
+    query = Query(
+        data=data,
+        action=action,
+        outputs=Outputs(outputs),
+        mode=mode,
+        batch_size=batch_size,
+        dtype=dtype,
+        seed=seed,
     )
     if outputs_action is not None:
         check_action(outputs_action, "outputs_action")
-    search, _, values = _looked_at(model, search)
+    stream, _, values = _first(model, query)
     if outputs_action is None:
         count = math.prod(values.shape[1:])
         pairing = free(action, LinearAction(count), (count,))
@@ -84,7 +91,9 @@ def equivariant_symmetries(
         values = values.reshape(len(values), *values.shape[1:] or (1,))
         _check_outputs(outputs_action, values)
         pairing = free(action, outputs_action, tuple(values.shape[1:]))
-    return EquivariantSymmetries(pairing, *_asked(model, search, pairing))
+    return EquivariantSymmetries(
+        pairing, *_extracted(model, query, stream, pairing), tolerance, confidence
+    )
 
 
 def dynamics_symmetries(
@@ -125,17 +134,20 @@ def dynamics_symmetries(
         ValueError: as :func:`symscope.learned_symmetries`; if velocities are of another shape than
             the states.
     """
-    search = Search(
-        data, action, Outputs(), "auto", mode, batch_size, dtype, seed, tolerance, confidence
+    check_levels(tolerance, confidence)
+    query = Query(
+        data=data, action=action, mode=mode, batch_size=batch_size, dtype=dtype, seed=seed
     )
-    search, inputs, values = _looked_at(field, search)
+    stream, inputs, values = _first(field, query)
     if values.shape != inputs.shape:
         raise ValueError(
             "field must give velocities of the states' shape: "
             f"{tuple(inputs.shape[1:])} a sample, got {tuple(values.shape[1:])}"
         )
     pairing = tied(action, tuple(inputs.shape[1:]), time_scaling)
-    return DynamicsSymmetries(pairing, *_asked(field, search, pairing))
+    return DynamicsSymmetries(
+        pairing, *_extracted(field, query, stream, pairing), tolerance, confidence
+    )
 
 
 def _in_a_row(raw: Any) -> Any:
@@ -143,22 +155,17 @@ def _in_a_row(raw: Any) -> Any:
     return raw.flatten(1) if isinstance(raw, Tensor) and raw.ndim > 2 else raw
 
 
-def _looked_at(model: Callable[[Tensor], Any], search: Search) -> tuple[Search, Tensor, Tensor]:
-    """The question with its data whole, the first samples and their outputs."""
-    if not callable(model):
-        raise TypeError(f"model must be callable, got {type(model).__name__}")
-    stream = search.stream()
-    if not isinstance(search.data, Tensor):  # which may be read but once
-        ahead, kept = tee(search.data)
-        stream, search = replace(search, data=ahead).stream(), replace(search, data=kept)
-    batch = next(iter(stream), None)
-    if batch is None:
-        raise ValueError("data is empty: the iterable yielded no samples")
-    inputs = batch.inputs[:2].detach().to(device_of(model, batch.inputs.device))
+def _first(model: Callable[[Tensor], Any], query: Query) -> tuple[Stream, Tensor, Tensor]:
+    """The data from their start, the first samples and their outputs."""
+    network, stream = Network(model, query.outputs), query.stream()
+    batch = stream.peek()
+    inputs = batch.inputs.detach().to(network.device(batch.inputs.device))
+    network = network.at(batch)
+    inputs = inputs[:2] if network.divisible else inputs
     with running(model), torch.no_grad():
-        raw = model(inputs)
-        values = search.outputs(_in_a_row(raw), len(inputs))
-    return search, inputs, values if callable(search.outputs.mode) else raw
+        raw = network.raw(inputs)
+        values = query.outputs(_in_a_row(raw), len(inputs))
+    return stream, inputs, values if callable(query.outputs.mode) else raw
 
 
 def _check_outputs(action: Action, values: Tensor) -> None:
@@ -177,11 +184,19 @@ def _check_outputs(action: Action, values: Tensor) -> None:
         ) from error
 
 
-def _asked(
-    model: Callable[[Tensor], Any], search: Search, pairing: Pairing
-) -> tuple[Evidence, Mode, float, float]:
-    settings: dict[str, Any] = vars(search) | {"action": Tied(pairing)}
-    found = gather(model, lambda x: _in_a_row(model(x)), PairSearch(**settings, pairing=pairing))
+def _extracted(
+    model: Callable[[Tensor], Any], query: Query, stream: Stream, pairing: Pairing
+) -> tuple[Evidence, Mode]:
+    @wraps(getattr(model, "forward", model))
+    def flat(*given: Any, **by_name: Any) -> Any:
+        return _in_a_row(model(*given, **by_name))
+
+    found = extract(
+        Network(model, query.outputs, flat),
+        replace(query, action=Tied(pairing)),
+        stream,
+        lambda how: PairDifferentiation(**vars(how), pairing=pairing),
+    )
     if len(found.evidence.pieces) < 2:
         raise ValueError("pairs need at least 2 samples that can be compared, got 1")
-    return found.evidence, found.mode, search.tolerance, search.confidence
+    return found.evidence, found.mode

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from .._checks import real
 from ..actions.linear import PlaneAction
-from ..extract.modes import device_of
-from ..extract.running import running
+from ..extract.modes import device_of, running
 
 if TYPE_CHECKING:
     import pandas

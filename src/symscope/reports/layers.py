@@ -19,12 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from ..actions.linear import Action
-from ..extract.blocks import Pushed
-from ..extract.extraction import Extraction, Search, check_rows, passes
-from ..extract.modes import device_of
-from ..extract.outputs import Outputs
-from ..extract.running import running
-from ..inputs.samples import Moves, Restored
+from ..extract.extraction import Extraction, Query, check_rows, steps
+from ..extract.modes import running
+from ..extract.network import Network, Outputs
+from ..extract.rows import ForwardRows, Rows
+from ..inputs.samples import Moves, Name
 from .query import report_of
 from .symmetries import Symmetries
 
@@ -48,12 +47,15 @@ def layer_symmetries(
     *,
     action: Action,
     moves: Moves | None = None,
+    shared: tuple[Name, ...] | None = None,
+    mask: Name | None = None,
     layers: Sequence[str] | None = None,
     whiten: float | None = None,
     backend: str = "auto",
     mode: str = "auto",
     batch_size: int = 512,
     samples: int | None = None,
+    control_samples: int | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
 ) -> dict[str, Symmetries]:
@@ -96,16 +98,28 @@ def layer_symmetries(
     names = _named(model, layers)
     _check_whitening(whiten, data)
     together = _SideBySide()
-    search = Search(
-        data, action, together, backend, mode, batch_size, dtype, seed, samples=samples, moves=moves
+    query = Query(
+        data=data,
+        action=action,
+        outputs=together,
+        backend=backend,
+        mode=mode,
+        batch_size=batch_size,
+        dtype=dtype,
+        seed=seed,
+        samples=samples,
+        control_samples=control_samples,
+        moves=moves,
+        shared=shared,
+        mask=mask,
     )
     with running(model), _tapped(model, names, layers is None) as features:
-        asked = features if moves is None else Restored(features)
-        whitening = None if whiten is None else _whitening(asked, together, search, model, whiten)
-        found = _extract(model, asked, together.sizes, whitening, search)
+        network = Network(model, together, features)
+        whitening = None if whiten is None else _whitening(network, together, query, whiten)
+        found = _extract(network, together.sizes, whitening, query)
     for name, extraction in found.items():
         check_rows(extraction.factor, f"every feature of layer {name!r}")
-    return {name: report_of(extraction, search) for name, extraction in found.items()}
+    return {name: report_of(extraction, query) for name, extraction in found.items()}
 
 
 def _named(model: nn.Module, layers: Sequence[str] | None) -> list[str]:
@@ -138,32 +152,44 @@ def _check_whitening(whiten: float | None, data: Tensor | Iterable) -> None:
 
 
 def _extract(
-    model: nn.Module,
-    features: Callable,
+    network: Network,
     sizes: dict[str, int],
     whitening: dict[str, Float[Tensor, "c c"]] | None,
-    search: Search,
+    query: Query,
 ) -> dict[str, Extraction]:
     """One pass over the data; the rows of all features are shared out to their layers."""
     found: dict[str, Extraction] = {}
-    for batch in passes(model, features, search, lambda: list(sizes.values())):
-        found = found or {name: Extraction(search, batch.mode) for name in sizes}
+    for step in steps(network, query, query.stream(), sizes=lambda: list(sizes.values())):
+        found = found or {name: Extraction(query, step.mode) for name in sizes}
         # Of whitened features the gradients are not known: they get no decision.
-        references = [] if whitening else batch.references
-        for own, reference in zip_longest(found.values(), references):
-            own.begin(batch, reference)
-        held: dict[str, list[Tensor]] = {}
-        for kind, block in batch.blocks:
-            parts = held.setdefault(kind, [])
-            parts.append(block.rows)
-            if sum(rows.shape[1] for rows in parts) < sum(sizes.values()):
-                continue  # in reverse, a few features at a time
-            rows = torch.cat(held.pop(kind), 1)
-            for name, own in zip(sizes, rows.split(list(sizes.values()), 1), strict=True):
+        references = [] if whitening else step.references
+        intakes = [
+            extraction.intake(step.batch, reference)
+            for extraction, reference in zip_longest(found.values(), references)
+        ]
+        parts = list(sizes.values())
+        for kind, start, rows in _of_all_features(step.rows, sum(parts)):
+            for name, intake, own in zip(sizes, intakes, rows.split(parts, 1), strict=True):
                 if whitening is not None:
                     own = torch.einsum("wc,nck->nwk", whitening[name].to(own), own)
-                found[name].take(kind, Pushed(block.start, 0, own))
+                intake.add(kind, ForwardRows(start, 0, own))
+        rounding = (("rounding", rows) for rows in step.rounding)
+        for _, _, rows in _of_all_features(rounding, sum(parts)):
+            for extraction, own in zip(found.values(), rows.split(parts, 1), strict=True):
+                extraction.evidence.add_rounding(own)
     return found
+
+
+def _of_all_features(
+    blocks: Iterable[tuple[str, Rows]], features: int
+) -> Iterator[tuple[str, int, Float[Tensor, "n c k"]]]:
+    """Kind, first sample and rows of all features, of which in reverse a few come at a time."""
+    held: dict[str, list[Tensor]] = {}
+    for kind, rows in blocks:
+        parts = held.setdefault(kind, [])
+        parts.append(rows.rows)
+        if sum(part.shape[1] for part in parts) == features:
+            yield kind, rows.start, torch.cat(held.pop(kind), 1)
 
 
 def feature_layers(model: nn.Module) -> list[str]:
@@ -268,10 +294,9 @@ def _tapped(
 
 
 def _whitening(
-    features: Callable,
+    network: Network,
     together: _SideBySide,
-    search: Search,
-    model: nn.Module,
+    query: Query,
     ridge: float,
 ) -> dict[str, Float[Tensor, "c c"]]:
     """A matrix a layer whose product with the features has (but for the ridge) covariance 1."""
@@ -279,12 +304,9 @@ def _whitening(
     sums: dict[str, Tensor] = {}
     squares: dict[str, Tensor] = {}
     with torch.enable_grad():  # which some networks need inside
-        for batch in search.stream():
-            device = device_of(model, batch.inputs.device)
-            inputs = batch.inputs.detach().clone().to(device)
-            if isinstance(features, Restored) and batch.samples is not None:
-                features.beside(batch.samples, device)
-            values = together(features(inputs), len(inputs)).detach().double()
+        for batch in query.stream():
+            inputs = batch.inputs.detach().clone().to(network.device(batch.inputs.device))
+            values = network.at(batch)(inputs).detach().double()
             if shift is None:  # near the mean, so that no digits are lost to it
                 shift = values.mean(0)
                 for name, size in together.sizes.items():

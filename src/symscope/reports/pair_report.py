@@ -12,8 +12,8 @@ from .._checks import choice
 from ..actions.linear import Action, LinearAction
 from ..algebra import matrices as algebra
 from ..decide.rule import CONFIDENCE, LEAST_GAP, TOLERANCE, reference_metric, relative_within
+from ..extract.differentiation import Mode
 from ..extract.evidence import Evidence
-from ..extract.rows import Mode
 from .base import Answered
 from .pairs import Pairing
 

@@ -7,20 +7,19 @@ other, the coordinates are those of the tie.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..actions.linear import Action
 from ..decide.rule import KAPPA
-from ..extract.blocks import Block, Pushed
-from ..extract.evidence import MOVEMENT, OWN
-from ..extract.extraction import Search
-from ..extract.moving import Moving, fields_of
-from ..extract.rows import Differentiation
+from ..extract.differentiation import Differentiation
+from ..extract.evidence import NETWORK, RANDOM
+from ..extract.network import Network
+from ..extract.rows import ForwardRows, Moving, Rows, fields_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -123,42 +122,32 @@ class Tied:
 
 
 @dataclass(frozen=True)
-class PairSearch(Search):
-    """The question which pairs a map carries into each other; its ``action`` is :class:`Tied`."""
-
-    pairing: Pairing = field(kw_only=True)
-
-    def differentiation(
-        self, function: Callable[[Tensor], Tensor], inputs: Tensor
-    ) -> Differentiation:
-        """Derivatives along the inputs' motion, minus the outputs' own motion."""
-        found: dict[str, Any] = vars(super().differentiation(function, inputs))
-        return PairDifferentiation(**found, pairing=self.pairing)
-
-
-@dataclass(frozen=True)
 class PairDifferentiation(Differentiation):
     """Rows of pairs, and the outputs' own motion as a part of what they are compared with."""
 
     pairing: Pairing = field(kw_only=True)
 
-    def blocks(
-        self, inputs: Float[Tensor, "n ..."], moved: dict[str, Moving], start: int
-    ) -> Iterator[tuple[str, Block]]:
+    def rows(
+        self,
+        network: Network,
+        inputs: Float[Tensor, "n ..."],
+        moved: Mapping[str, Moving],
+        start: int,
+    ) -> Iterator[tuple[str, Rows]]:
         """As of one network; beside its own rows, the outputs' motion as rows of movement.
 
         These are divided by kappa, with which the reference takes movement: it holds E |B f|^2.
         """
         with torch.no_grad():
-            values = self.outputs(self.model(inputs), len(inputs))
-        for kind, block in super().blocks(inputs, moved, start):
-            if kind != OWN:
-                yield kind, block
+            values = network(inputs)
+        for kind, rows in super().rows(network, inputs, moved, start):
+            if kind != NETWORK:
+                yield kind, rows
                 continue
-            place, first = block.start - start, block.first
+            place, first = rows.start - start, rows.first
             motion = self.pairing.rows_of_outputs(
-                values[place : place + len(block)], first, first + block.rows.shape[1]
+                values[place : place + len(rows)], first, first + rows.rows.shape[1]
             )
-            yield OWN, Pushed(block.start, first, block.rows - motion)
+            yield NETWORK, ForwardRows(rows.start, first, rows.rows - motion)
             if len(moved) > 1:  # there are others to compare with
-                yield MOVEMENT, Pushed(block.start, first, motion / KAPPA)
+                yield RANDOM, ForwardRows(rows.start, first, motion / KAPPA)

@@ -17,10 +17,9 @@ from .. import _draws as draws
 from .._checks import real
 from ..actions.linear import PlaneAction
 from ..decide.rule import CONFIDENCE, KAPPA, check_levels, decide
-from ..extract.evidence import MOVEMENT, OWN, Evidence
-from ..extract.modes import device_of
-from ..extract.outputs import Outputs
-from ..extract.running import running
+from ..extract.evidence import NETWORK, RANDOM, Evidence
+from ..extract.modes import device_of, running
+from ..extract.network import Outputs
 from ..inputs.stream import Stream
 from .plane_report import LOOSE, PlaneSymmetries
 from .warps import Warp, affine_fields, deformations
@@ -192,10 +191,10 @@ def _evidence(
 ) -> Evidence:
     """What a decision rests on: one Gram matrix an image, and what it is relative to."""
     evidence = Evidence(own.shape[-1], eps=eps)
-    for start, stop, piece in evidence.room(len(own)):
+    for start, stop, piece in evidence.spans(len(own)):
         images = stop - start
         # The rule's reference is that of the shuffled pairing, here none, and kappa^2 of movement.
-        for kind, grams in ((OWN, own), (MOVEMENT, reference / KAPPA**2)):
+        for kind, grams in ((NETWORK, own), (RANDOM, reference / KAPPA**2)):
             rows = images * outputs
             piece.factors[kind].update_gram(grams[start:stop].sum(0), images, rows, torch.float64)
     return evidence

@@ -12,7 +12,7 @@ from ..actions.linear import PlaneAction
 from ..algebra import matrices as algebra
 from ..decide.decision import Decision
 from ..decide.rule import KAPPA, LEAST_GAP, TOLERANCE
-from ..extract.evidence import MOVEMENT, OWN, Evidence
+from ..extract.evidence import NETWORK, RANDOM, Evidence
 from ..extract.factor import Factor
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class PlaneSymmetries:
     def _sums(self) -> tuple[Tensor, Tensor]:
         own, moved = (
             Factor.merge(*(piece.factors[kind] for piece in self.evidence.pieces)).triangle
-            for kind in (OWN, MOVEMENT)
+            for kind in (NETWORK, RANDOM)
         )
         return own, KAPPA * moved
 

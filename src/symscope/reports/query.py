@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..actions.linear import Action
-from ..decide.rule import CONFIDENCE, TOLERANCE
-from ..extract.extraction import Extraction, Search, extract
-from ..extract.outputs import Outputs
-from ..inputs.samples import Moves
+from ..decide.rule import CONFIDENCE, TOLERANCE, check_levels
+from ..extract.extraction import Extraction, Query, check_rows, extract
+from ..extract.network import Network, Outputs
+from ..inputs.samples import Moves, Name
 from .controls import Asked
 from .symmetries import Symmetries
 
 
-def report(model: Callable[[Tensor], Tensor], search: Search) -> Symmetries:
+def report(
+    model: Callable[[Tensor], Tensor], search: Query, levels: tuple[float, float]
+) -> Symmetries:
     """Ask a network a question; see :func:`learned_symmetries`."""
-    found = report_of(extract(model, search), search)
-    found.asked = Asked(model, search, report)
+    extraction = extract(Network(model, search.outputs), search)
+    check_rows(extraction.factor)
+    found = report_of(extraction, search, *levels)
+    found.asked = Asked(model, search, partial(report, levels=levels))
     return found
 
 
-def report_of(extraction: Extraction, search: Search) -> Symmetries:
+def report_of(
+    extraction: Extraction,
+    search: Query,
+    tolerance: float = TOLERANCE,
+    confidence: float = CONFIDENCE,
+) -> Symmetries:
     """What an extraction says, beside its shuffled control if there is one."""
-    evidence, settings = extraction.evidence, (search.tolerance, search.confidence)
+    evidence, settings = extraction.evidence, (tolerance, confidence)
     control = (
         Symmetries(
             extraction.shuffled,
@@ -50,12 +60,15 @@ def learned_symmetries(
     *,
     action: Action,
     moves: Moves | None = None,
+    shared: tuple[Name, ...] | None = None,
+    mask: Name | None = None,
     outputs: str | int | Callable[[Any], Tensor] = "all",
     unit_norm: bool = False,
     backend: str = "auto",
     mode: str = "auto",
     batch_size: int = 512,
     samples: int | None = None,
+    control_samples: int | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
     tolerance: float = TOLERANCE,
@@ -119,18 +132,20 @@ def learned_symmetries(
         RuntimeError: for ``backend="triton"`` where the kernels cannot run, and
             ``mode="forward"`` where a layer cannot.
     """
-    search = Search(
-        data,
-        action,
-        Outputs(outputs, unit_norm),
-        backend,
-        mode,
-        batch_size,
-        dtype,
-        seed,
-        tolerance,
-        confidence,
-        samples,
-        moves,
+    check_levels(tolerance, confidence)
+    query = Query(
+        data=data,
+        action=action,
+        outputs=Outputs(outputs, unit_norm),
+        backend=backend,
+        mode=mode,
+        batch_size=batch_size,
+        dtype=dtype,
+        seed=seed,
+        samples=samples,
+        control_samples=control_samples,
+        moves=moves,
+        shared=shared,
+        mask=mask,
     )
-    return report(model, search)
+    return report(model, query, (tolerance, confidence))

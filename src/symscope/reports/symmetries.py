@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from ..actions.linear import Action
 from ..algebra import matrices as algebra
 from ..decide.rule import CONFIDENCE, TOLERANCE
+from ..extract.differentiation import Mode
 from ..extract.evidence import Evidence
 from ..extract.factor import Factor
-from ..extract.rows import Mode
 from .base import Answered
 from .controls import Asked, untrained_copy
 

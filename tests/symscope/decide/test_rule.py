@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from symscope.decide.rule import KAPPA, decide, reference_metric, relative_within
-from symscope.extract.evidence import MOVEMENT, OWN, SHUFFLED, Evidence
+from symscope.extract.evidence import NETWORK, RANDOM, SHUFFLED, Evidence
 
 
 def evidence(rho: list[float], samples: int = 320, spread: float = 0.0, seed: int = 0) -> Evidence:
@@ -16,15 +16,15 @@ def evidence(rho: list[float], samples: int = 320, spread: float = 0.0, seed: in
     turn = torch.linalg.qr(torch.randn(size, size, generator=draw, dtype=torch.float64)).Q
     made = Evidence(size)
     reference = math.sqrt(1 + KAPPA**2)
-    for start, stop, piece in made.room(samples):
+    for start, stop, piece in made.spans(samples):
         n = stop - start
         size_of_piece = (1 + spread * torch.randn(1, generator=draw, dtype=torch.float64)) * n**0.5
         own = torch.diag(torch.tensor(rho, dtype=torch.float64)) @ turn * size_of_piece * reference
         factors = piece.factors
         for _ in range(n):
-            factors[OWN].update((own / n**0.5)[None])
+            factors[NETWORK].update((own / n**0.5)[None])
             factors[SHUFFLED].update(turn[None])
-            factors[MOVEMENT].update(turn[None])
+            factors[RANDOM].update(turn[None])
     return made
 
 
@@ -91,8 +91,8 @@ def test_a_higher_confidence_gives_a_larger_bound():
 
 def test_too_few_rows_are_an_answer_of_their_own():
     made = Evidence(9)
-    for start, stop, piece in made.room(12):
-        for kind in (OWN, SHUFFLED, MOVEMENT):
+    for start, stop, piece in made.spans(12):
+        for kind in (NETWORK, SHUFFLED, RANDOM):
             piece.factors[kind].update(torch.randn(stop - start, 1, 9, dtype=torch.float64))
     found = decide(made)
     assert found.count is None and found.answer == "too few samples"
@@ -110,10 +110,10 @@ def test_a_direction_within_coarse_rounding_is_below_resolution():
 
 def test_directions_without_movement_are_undefined():
     made = Evidence(3)
-    for start, stop, piece in made.room(64):
+    for start, stop, piece in made.spans(64):
         rows = torch.randn(stop - start, 1, 3, dtype=torch.float64)
         rows[..., 2] = rows[..., 0]  # the data move along the sum of the two alone
-        for kind in (OWN, SHUFFLED, MOVEMENT):
+        for kind in (NETWORK, SHUFFLED, RANDOM):
             piece.factors[kind].update(rows)
     found = decide(made)
     assert len(found.relative) == 2
@@ -124,7 +124,7 @@ def test_directions_without_movement_are_undefined():
 
 def test_fewer_than_two_pieces_are_refused():
     made = Evidence(2)
-    made.room(1)
+    made.spans(1)
     with pytest.raises(ValueError, match="at least 2 pieces"):
         decide(made)
 
@@ -137,11 +137,11 @@ def test_the_bound_covers_the_truth(true):
         draw = torch.Generator().manual_seed(seed)
         made = Evidence(3)
         rows = torch.randn(200, 3, 3, generator=draw, dtype=torch.float64)
-        for start, stop, piece in made.room(200):
+        for start, stop, piece in made.spans(200):
             own = rows[start:stop, :1] * torch.tensor([true, 1, 1], dtype=torch.float64)
-            piece.factors[OWN].update(own * (KAPPA**2 + 1) ** 0.5)
+            piece.factors[NETWORK].update(own * (KAPPA**2 + 1) ** 0.5)
             piece.factors[SHUFFLED].update(rows[start:stop, 1:2])
-            piece.factors[MOVEMENT].update(rows[start:stop, 2:])
+            piece.factors[RANDOM].update(rows[start:stop, 2:])
         covered += float(decide(made).bound[0]) >= true
     assert covered >= 0.93 * draws
 

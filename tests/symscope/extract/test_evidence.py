@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from symscope.extract.evidence import KINDS, OWN, SHUFFLED, Evidence
+from symscope.extract.evidence import KINDS, NETWORK, RANDOM, SHUFFLED, SHUFFLED_AGAIN, Evidence
 
 
 def drawn(samples: int, seed: int = 0) -> torch.Tensor:
@@ -16,13 +16,13 @@ def drawn(samples: int, seed: int = 0) -> torch.Tensor:
 def collected(batches: list[torch.Tensor]) -> Evidence:
     evidence = Evidence(3)
     for rows in batches:
-        for start, stop, piece in evidence.room(len(rows)):
+        for start, stop, piece in evidence.spans(len(rows)):
             for kind in KINDS:
                 piece.factors[kind].update(rows[start:stop])
     return evidence
 
 
-def gram(evidence: Evidence, kind: str = OWN) -> torch.Tensor:
+def gram(evidence: Evidence, kind: str = NETWORK) -> torch.Tensor:
     triangles = [piece.factors[kind].triangle for piece in evidence.pieces]
     return sum(triangle.T @ triangle for triangle in triangles)
 
@@ -64,10 +64,10 @@ def test_evidence_of_other_dimensions_is_refused():
 
 def test_the_control_is_judged_by_the_second_pairing():
     evidence = Evidence(3)
-    for _, _, piece in evidence.room(8):
+    for _, _, piece in evidence.spans(8):
         for place, kind in enumerate(KINDS):
             piece.factors[kind].update((place + 1) * torch.ones(1, 1, 3, dtype=torch.float64))
     turned = evidence.of_shuffled()
     torch.testing.assert_close(gram(turned), gram(evidence, SHUFFLED))
-    torch.testing.assert_close(gram(turned, SHUFFLED), gram(evidence, "again"))
-    torch.testing.assert_close(gram(turned, "movement"), gram(evidence, "movement"))
+    torch.testing.assert_close(gram(turned, SHUFFLED), gram(evidence, SHUFFLED_AGAIN))
+    torch.testing.assert_close(gram(turned, RANDOM), gram(evidence, RANDOM))

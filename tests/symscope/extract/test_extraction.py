@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,9 +15,11 @@ from cases import (
     published,
     vectors,
 )
+from helpers import run_python
 from torch import nn
 
 import symscope as ss
+from symscope.extract import extraction
 from symscope.testing import check_action
 
 
@@ -112,3 +115,29 @@ def test_peak_memory_does_not_grow_with_the_number_of_images():
     print(f"peak extra memory: {small} KiB for 12,000 images, {large} KiB for 60,000")
     assert large <= 1.25 * small
     assert large - small < held / 2
+
+
+# The bar: after some seconds only, and not where it is switched off
+
+BATCHES = [SimpleNamespace(inputs=torch.zeros(4)) for _ in range(3)]
+SHORT = """
+from types import SimpleNamespace
+from symscope.extract import extraction
+extraction.PATIENCE = {patience}
+list(extraction.with_progress([SimpleNamespace(inputs=range(4))], 4))
+"""
+
+
+def test_the_batches_are_handed_on(capsys):
+    assert list(extraction.with_progress(BATCHES, 12)) == BATCHES
+    assert not capsys.readouterr().out
+
+
+# In a process of its own: tqdm reads the variable when it is imported.
+@pytest.mark.parametrize(
+    ("patience", "off", "seen"), [(0.0, "", True), (60.0, "", False), (0.0, "1", False)]
+)
+def test_a_bar_appears_late_and_can_be_switched_off(patience, off, seen, monkeypatch):
+    monkeypatch.setitem(os.environ, "TQDM_DISABLE", off)
+    _, told = run_python(SHORT.format(patience=patience)).communicate()
+    assert ("0/4" in told) == seen

@@ -4,22 +4,23 @@ import pytest
 import torch
 
 import symscope as ss
-from symscope.extract.evidence import AGAIN, MOVEMENT, OWN, SHUFFLED
-from symscope.extract.moving import Moving
-from symscope.extract.outputs import Outputs
-from symscope.extract.references import QUANTILE, References, combined_gradients
-from symscope.extract.rows import Differentiation, Mode
+from symscope.extract.differentiation import Differentiation, Mode
+from symscope.extract.evidence import NETWORK, RANDOM, SHUFFLED, SHUFFLED_AGAIN
+from symscope.extract.network import Network, Outputs
+from symscope.extract.references import References, combined_gradients
+from symscope.extract.rows import Moving
+from symscope.extract.tuned import TUNED
 
 ACTION = ss.LinearAction(3)
 
 
 def referred(gradients, inputs):
-    moved = {SHUFFLED: inputs.roll(1, 0), AGAIN: inputs.roll(2, 0)}
+    moved = {SHUFFLED: inputs.roll(1, 0), SHUFFLED_AGAIN: inputs.roll(2, 0)}
     return References(0).of(gradients, moving(inputs, **moved), 0)
 
 
 def moving(inputs, **others):
-    return {kind: Moving(x, ACTION, "auto") for kind, x in {OWN: inputs, **others}.items()}
+    return {kind: Moving(x, ACTION, "auto") for kind, x in {NETWORK: inputs, **others}.items()}
 
 
 def drawn(n, *shape, seed=0):
@@ -29,16 +30,16 @@ def drawn(n, *shape, seed=0):
 
 def test_long_gradients_and_long_steps_are_cut_to_the_quantile():
     inputs, gradients = drawn(400, 3), drawn(400, 1, 3, seed=1)
-    weights = referred(gradients, inputs).weights[OWN]
+    weights = referred(gradients, inputs).weights[NETWORK]
     # For one vector a sample, random signs give the norm of a step exactly.
     slope, step = gradients.flatten(1).norm(dim=1), inputs.norm(dim=1)
-    cut = torch.stack([(torch.quantile(v, QUANTILE) / v).clamp(max=1) for v in (slope, step)])
+    cut = torch.stack([(torch.quantile(v, TUNED.quantile) / v).clamp(max=1) for v in (slope, step)])
     torch.testing.assert_close(weights, cut.prod(0))
 
 
 def test_random_gradients_are_as_long_as_the_networks_own():
     inputs, gradients = drawn(20_000, 3), drawn(20_000, 1, 3, seed=1)
-    movement = referred(gradients, inputs).movement
+    movement = referred(gradients, inputs).random
     own = gradients.square().sum()
     assert float(movement.cotangents.square().sum()) == pytest.approx(float(own), rel=0.02)
     mean = movement.cotangents.sum((0, 1)) / movement.cotangents.abs().sum((0, 1))
@@ -49,7 +50,7 @@ def test_random_gradients_follow_the_units_of_the_data():
     # Inputs a hundred times as large have gradients a hundredth as long.
     sizes = torch.tensor([100.0, 1, 1], dtype=torch.float64)
     inputs, gradients = drawn(5000, 3) * sizes, drawn(5000, 1, 3, seed=1) / sizes
-    movement = referred(gradients, inputs).movement.cotangents
+    movement = referred(gradients, inputs).random.cotangents
     lengths = movement.square().mean((0, 1)).sqrt() * sizes
     assert float(lengths.max() / lengths.min()) < 1.25
 
@@ -57,7 +58,7 @@ def test_random_gradients_follow_the_units_of_the_data():
 def test_an_ignored_input_still_has_random_gradients():
     gradients = drawn(500, 1, 3, seed=1)
     gradients[..., 2] = 0
-    movement = referred(gradients, drawn(500, 3)).movement.cotangents
+    movement = referred(gradients, drawn(500, 3)).random.cotangents
     lengths = movement.square().mean((0, 1)).sqrt()
     assert float(lengths.max() / lengths.min()) < 1.2
 
@@ -69,9 +70,9 @@ def test_limits_are_those_of_the_first_samples_however_they_come():
     for start in range(0, 300, 10):
         parts.of(gradients[start : start + 10], moving(inputs[start : start + 10]), start)
     late = inputs[300:], gradients[300:]
-    one, other = (r.of(late[1], moving(late[0]), 300).weights[OWN] for r in (whole, parts))
+    one, other = (r.of(late[1], moving(late[0]), 300).weights[NETWORK] for r in (whole, parts))
     torch.testing.assert_close(one, other, rtol=0.2, atol=0)
-    assert set(whole.of(late[1], moving(late[0]), 0).weights) == {OWN, MOVEMENT}
+    assert set(whole.of(late[1], moving(late[0]), 0).weights) == {NETWORK, RANDOM}
 
 
 @pytest.mark.parametrize("held", [0, 2**19])  # in chunks of 512 samples
@@ -82,8 +83,9 @@ def test_combinations_with_random_signs_are_as_long_as_all_gradients_together(he
         return x @ weight.T
 
     inputs, draw = drawn(4000, 3), torch.Generator().manual_seed(0)
-    asked = Differentiation(function, ACTION, Outputs(), "auto", Mode("reverse", ""), 5, held=held)
-    first, second = combined_gradients(asked, inputs, [2, 3], draw)
+    how = Differentiation(ACTION, "auto", Mode("reverse", ""), 5, held=held)
+    network = Network(function, Outputs())
+    first, second = combined_gradients(network, how, inputs, [2, 3], draw)
     assert len(first) == len(second) == 4000
     for found, part in ((first, weight[:2]), (second, weight[2:])):
         mean = float(found.square().sum() / len(inputs))

@@ -1,164 +1,99 @@
-"""Rows in reverse and forwards, whole and in chunks, by every backend."""
-
-from functools import partial
+"""Rows: however they came, the same factors; samples that move, and their fields."""
 
 import pytest
 import torch
-from cases import (
-    ACTION,
-    Plain,
-    Recorder,
-    asked,
-    assert_same_gram,
-    network,
-    plain,
-    published,
-    reference_rows,
-    vectors,
-)
+from cases import tuned_to, vectors
 
-import studies
 import symscope as ss
-from symscope.extract.outputs import Outputs
-from symscope.extract.rows import output_cotangents
+from symscope.extract.factor import Factor
+from symscope.extract.rows import ForwardRows, Moving, ReverseRows, fields_of
+
+ACTION = ss.LinearAction(4, copies=2)
 
 
-def test_outputs_in_chunks_change_nothing(monkeypatch):
-    model, data = network(7), vectors(60)
-    whole = asked(model, data, ACTION).factor.spectrum()[0]
-    monkeypatch.setattr("symscope.extract.rows.CHUNK_BYTES", 60 * 8 * 8 * 2)
-    chunks = list(output_cotangents(model, data, Outputs()))
-    assert [chunk.shape[1] for chunk in chunks] == [2, 2, 2, 1]
-    torch.testing.assert_close(asked(model, data, ACTION).factor.spectrum()[0], whole)
+def both(dtype: torch.dtype = torch.float64, action=ACTION) -> tuple[ReverseRows, ForwardRows]:
+    """The rows of two outputs of ten samples, as derivatives by inputs and written out."""
+    data = vectors(10).to(dtype)
+    slopes = torch.stack([data.flip(0), data.square()], 1)
+    pulled = ReverseRows(0, 0, Moving(data, action, "auto"), slopes)
+    return pulled, ForwardRows(0, 0, action.rows(data, slopes))
 
 
-def test_many_outputs_are_differentiated_forwards_with_the_same_rows():
-    # 20 outputs and 16 directions; 15 outputs and 16.
-    data = vectors(120)
-    for count, forwards in ((20, True), (15, False)):
-        model = Recorder(network(count))
-        for outputs in (Outputs(), Outputs("all", unit_norm=True)):
-            model.forwards = 0
-            found = asked(model, data, ACTION, outputs=outputs, batch_size=50)
-            assert bool(model.forwards) == forwards
-            unit = (lambda y: y / y.norm(dim=1, keepdim=True)) if outputs.unit_norm else None
-            assert_same_gram(found.factor, published(model, data, ACTION, unit), 1e-12)
-            assert (found.factor.samples, found.factor.rows) == (120, 120 * count)
-            assert (found.shuffled.samples, found.shuffled.rows) == (120, 120 * count)
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float64, 1e-12), (torch.float32, 1e-4)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_both_kinds_leave_the_same_factor(dtype, off, weighted):
+    weights = torch.linspace(0.2, 1, 10, dtype=torch.float64) if weighted else None
+    found = []
+    for block in both(dtype):
+        found.append(Factor(16))
+        block.add_to(found[-1], weights)
+        assert (found[-1].samples, found[-1].rows) == (10, 20)
+    scale = float(found[1].gram.abs().max())
+    torch.testing.assert_close(found[0].gram, found[1].gram, rtol=off, atol=off * scale)
 
 
-def test_the_shuffled_control_is_the_same_forwards_and_in_reverse():
-    data = vectors(90)
-    forwards, reverse = (
-        asked(network(20), data, mode=mode, batch_size=40) for mode in ("forward", "reverse")
-    )
-    rows = reverse.shuffled.triangle
-    assert_same_gram(forwards.shuffled, rows, 1e-12)
-    assert_same_gram(forwards.factor, reverse.factor.triangle, 1e-12)
+@pytest.mark.parametrize("many", [False, True])  # more directions than rows are written out for
+def test_shares_are_the_rows_of_their_samples(many, monkeypatch):
+    if many:
+        tuned_to(monkeypatch, few_directions=2)
+    weights = torch.linspace(0.2, 1, 10, dtype=torch.float64)
+    pulled, pushed = both()
+    spans = [(0, 4), (4, 8), (8, 10)]
+    for block in (pulled, pushed):
+        factors = [Factor(16) for _ in spans]
+        parts = [(*span, factor) for span, factor in zip(spans, factors, strict=True)]
+        block.add_to_pieces(parts, weights)
+        for (first, last), factor in zip(spans, factors, strict=True):
+            rows = (pushed.rows * weights[:, None, None])[first:last].flatten(0, 1)
+            torch.testing.assert_close(factor.gram, rows.T @ rows)
+            assert (factor.samples, factor.rows) == (last - first, 2 * (last - first))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("outputs", [1, 20])
-def test_fields_and_gram_matrices_only_make_it_faster(outputs, dtype):
-    model, data = network(outputs).to(dtype), vectors(300).to(dtype)
-    fast, plain = (
-        ss.learned_symmetries(model, data, action=action) for action in (ACTION, Plain(ACTION))
-    )
-    tolerance = {torch.float32: 1e-4, torch.float64: 1e-10}[dtype]
-    for a, b in ((fast, plain), (fast.shuffled, plain.shuffled)):
-        torch.testing.assert_close(a.variance, b.variance, rtol=tolerance, atol=1e-9)
-    assert fast.count == plain.count
+def test_further_outputs_bring_no_further_samples():
+    pulled, _ = both()
+    factor = Factor(16)
+    for first in (0, 2):
+        ReverseRows(0, first, pulled.moved, pulled.cotangents).add_to(factor)
+    assert (factor.samples, factor.rows) == (10, 40)
 
 
-@pytest.mark.parametrize("mode", ["auto", "forward", "reverse"])
-def test_the_reference_is_the_definition_everywhere(mode, monkeypatch):
-    def refuse(*_):
-        raise AssertionError("an arrangement was used")
-
-    for name in ("plane_rows", "plane_gram", "plane_fields", "linear_gram", "_differences"):
-        monkeypatch.setattr(f"symscope.kernels.cpu.{name}", refuse)
-    for action, shape in ((ss.PlaneAction("affine"), (40, 6, 7)), (ACTION, (40, 8))):
-        data = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-        model = studies.networks.seeded(partial(studies.networks.MLP, (data[0].numel(), 8, 30)), 0)
-        found = ss.learned_symmetries(model, data, action=action, backend="reference", mode=mode)
-        rows = published(model, data, reference_rows(action))
-        assert_same_gram(found.factor, rows.double(), 1e-5)
+def test_rows_that_are_not_finite_name_their_sample():
+    pulled, pushed = both()
+    pulled.cotangents[3] = torch.nan
+    with pytest.raises(ValueError, match="sample 103 are NaN or infinite .and of 0 more"):
+        ReverseRows(100, 0, pulled.moved, pulled.cotangents).add_to(Factor(16))
+    pushed.values[4:6] = torch.inf
+    with pytest.raises(ValueError, match="sample 4 are NaN or infinite .and of 1 more"):
+        pushed.add_to(Factor(16))
 
 
-@pytest.mark.parametrize(
-    ("action", "shape", "dtype"),
-    [
-        (ss.PlaneAction("affine"), (40, 6, 7), torch.float64),
-        (ss.LinearAction(4, copies=2), (40, 8), torch.float32),
-    ],
-)
-def test_the_kernels_serve_the_public_call(action, shape, dtype):
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    data = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device)
-    model = studies.networks.seeded(lambda: studies.networks.MLP((data[0].numel(), 8, 30)), 0).to(
-        device
-    )
-    kernels, definition = (
-        ss.learned_symmetries(model, data, action=action, dtype=dtype, backend=backend)
-        for backend in ("triton", "reference")
-    )
-    scale = float(definition.variance.max())
-    torch.testing.assert_close(kernels.variance, definition.variance, rtol=1e-4, atol=1e-6 * scale)
-    assert float(kernels.angles_to(definition.generators[:1])[0]) < 0.1
+def test_fields_serve_all_rows_of_the_same_samples():
+    images = torch.randn(9, 2, 6, 7, generator=torch.Generator().manual_seed(0))
+    slopes = torch.randn(9, 3, 2, 6, 7, generator=torch.Generator().manual_seed(1))
+    plain, prepared = (Moving(images, ss.PlaneAction("affine"), "auto") for _ in range(2))
+    prepared.prepared()
+    assert "fields" in vars(prepared)
+    torch.testing.assert_close(prepared.rows(slopes), plain.rows(slopes), rtol=1e-4, atol=1e-4)
+    # Of more directions than numbers in a sample, fields would be more work.
+    few = Moving(vectors(9), ss.LinearAction(4, copies=2), "auto")
+    few.prepared()
+    assert "fields" not in vars(few)
 
 
-@pytest.mark.parametrize("outputs", [1, 3, 20])
-def test_reverse_mode_holds_the_graph_of_a_few_samples(outputs, monkeypatch):
-    model, data, seen = network(outputs), vectors(100), []
-    whole = ss.learned_symmetries(model, data, action=ACTION, mode="reverse")
-    layers = ss.layer_symmetries(model, data, action=ACTION, mode="reverse")
-
-    def noting(x):
-        seen.append(len(x))
-        return model(x)
-
-    # Hidden features, before and after the activation, and the input: 40 numbers at most.
-    monkeypatch.setattr("symscope.extract.rows.GRAPH_BYTES", 9 * 40 * 8)
-    monkeypatch.setattr("symscope.extract.rows.CHUNK_BYTES", 5 * 8 * 8 * 2)
-    found = ss.learned_symmetries(noting, data, action=ACTION, mode="reverse")
-    assert max(seen[12:]) < 64 and sum(size < 20 for size in seen) > 5
-    again = ss.layer_symmetries(model, data, action=ACTION, mode="reverse")
-    for name, expected in layers.items():
-        torch.testing.assert_close(again[name].variance, expected.variance)
-    torch.testing.assert_close(found.variance, whole.variance)
-    torch.testing.assert_close(found.shuffled.variance, whole.shuffled.variance)
-    assert (found.factor.samples, found.factor.rows) == (100, 100 * outputs)
-    assert found.count == whole.count
+def test_parts_move_as_the_whole_does():
+    data, slopes = vectors(10), vectors(10)[:, None]
+    moving = Moving(data, ss.LinearAction(4, copies=2), "auto")
+    assert moving.split(10) == [moving]
+    parts = moving.split(4)
+    assert [len(part) for part in parts] == [4, 4, 2]
+    rows = [part.rows(own) for part, own in zip(parts, slopes.split(4), strict=True)]
+    torch.testing.assert_close(torch.cat(rows), moving.rows(slopes))
 
 
-def test_forward_mode_counts_what_runs_through_the_layers(monkeypatch):
-    # 16 directions and 40 outputs of 8 numbers: small beside 500 hidden features.
-    model, data, seen = plain(8, 500, 40).double(), vectors(100), []
-    whole = ss.learned_symmetries(model, data, action=ACTION)
+def test_fields_of_another_shape_are_refused():
+    class Flat(ss.LinearAction):
+        def fields(self, data, backend="auto"):
+            return super().fields(data, backend)[:, 0]
 
-    def noting(x):
-        seen.append(len(x))
-        return model(x)
-
-    monkeypatch.setattr("symscope.extract.rows.GRAPH_BYTES", 10 * 3 * 17 * 500 * 8)
-    found = ss.learned_symmetries(noting, data, action=ACTION)
-    assert found.mode.name == "forward" and set(seen[-7:]) == {10, 4}
-    torch.testing.assert_close(found.variance, whole.variance)
-    assert found.count == whole.count
-
-
-@pytest.mark.parametrize("mode", ["forward", "reverse"])
-def test_a_batch_that_cannot_be_split_is_not(mode, monkeypatch):
-    model, data = network(20), vectors(200)
-
-    def fixed(x):
-        if len(x) != 100:
-            raise RuntimeError("batches of 100")
-        return model(x)
-
-    monkeypatch.setattr("symscope.extract.rows.GRAPH_BYTES", 9 * 40 * 8)
-    monkeypatch.setattr("symscope.extract.rows.CHUNK_BYTES", 1000)
-    found = ss.learned_symmetries(fixed, data, action=ACTION, mode=mode, batch_size=100)
-    expected = ss.learned_symmetries(model, data, action=ACTION, mode=mode, batch_size=100)
-    torch.testing.assert_close(found.variance, expected.variance)
-    assert found.mode.name == mode
+    with pytest.raises(ValueError, match="must be of shape .* for each direction; got"):
+        fields_of(Flat(4, copies=2), vectors(5), "auto")

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from cases import tuned_to
 from helpers import random
 from torch import Tensor, nn
 
 import studies
 import symscope as ss
-from symscope.inputs.samples import Restored, Samples, described, named
+from symscope.extract.network import Network, Outputs
+from symscope.inputs.samples import Parts, Samples, described, named
 
 ACTION = ss.PointAction()
 Pair = namedtuple("Pair", "pos z")
@@ -257,7 +259,8 @@ def test_data_of_inference_mode_are_taken():
 
 
 def test_samples_are_taken_and_restored():
-    samples = Samples({"pos": POS, "z": KINDS, "cell": torch.eye(3), "name": "x"}, "pos")
+    held = {"pos": POS, "z": KINDS, "cell": torch.eye(3), "name": "x"}
+    samples = Samples(held, Parts("pos", shared=("cell",)))
     some = samples.take(torch.tensor([4, 2]))
     assert some.held["z"].equal(KINDS[[4, 2]]) and some.held["cell"].equal(torch.eye(3))
     doubled = some.restore(POS[[4, 2]].double())
@@ -266,10 +269,9 @@ def test_samples_are_taken_and_restored():
     assert described(Pair(1, 2)) == "Pair of 2" and named((POS, KINDS), -2) is POS
 
 
-def test_a_restored_network_takes_the_first_samples_at_hand():
-    network = Restored(NET)
-    network.at_hand = Samples((POS, KINDS), 0)
-    torch.testing.assert_close(network(POS[:5]), NET(POS[:5], KINDS[:5]))
+def test_a_network_takes_the_first_samples_of_its_batch():
+    network = Network(NET, Outputs(), inputs=Samples((POS, KINDS), Parts(0)))
+    torch.testing.assert_close(network(POS[:5])[:, 0], NET(POS[:5], KINDS[:5]))
 
 
 # Memory and layers
@@ -299,7 +301,7 @@ def test_samples_of_several_tensors_are_taken_in_parts_that_fit(mode, monkeypatc
     data = {"pos": POS, "z": KINDS}
     whole = ss.learned_symmetries(model, data, action=ACTION, moves="pos", mode=mode)
     assert 300 in seen, sorted(set(seen))
-    monkeypatch.setattr("symscope.extract.rows.GRAPH_BYTES", 2**16)
+    tuned_to(monkeypatch, graph_bytes=2**16)
     seen.clear()
     found = ss.learned_symmetries(model, data, action=ACTION, moves="pos", mode=mode)
     assert max(seen[30:]) < 100  # after the look at a few samples
@@ -344,3 +346,112 @@ def test_a_layer_whose_features_are_no_sample_s_own_is_refused():
     with pytest.raises(ValueError, match=r"'each' must return .* N = 8; got \(32, 5\).*apart"):
         ss.layer_symmetries(OfPoints(), POS, action=ACTION)
     assert set(ss.layer_symmetries(OfPoints(), POS, action=ACTION, layers=["out"])) == {"out"}
+
+
+# Nothing is guessed from a shape
+
+
+def weighed(pos, z, table):
+    """A function of distances and of a table that all samples share."""
+    return NET(pos, z) * table.mean() + table.square().sum()
+
+
+@pytest.mark.parametrize("form", ["mapping", "tuple", "batches", "samples"])
+@pytest.mark.parametrize("rows", [299, 300, 301, 1])
+def test_what_is_shared_is_whole_however_long_it_is(form, rows):
+    table = random(rows, 4, seed=5)
+    data, parts = {"pos": POS, "z": KINDS, "table": table}, ("pos", "table")
+    model = weighed
+    if form == "tuple":
+        data, parts = tuple(data.values()), (0, -1)
+    elif form == "batches":
+        data = [{**data, "pos": POS[k : k + 60], "z": KINDS[k : k + 60]} for k in range(0, 300, 60)]
+    elif form == "samples":
+        data = [{"pos": p, "z": z, "table": table} for p, z in zip(POS, KINDS, strict=True)]
+    expected = ss.learned_symmetries(
+        lambda pos, z: weighed(pos, z, table), {"pos": POS, "z": KINDS}, action=ACTION, moves="pos"
+    )
+    found = ss.learned_symmetries(
+        model, data, action=ACTION, moves=parts[0], shared=(parts[1],), batch_size=64
+    )
+    torch.testing.assert_close(found.variance, expected.variance, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("rows", [299, 300, 301])
+def test_what_may_be_shared_is_an_error_that_says_how(rows):
+    data = {"pos": POS, "z": KINDS, "table": random(rows, 4, seed=5)}
+    with pytest.raises(ValueError, match=r"'table' .*shared=\('table',\)"):
+        ss.learned_symmetries(weighed, data, action=ACTION, moves="pos")
+    if rows == 300:  # an entry for each sample, if the user says so
+        ss.learned_symmetries(weighed, data, action=ACTION, moves="pos", shared=())
+
+
+def test_a_state_whose_samples_come_second_is_told_the_way_out():
+    data = {"pos": POS, "h0": torch.zeros(1, 300, 8)}
+    with pytest.raises(ValueError, match=r"'h0' is of shape .*samples come second.*transpose"):
+        ss.learned_symmetries(lambda pos, h0: pos.sum((1, 2)), data, action=ACTION, moves="pos")
+
+
+FLAGS = torch.rand(300, 4, generator=torch.Generator().manual_seed(4)) < 0.5
+
+
+def flagged(pos, z, heavy):
+    return NET(pos, z + heavy.long() * 0) * (1 + heavy.to(pos).mean(1))
+
+
+def test_a_flag_of_points_is_no_mask_and_loses_no_sample():
+    settings = {"action": ACTION, "moves": "pos"}
+    flags, numbers = (
+        ss.learned_symmetries(
+            flagged, {"pos": POS, "z": KINDS, "heavy": heavy}, **settings, shared=()
+        )
+        for heavy in (FLAGS, FLAGS.float())
+    )
+    assert flags.evidence.samples == numbers.evidence.samples == 300
+    torch.testing.assert_close(flags.variance, numbers.variance, rtol=1e-4, atol=1e-9)
+
+
+def test_a_mask_is_known_by_its_name_or_as_it_is_said_to_be():
+    there = torch.arange(4) < torch.randint(3, 5, (300, 1), generator=torch.Generator())
+    for name, said in (("mask", None), ("atom_mask", None), ("there", "there")):
+        parts = Parts("pos", mask=said)
+        masks = Samples({"pos": POS, name: there}, parts).masks()
+        assert len(masks) == 1 and masks[0] is there
+    assert not Samples({"pos": POS, "there": there}, Parts("pos")).masks()
+    with pytest.raises(ValueError, match=r"mask='there' must be of shape \(300, 4\), got \(300,\)"):
+        Samples({"pos": POS, "there": there[:, 0]}, Parts("pos", mask="there")).masks()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"shared": ("table",)}, ValueError, "no 'table': got dict with 'pos', 'z'"),
+        ({"mask": "there"}, ValueError, "no 'there': got dict with 'pos', 'z'"),
+        ({"shared": "z"}, TypeError, r"shared must be a tuple of names .*\('z',\)"),
+        ({"shared": ("pos",)}, ValueError, "'pos' cannot both move and be shared"),
+        ({"shared": ("z",), "moves": None}, ValueError, "shared and mask are for .* moves="),
+    ],
+)
+def test_what_is_said_of_parts_is_checked(options, error, told):
+    with pytest.raises(error, match=told):
+        ss.learned_symmetries(
+            NET, {"pos": POS, "z": KINDS}, **{"action": ACTION, "moves": "pos", **options}
+        )
+
+
+def test_a_callable_takes_all_the_data_from_one_mapping():
+    data = {"x": random(300, 2), "t": random(300, 1, seed=1)}
+
+    def moves(batch):
+        both = torch.cat([batch["x"], batch["t"]], 1)
+        return both, lambda moved: {"x": moved[:, :2], "t": moved[:, 2:]}
+
+    found = ss.learned_symmetries(
+        lambda x, t: (x.square().sum(1) + t[:, 0].square()).sin(),
+        data, action=ss.LinearAction(3), moves=moves, batch_size=64,
+    )  # fmt: skip
+    assert found.count == 3 and found.factor.samples == 300
+    with pytest.raises(ValueError, match=r"lengths \{'x': 300, 't': 299\}"):
+        ss.learned_symmetries(
+            lambda x, t: x, {**data, "t": data["t"][1:]}, action=ss.LinearAction(3), moves=moves
+        )

@@ -3,10 +3,11 @@
 import pytest
 import torch
 from cases import ACTION, asked, network, vectors
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, StackDataset, TensorDataset
 
 import symscope as ss
-from symscope.inputs.stream import Stream, derangement
+from symscope.inputs.samples import Parts
+from symscope.inputs.stream import Limits, Stream, derangement
 
 
 def test_batches_loaders_and_order_change_nothing():
@@ -34,23 +35,29 @@ def test_shuffled_control_pairs_no_sample_with_itself_and_is_seeded():
 
 
 def test_the_control_of_a_large_tensor_takes_whole_batches_and_enough_samples(monkeypatch):
-    monkeypatch.setattr("symscope.inputs.stream.CONTROL_SAMPLES", 100)
-    monkeypatch.setattr("symscope.inputs.stream.CONTROL_SAMPLES_A_DIRECTION", 10)
+    monkeypatch.setattr("symscope.inputs.stream.LIMITS", Limits(samples=100, a_direction=10))
     for total, least in ((90, 90), (1000, 160), (4000, 160)):
         found = asked(network(1), vectors(total), ACTION, batch_size=50)
         assert found.factor.samples == total
         assert least <= found.shuffled.samples < least + 50
 
 
+def test_the_samples_that_a_decision_rests_on_are_as_many_as_is_said():
+    data = vectors(9000)
+    for asked_for, used in ((None, 2048), (512, 512), (9000, 9000), (10**6, 9000)):
+        found = ss.learned_symmetries(network(1), data, action=ACTION, control_samples=asked_for)
+        assert found.factor.samples == 9000 and found.evidence.samples == used
+    with pytest.raises(ValueError, match="control_samples must be a whole number of at least 2"):
+        ss.learned_symmetries(network(1), data, action=ACTION, control_samples=1)
+
+
 @pytest.mark.parametrize(
     ("total", "batch_size", "enough"), [(500, 64, 999), (65, 64, 2), (65, 8, 9)]
 )
-def test_the_control_never_pairs_a_sample_with_itself(total, batch_size, enough, monkeypatch):
-    monkeypatch.setattr("symscope.inputs.stream.CONTROL_SAMPLES", enough)
-    monkeypatch.setattr("symscope.inputs.stream.CONTROL_SAMPLES_A_DIRECTION", 0)
+def test_the_control_never_pairs_a_sample_with_itself(total, batch_size, enough):
     data = torch.arange(float(total))[:, None].expand(-1, 8).contiguous()
     own, others = [], []
-    for batch in Stream(data, ACTION, batch_size, 3):
+    for batch in Stream(data, ACTION, batch_size, 3, control_samples=enough):
         torch.testing.assert_close(batch.inputs, data[batch.start : batch.start + batch_size])
         assert len(batch.others) in (0, len(batch.inputs))
         own += batch.inputs[: len(batch.others), 0].tolist()
@@ -154,7 +161,9 @@ def test_samples_limits_tensors_and_loaders_and_must_be_a_whole_number():
     data = vectors(90)
     for given in (data, data.split(20), iter(data.split(40)), TensorDataset(data)):
         got = torch.cat([batch.inputs for batch in Stream(given, ACTION, 32, 0, samples=50)])
-        torch.testing.assert_close(got, data[:50])
+        assert len(got) == 50 and (got[:, None] == data).all(2).any(1).all()
+        if not isinstance(given, (torch.Tensor, TensorDataset)):  # of a stream, the first
+            torch.testing.assert_close(got, data[:50])
     with pytest.raises(ValueError, match="samples must be a whole number of at least 1, got 0"):
         Stream(data, ACTION, 32, 0, samples=0)
 
@@ -182,7 +191,8 @@ def test_the_public_call_reads_as_far_as_is_said():
     assert found.factor.samples == 200
     data, model = vectors(300), network()
     few = ss.learned_symmetries(model, data, action=ACTION, samples=100)
-    expected = ss.learned_symmetries(network(), data[:100], action=ACTION)
+    drawn = torch.cat([batch.inputs for batch in Stream(data, ACTION, 32, 0, samples=100)])
+    expected = ss.learned_symmetries(network(), drawn, action=ACTION)
     torch.testing.assert_close(few.variance, expected.variance)
     assert few.controls()["untrained"].factor.samples == 100
 
@@ -199,3 +209,80 @@ def test_few_images_of_two_sizes_are_one_set_of_data():
         for own in images
     ]
     torch.testing.assert_close(found.factor.gram, parts[0].gram + parts[1].gram)
+
+
+# What is drawn, and what was read before
+
+
+class Places(Dataset):
+    """Numbered samples, sorted."""
+
+    def __len__(self):
+        return 1000
+
+    def __getitem__(self, place):
+        if place >= len(self):
+            raise IndexError
+        return torch.full((8,), float(place)), place % 3
+
+
+@pytest.mark.parametrize("form", ["tensor", "dataset", "mapping", "dataset of mappings"])
+def test_samples_are_drawn_from_sorted_data_and_not_the_first(form):
+    table = torch.arange(1000.0)[:, None].expand(-1, 8).contiguous()
+    data, parts = {
+        "tensor": (table, None),
+        "dataset": (Places(), None),
+        "mapping": ({"x": table, "label": table[:, 0]}, Parts("x")),
+        "dataset of mappings": (
+            StackDataset(x=TensorDataset(table).tensors[0], label=table[:, 0]),
+            Parts("x"),
+        ),
+    }[form]
+    some, other = (
+        torch.cat([b.inputs[:, 0] for b in Stream(data, ACTION, 64, s, samples=300, parts=parts)])
+        for s in (0, 1)
+    )
+    assert len(some) == 300 and (some.diff() > 0).all()  # in the order of the data
+    assert 400 < float(some.mean()) < 600 and some.max() > 900 and not some.equal(other)
+
+
+class OnceOnly(IterableDataset):
+    """Samples, or batches, of a stream that is gone once it was read."""
+
+    def __init__(self, items):
+        self.items = iter(items)
+
+    def __iter__(self):
+        return self.items
+
+
+@pytest.mark.parametrize("size", [0, 30])
+def test_a_stream_that_can_be_read_once_loses_no_sample(size):
+    data = vectors(300)
+    found = ss.learned_symmetries(
+        network(), OnceOnly(data.split(size) if size else data), action=ACTION
+    )
+    expected = ss.learned_symmetries(network(), data, action=ACTION)
+    assert found.factor.samples == 300
+    torch.testing.assert_close(found.variance, expected.variance)
+
+
+def test_the_first_batch_can_be_looked_at_and_comes_again():
+    data = vectors(90)
+    for given in (data, iter(data.split(20)), OnceOnly(data), TensorDataset(data)):
+        stream = Stream(given, ACTION, 32, 0)
+        assert stream.peek().inputs.equal(stream.peek().inputs)
+        torch.testing.assert_close(torch.cat([batch.inputs for batch in stream]), data)
+    with pytest.raises(ValueError, match="data is empty"):
+        Stream([], ACTION, 32, 0).peek()
+
+
+def test_samples_with_their_targets_are_not_taken_for_two_batches():
+    data = vectors(90)
+    with pytest.raises(ValueError, match="tuple of 2 .* hand in a list of batches, .*data.0."):
+        ss.learned_symmetries(network(), (data, data.flip(0)), action=ACTION)
+    both = torch.cat([data, data], 1)
+    with pytest.raises(ValueError, match="tuple of 2"):
+        ss.learned_symmetries(network(), (both[:, :8], both[:, 8:]), action=ACTION)
+    for batches in ([data[:45], data[45:]], data.split(45), data.split(40)):
+        assert ss.learned_symmetries(network(), batches, action=ACTION).factor.samples == 90

@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from symscope.extract.evidence import MOVEMENT, OWN, SHUFFLED, Evidence
+from symscope.extract.evidence import NETWORK, RANDOM, SHUFFLED, Evidence
 from symscope.reports.base import Answered
 
 
 def evidence(rho):
     made, size = Evidence(len(rho)), torch.tensor(rho, dtype=torch.float64)
-    for start, stop, piece in made.room(64):
+    for start, stop, piece in made.spans(64):
         for _ in range(start, stop):
-            piece.factors[OWN].update(torch.diag(size)[None])
-            for kind in (SHUFFLED, MOVEMENT):
+            piece.factors[NETWORK].update(torch.diag(size)[None])
+            for kind in (SHUFFLED, RANDOM):
                 piece.factors[kind].update(torch.eye(len(rho), dtype=torch.float64)[None])
     return made
 

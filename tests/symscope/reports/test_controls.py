@@ -183,9 +183,11 @@ def test_weights_that_a_reset_leaves_are_not_called_untrained():
         def reset_parameters(self):
             pass
 
+    forgets = Forgets(6, 8)
+    nn.init.normal_(forgets.weight)  # which nothing has filled yet
     says = r"leaves 0.weight as it was: .*controls\(untrained="
     with pytest.raises(TypeError, match=says):
-        untrained_copy(nn.Sequential(Forgets(6, 8)), 0)
+        untrained_copy(nn.Sequential(forgets), 0)
     halved = nn.Sequential(nn.Linear(6, 8))
     parametrize.register_parametrization(halved[0], "weight", Halved())
     with pytest.raises(TypeError, match=r"layer 0 .*cannot be given a fresh weight.*untrained="):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases import tuned_to
 from torch import Tensor, nn
 
 import studies
@@ -104,7 +105,7 @@ def test_batches_of_an_iterable_and_small_chunks_change_nothing(monkeypatch):
         name: ss.learned_symmetries(cut, batches, action=LINEAR)
         for name, cut in (("layers.1", model.layers[:2]), ("layers.2", model))
     }
-    monkeypatch.setattr("symscope.extract.rows.CHUNK_BYTES", 5000)
+    tuned_to(monkeypatch, chunk_bytes=5000)
     found = layer_symmetries(model, batches, action=LINEAR)
     for name, report in found.items():
         assert_same(report, expected[name])

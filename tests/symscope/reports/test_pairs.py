@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from cases import Plain, random_network
+from cases import Plain, random_network, tuned_to
 from helpers import random
 
 import symscope as ss
 from symscope import algebra
 from symscope.decide.rule import KAPPA
-from symscope.extract.evidence import MOVEMENT, OWN, SHUFFLED
+from symscope.extract.evidence import NETWORK, RANDOM, SHUFFLED
 from symscope.extract.extraction import gather
 from symscope.reports.pairs import PairSearch, Tied, WithScaling, free, tied
 
@@ -49,15 +49,15 @@ def own_by_definition(function, pairing, weights):
     ids=["free", "tied", "time"],
 )
 def test_rows_are_their_definition(function, pairing, mode, monkeypatch):
-    monkeypatch.setattr("symscope.extract.references.QUANTILE", 1.0)  # every weight is 1
-    found = gram(evidence_of(function, pairing, mode), OWN)
+    tuned_to(monkeypatch, quantile=1.0)  # every weight is 1
+    found = gram(evidence_of(function, pairing, mode), NETWORK)
     torch.testing.assert_close(found, own_by_definition(function, pairing, torch.ones(60)))
 
 
 def test_the_reference_holds_the_outputs_own_motion_and_no_cross_terms(monkeypatch):
-    monkeypatch.setattr("symscope.extract.references.QUANTILE", 1.0)
+    tuned_to(monkeypatch, quantile=1.0)
     found = evidence_of(MAP, free(SPACE, PLANE, (2,)))
-    reference = gram(found, SHUFFLED) + KAPPA**2 * gram(found, MOVEMENT)
+    reference = gram(found, SHUFFLED) + KAPPA**2 * gram(found, RANDOM)
     values = MAP(STATES)
     motion = torch.einsum("kcd,nd->nck", PLANE.basis, values)
     torch.testing.assert_close(reference[9:, 9:], torch.einsum("nck,ncl->kl", motion, motion))
@@ -68,7 +68,7 @@ def test_long_samples_weigh_less_on_both_sides_alike():
     # f(x) = x turns as x does, up to rounding, however samples are weighed.
     long = STATES.clone()
     long[0] *= 1e4
-    own = gram(evidence_of(lambda x: 1 * x, free(SPACE, SPACE, (3,)), data=long), OWN)
+    own = gram(evidence_of(lambda x: 1 * x, free(SPACE, SPACE, (3,)), data=long), NETWORK)
     same = torch.eye(9, dtype=torch.float64).repeat(1, 2)
     assert (same @ own @ same.T).abs().max() < 1e-12 * own.max()
     assert float(own.max()) < 1e4  # of 1e8, were the long sample not cut

@@ -6,7 +6,7 @@ import torch
 from symscope.actions.linear import PlaneAction
 from symscope.algebra import matrices as algebra
 from symscope.decide.rule import KAPPA, decide
-from symscope.extract.evidence import MOVEMENT, OWN, Evidence
+from symscope.extract.evidence import NETWORK, RANDOM, Evidence
 from symscope.reports.plane_report import LEARNED, LOOSE, PlaneSymmetries, named_movements
 
 REFERENCE = torch.linspace(0.8, 1.2, 101).double()
@@ -17,13 +17,13 @@ def made(q: list[float], contrast: list[float] | None = None, group: str = "affi
 
     def evidence(changes: list[float]) -> Evidence:
         held = Evidence(len(changes))
-        for start, stop, piece in held.room(320):
+        for start, stop, piece in held.spans(320):
             n = stop - start
             grams = (
                 torch.diag(torch.tensor(changes).double() ** 2),
                 torch.eye(len(changes)) / KAPPA**2,
             )
-            for kind, gram in zip((OWN, MOVEMENT), grams, strict=True):
+            for kind, gram in zip((NETWORK, RANDOM), grams, strict=True):
                 piece.factors[kind].update_gram(n * gram.double(), n, n, torch.float64)
         return held
 

@@ -10,7 +10,7 @@ from cases import ACTION, asked, assert_same_gram, network, published, vectors
 from torch import nn
 
 import symscope as ss
-from symscope.extract.outputs import Outputs
+from symscope.extract.network import Outputs
 
 
 def test_outputs_modes_are_what_they_say():

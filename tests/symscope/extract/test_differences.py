@@ -1,18 +1,17 @@
 """Which functions autograd does not see, and which it does."""
 
-from functools import partial
-
 import pytest
 import torch
-from cases import plain
+from cases import plain, tuned_to
 from helpers import random
 from torch import Tensor, nn
 
 import studies
 import symscope as ss
-from symscope.extract import derivatives
-from symscope.extract.fitness import PROBED, fit
-from symscope.extract.outputs import Outputs
+from symscope.extract.checks import check
+from symscope.extract.differences import check_derivatives
+from symscope.extract.network import Network, Outputs
+from symscope.extract.tuned import TUNED
 
 ACTION = ss.LinearAction(3, copies=4)
 
@@ -137,12 +136,13 @@ def test_smooth_and_kinked_functions_are_not_refused(name, dtype):
     model = SEEN[name]
     model = model.to(dtype) if isinstance(model, nn.Module) else model
     for seed in range(10):
-        data = random(PROBED, 12, seed=seed).to(dtype)
+        data = random(TUNED.probed, 12, seed=seed).to(dtype)
         if name == "neighbours":
-            data = random(PROBED, 32 * 3, seed=seed).to(dtype)
+            data = random(TUNED.probed, 32 * 3, seed=seed).to(dtype)
         action = ss.LinearAction(3, copies=data[0].numel() // 3)
-        fit(model, action, Outputs(), data)
-        fit(model, action, Outputs(), data * torch.logspace(0, 1, len(data[0])).to(data))
+        for unit in (0, 1):
+            scaled = data * torch.logspace(0, unit, len(data[0])).to(data)
+            check(Network(model, Outputs()), action, scaled)
 
 
 def test_what_no_direction_moves_needs_no_derivative():
@@ -187,10 +187,10 @@ def test_the_graphs_of_a_few_samples_are_held_at_once(monkeypatch):
         seen.append(len(x))
         return x.square().sum(1)
 
-    monkeypatch.setattr(derivatives, "GRAPH_BYTES", 3000)
-    check = partial(derivatives.check_derivatives, noting, ss.LinearAction(3), Outputs())
-    check(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), False, 1000)
+    tuned_to(monkeypatch, graph_bytes=3000)
+    asked_of = Network(noting, Outputs()), ss.LinearAction(3), random(8, 3)
+    check_derivatives(*asked_of, False, 1000)
     assert max(seen) <= 3
     seen.clear()
-    check(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), True, 1000)
+    check_derivatives(*asked_of, True, 1000)
     assert set(seen) == {8}

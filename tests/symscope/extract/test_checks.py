@@ -2,14 +2,27 @@
 
 import pytest
 import torch
-from cases import network, plain
+from cases import ACTION as VECTORS
+from cases import (
+    Applied,
+    NoForwardMode,
+    Plain,
+    Sine,
+    WrongForwardMode,
+    assert_same_gram,
+    network,
+    plain,
+    published,
+    vectors,
+)
 from helpers import random
 from torch import Tensor, nn
 
 import studies
 import symscope as ss
-from symscope.extract.fitness import PROBED, fit
-from symscope.extract.outputs import Outputs
+from symscope.extract.checks import Checked, check
+from symscope.extract.network import Network, Outputs
+from symscope.extract.tuned import TUNED
 
 ACTION = ss.LinearAction(3, copies=4)
 SO3 = ss.algebra.so(3)
@@ -17,6 +30,10 @@ SO3 = ss.algebra.so(3)
 
 def asked(model, data, action=ACTION, **options):
     return ss.learned_symmetries(model, data, action=action, **options)
+
+
+def checked(model, data, action=ACTION) -> Checked:
+    return check(Network(model, Outputs()), action, data)
 
 
 def atoms(x: Tensor) -> Tensor:
@@ -238,9 +255,82 @@ def test_data_of_an_enormous_size_get_the_right_count_or_an_error():
 
 def test_the_bytes_of_a_sample_are_those_that_autograd_holds():
     model = nn.Sequential(nn.Linear(12, 1000), nn.Tanh(), nn.Linear(1000, 1000), nn.Tanh())
-    found = fit(model, ACTION, Outputs(), random(64, 12))
+    found = checked(model, random(64, 12))
     # The inputs, and each activation's values; weights are there anyway.
     assert 2 * 4000 <= found.held <= 2 * 4000 + 3 * 48
-    assert not found.whole and len(found.inputs) == PROBED
-    assert fit(FixedBatch(), ACTION, Outputs(), random(64, 12)).whole
-    assert fit(network().float(), ss.LinearAction(4, 2), Outputs(), random(4, 8)).count == 3
+    assert not found.whole and len(found.inputs) == TUNED.probed
+    assert checked(FixedBatch(), random(64, 12)).whole
+    assert checked(network().float(), random(4, 8), ss.LinearAction(4, 2)).count == 3
+
+
+# Modes
+
+
+def test_a_layer_without_forward_mode_is_differentiated_in_reverse_and_the_report_says_so():
+    model, data = nn.Sequential(network(20), Applied(NoForwardMode)), vectors(60)
+    found = ss.learned_symmetries(model, data, action=VECTORS)
+    truth = nn.Sequential(network(20), Sine())
+    assert_same_gram(found.factor, published(truth, data, VECTORS), 1e-12)
+    assert found.mode.name == "reverse"
+    assert "forward mode cannot run: " in found.mode.reason and found.mode.reason in repr(found)
+    with pytest.raises(RuntimeError, match="forward mode cannot run"):
+        ss.learned_symmetries(model, data, action=VECTORS, mode="forward")
+
+
+class NegativeFields(ss.LinearAction):
+    def fields(self, data, backend="auto"):
+        return -super().fields(data, backend)
+
+
+@pytest.mark.parametrize(
+    ("model", "action"),
+    [
+        (nn.Sequential(network(20), Applied(WrongForwardMode)), VECTORS),
+        (network(20), NegativeFields(4, copies=2)),
+    ],
+)
+def test_modes_that_disagree_are_an_error_that_names_the_action(model, action):
+    with pytest.raises(ValueError, match=r"along LinearAction\(4, .* differ between forward"):
+        ss.learned_symmetries(model, vectors(60), action=action)
+    assert ss.learned_symmetries(model, vectors(60), action=action, mode="reverse").mode.name == (
+        "reverse"
+    )
+
+
+def test_rounding_of_saturated_outputs_is_no_disagreement():
+    """Softmax of large logits: derivatives are small differences of large numbers."""
+    model = nn.Sequential(nn.Linear(8, 10), nn.Softmax(-1))
+    data, random = vectors(60).float(), torch.Generator().manual_seed(0)
+    for scale in (3.0, 10.0, 20.0, 30.0, 40.0, 60.0):  # some samples are saturated, some are not
+        with torch.no_grad():
+            model[0].weight.copy_(torch.randn(10, 8, generator=random) * scale)
+        grams = []
+        for mode in ("forward", "reverse"):
+            found = ss.learned_symmetries(model, data, action=VECTORS, mode=mode)
+            grams.append(found.factor.gram)
+        assert float((grams[0] - grams[1]).norm()) <= 1e-3 * float(grams[1].norm())
+
+
+def test_fields_of_another_shape_are_refused():
+    class Few(ss.LinearAction):
+        def fields(self, data, backend="auto"):
+            return super().fields(data, backend)[:-1]
+
+    with pytest.raises(ValueError, match=r"fields of LinearAction.* must be of shape \(16, 2, 8\)"):
+        ss.learned_symmetries(network(20), vectors(60), action=Few(4, copies=2))
+
+
+@pytest.mark.parametrize("outputs", [1, 20])
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_a_mode_that_is_asked_for_is_taken(mode, outputs):
+    model, data = network(outputs), vectors(60)
+    found = ss.learned_symmetries(model, data, action=VECTORS, mode=mode)
+    assert found.mode == (mode, "asked for")
+    assert_same_gram(found.factor, published(model, data, VECTORS), 1e-12)
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="mode must be one of auto, forward, reverse; got 'back'"):
+        ss.learned_symmetries(network(), vectors(60), action=VECTORS, mode="back")
+    with pytest.raises(ValueError, match=r"needs an action with fields\(\)"):
+        ss.learned_symmetries(network(), vectors(60), action=Plain(VECTORS), mode="forward")

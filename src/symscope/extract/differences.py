@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import _draws as draws
 from ..actions.linear import Action
-from .outputs import Outputs
-from .running import running
+from . import tuned
+from .modes import running
+from .network import Network, weights_of
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-# How far samples are moved, as radians of a plane rotation are far: near, where a derivative is
-# the whole movement, in float64 and in what is coarser; and as far as data differ.
-NEAR, NEAR_COARSE, FAR = 1e-4, 1e-2, 0.3
-# The part of the movement that a derivative may miss. In float64 near nothing is missed; else a
-# network that chooses neighbours or experts anew jumps now and then. One that rounds does so all
-# along, which STEADY tells apart: the squared mean of what is missed in an interval, times their
-# number, over its variance.
-MISSED, MISSED_STEADILY, MISSED_FAR, STEADY = 0.02, 1e-3, 0.5, 8.0
-INTERVALS = 4
-# A step function of few steps: far away the derivative has next to nothing of the change, nor has
-# it where the change is sought by halving the way.
-# Fewer samples than FEW_JUMPS may have met another neighbour or expert, which is no step function.
-LOST, HALVINGS, FEW_JUMPS = 0.8, 12, 3
-# Weights of a network that is run in float64, and inputs that are run at once.
-DOUBLED_BYTES, AT_ONCE_BYTES = 2**28, 2**20
-# What a network holds of the samples it is run on: they are taken in chunks that hold at most this.
-GRAPH_BYTES = 2**28
-
-
-def weights_of(values: Float[Tensor, "n c"]) -> Float[Tensor, " c"]:
-    """A weight on each output, so that no two cancel and one backward pass looks at all."""
-    return torch.linspace(1, 2, values.shape[1], device="cpu").to(values)
-
-
-def values_of(model: Callable, outputs: Outputs, inputs: Tensor) -> Float[Tensor, "n c"]:
-    """Values alone; with autograd at hand, which some networks use inside."""
-    with torch.enable_grad():
-        return outputs(model(inputs.clone()), len(inputs)).detach()
-
 
 def check_derivatives(
-    model: Callable, action: Action, outputs: Outputs, inputs: Tensor, whole: bool, held: int
+    network: Network, action: Action, inputs: Tensor, whole: bool, held: int
 ) -> None:
     """Refuse a network that autograd does not see as the function that it is.
 
@@ -55,7 +27,7 @@ def check_derivatives(
     continuous they do, kinks and all. In float64, if the network runs in it.
 
     Args:
-        model, action, outputs: what is asked.
+        network, action: what is asked.
         inputs: a few samples.
         whole: whether the network runs on as many samples alone.
         held: bytes that autograd holds of a sample.
@@ -63,21 +35,19 @@ def check_derivatives(
     Raises:
         ValueError: if most samples' outputs change otherwise.
     """
-    draw = draws.stream(0, "directions of the finite differences")
-    function, there = model, inputs
-    with running(model):  # a network may keep tensors of the precision it last ran in
+    limits, draw = tuned.TUNED, draws.stream(0, "directions of the finite differences")
+    there = inputs
+    with running(network.model):  # it may keep tensors of the precision that it last ran in
         if inputs.dtype != torch.float64:
-            double = in_double(model)
+            double = network.in_double()
             try:
                 first = inputs if whole else inputs[:2]
-                if double is not None and values_of(double, outputs, first.double()).dtype == (
-                    torch.float64
-                ):
-                    function, there = double, inputs.double()
+                if double is not None and double.values(first.double()).dtype == torch.float64:
+                    network, there = double, inputs.double()
             except Exception:  # whatever it raises, it has no float64
                 pass
         exact = there.dtype == torch.float64
-        steps = (NEAR if exact else NEAR_COARSE, FAR)
+        steps = (limits.near if exact else limits.near_coarse, limits.far)
         ways = [torch.empty_like(there) for _ in steps]
         for step, way in zip(steps, ways, strict=True):
             # Two directions: one for the samples of even, one for those of odd place.
@@ -86,18 +56,18 @@ def check_derivatives(
                 way[parity::2] = action.flow(x, _direction(action, draw), step) - x
         held = held * there.element_size() // inputs.element_size()
         few = len(there) if whole else _at_once(there[0].nbytes, held)
-        found = _missed(function, outputs, there, ways, few)
+        found = _missed(network, there, ways, few)
         for step, way, missed in zip(steps, ways, found, strict=True):
-            if step == FAR:  # too few jumps in one sample to tell: all together
-                together = bool(missed.mean.sum() > STEADY * missed.spread.sum())
-                off = (missed.part > MISSED_FAR) & together
+            if step == limits.far:  # too few jumps in one sample to tell: all together
+                together = bool(missed.mean.sum() > limits.steady * missed.spread.sum())
+                off = (missed.part > limits.missed_far) & together
                 if not _most(off):
-                    off = _steps(function, outputs, there, way, missed, few)
+                    off = _steps(network, there, way, missed, few)
                 refused = bool(off.any())
             else:
-                steadily = missed.mean > STEADY * missed.spread
-                least = MISSED_STEADILY if exact else MISSED
-                off = (missed.part > least) & steadily | (missed.part > MISSED) & exact
+                steadily = missed.mean > limits.steady * missed.spread
+                least = limits.missed_steadily if exact else limits.missed
+                off = (missed.part > least) & steadily | (missed.part > limits.missed) & exact
                 refused = _most(off)
             if refused:
                 lacking = float(missed.part[off].median())
@@ -142,14 +112,13 @@ class _Missed(NamedTuple):
     worst: Int[Tensor, " n"]
 
 
-def _missed(
-    function: Callable, outputs: Outputs, starts: Tensor, ways: list[Tensor], few: int
-) -> Iterator[_Missed]:
+def _missed(network: Network, starts: Tensor, ways: list[Tensor], few: int) -> Iterator[_Missed]:
     """What is missed along each way."""
-    points = [starts + way * (j / INTERVALS) for way in ways for j in range(INTERVALS + 1)]
-    found = _derivatives(function, outputs, points, few)
+    count = tuned.TUNED.intervals
+    points = [starts + way * (j / count) for way in ways for j in range(count + 1)]
+    found = _derivatives(network, points, few)
     for way in ways:
-        seen = [next(found) for _ in range(INTERVALS + 1)]
+        seen = [next(found) for _ in range(count + 1)]
         yield _missed_along(way, *map(torch.stack, zip(*seen, strict=True)))
 
 
@@ -172,24 +141,25 @@ def _missed_along(
 
 
 def _steps(
-    function: Callable,
-    outputs: Outputs,
+    network: Network,
     starts: Tensor,
     way: Tensor,
     missed: _Missed,
     few: int,
 ) -> Bool[Tensor, " n"]:
     """The samples whose outputs jump, if those jumps are what the outputs change by; else none."""
-    squares, lost = missed.change.square(), missed.part > LOST
-    flat = missed.slope.square().sum() < (1 - LOST) ** 2 * squares.sum()
-    if not flat or lost.sum() < FEW_JUMPS:
+    limits = tuned.TUNED
+    squares, lost = missed.change.square(), missed.part > limits.lost
+    flat = missed.slope.square().sum() < (1 - limits.lost) ** 2 * squares.sum()
+    if not flat or lost.sum() < limits.few_jumps:
         return torch.zeros_like(lost)
-    jumped = lost & _jumps(function, outputs, starts, way, missed.worst, few)
-    return jumped & (jumped.sum() >= FEW_JUMPS) & (squares[jumped].sum() > LOST * squares.sum())
+    jumped = lost & _jumps(network, starts, way, missed.worst, few)
+    most = squares[jumped].sum() > limits.lost * squares.sum()
+    return jumped & (jumped.sum() >= limits.few_jumps) & most
 
 
 def _jumps(
-    function: Callable, outputs: Outputs, starts: Tensor, way: Tensor, worst: Tensor, few: int
+    network: Network, starts: Tensor, way: Tensor, worst: Tensor, few: int
 ) -> Bool[Tensor, " n"]:
     """Whether the derivative misses each sample's change in a tiny piece of an interval, too."""
 
@@ -197,25 +167,26 @@ def _jumps(
         return starts + way * place.reshape(-1, *[1] * (way.ndim - 1)).to(way)
 
     def at(place: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        values = torch.cat([values_of(function, outputs, x) for x in point(place).split(few)])
+        values = torch.cat([network.values(x) for x in point(place).split(few)])
         return (values @ weights_of(values)).double()
 
-    low, width = worst.double() / INTERVALS, 1 / INTERVALS
+    limits = tuned.TUNED
+    low, width = worst.double() / limits.intervals, 1 / limits.intervals
     left, right = at(low), at(low + width)
-    for _ in range(HALVINGS):  # keep the half that changes more
+    for _ in range(limits.halvings):  # keep the half that changes more
         width /= 2
         middle = at(low + width)
         first = (middle - left).abs() >= (right - middle).abs()
         left, right = torch.where(first, left, middle), torch.where(first, middle, right)
         low = torch.where(first, low, low + width)
     places = [point(low + width * part) for part in (0, 1 / 2, 1)]
-    found = zip(*_derivatives(function, outputs, places, few), strict=True)
+    found = zip(*_derivatives(network, places, few), strict=True)
     piece = _missed_along(way * width, *map(torch.stack, found))
-    return piece.part > LOST
+    return piece.part > limits.lost
 
 
 def _derivatives(
-    function: Callable, outputs: Outputs, points: list[Tensor], few: int
+    network: Network, points: list[Tensor], few: int
 ) -> Iterator[tuple[Float[Tensor, " n"], Float[Tensor, "n ..."]]]:
     """The weighted sum of the outputs, and its derivative by the inputs, at each of the points."""
     count = len(points[0])
@@ -225,7 +196,7 @@ def _derivatives(
         for part in torch.cat(points[first : first + together]).split(few):
             leaf = part.requires_grad_()
             with torch.enable_grad():
-                values = outputs(function(leaf.clone()), len(leaf))
+                values = network(leaf.clone())
                 sums = values @ weights_of(values)
                 found.append((sums.detach(), torch.autograd.grad(sums.sum(), leaf)[0]))
             del values, sums
@@ -235,19 +206,5 @@ def _derivatives(
 
 def _at_once(inputs: int, held: int) -> int:
     """How many samples of so many bytes, of which autograd holds so many, are run at once."""
-    return max(2, min(AT_ONCE_BYTES // inputs, GRAPH_BYTES // max(1, held)))
-
-
-def in_double(model: Callable) -> Callable | None:
-    """The network in float64, if it is not too large; it stays what it is."""
-    model = getattr(model, "_orig_mod", model)  # not compiled a second time for it
-    if not isinstance(model, nn.Module):
-        return model
-    held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    if sum(tensor.nbytes for tensor in held.values()) > DOUBLED_BYTES:
-        return None
-    doubled = {
-        name: tensor.detach().double() if tensor.is_floating_point() else tensor
-        for name, tensor in held.items()
-    }
-    return lambda inputs: torch.func.functional_call(model, doubled, (inputs,))
+    limits = tuned.TUNED
+    return max(2, min(limits.at_once_bytes // inputs, limits.graph_bytes // max(1, held)))

@@ -1,0 +1,322 @@
+"""A few samples through a network before long work: can it be asked, and in which mode."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..actions.linear import Action
+from ..inputs.samples import Graphs, Whole, parts_of
+from . import tuned
+from .differences import check_derivatives
+from .differentiation import Differentiation, Mode, forward_rows
+from .network import Network, weights_of
+from .rows import fields_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+MODES = ("auto", "forward", "reverse")
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is known of a network that passed the checks.
+
+    Attributes:
+        network: the same; one that changes its input in place gets a copy.
+        count: of outputs.
+        inputs: the samples that were looked at.
+        whole: whether it runs on batches of the given size alone.
+        held: bytes that autograd holds of a sample between forward and backward.
+        largest: bytes of the largest tensor among them.
+    """
+
+    network: Network
+    count: int
+    inputs: Float[Tensor, "n ..."]
+    whole: bool
+    held: int
+    largest: int
+
+
+def probe(
+    network: Network,
+    action: Action,
+    inputs: Float[Tensor, "n ..."],
+    *,
+    mode: str = "auto",
+    backend: str = "auto",
+) -> tuple[Network, Differentiation]:
+    """The network, checked on a few samples of its first batch, and how to differentiate it.
+
+    "auto" is forwards where that is less work (more outputs than directions), the action knows its
+    fields, the backend is "auto", and every layer has a forward mode; else in reverse.
+
+    Raises:
+        ValueError: if the network fails :func:`check`; if the derivatives forwards and in reverse
+            disagree; if ``mode`` is "forward" and the action has no fields.
+        TypeError: if the network does not run on data of this precision.
+        RuntimeError: if ``mode`` is "forward" and a layer cannot be differentiated forwards.
+    """
+    found = check(network, action, inputs)
+    network = found.network
+    name, reason = _mode(found, action, mode, backend)
+    return network, Differentiation(
+        action, backend, Mode(name, reason), found.count, found.whole, found.held, found.largest
+    )
+
+
+def _mode(found: Checked, action: Action, mode: str, backend: str) -> tuple[str, str]:
+    """Which mode, and why."""
+    network, count, directions = found.network, found.count, len(action.basis)
+    inputs = found.inputs if found.whole else found.inputs[:2]
+    if mode == "reverse":
+        return "reverse", "asked for"
+    if not hasattr(action, "fields"):
+        if mode == "forward":
+            raise ValueError(f"mode='forward' needs an action with fields(); {action!r} has none")
+        return "reverse", "the action has no fields"
+    if mode == "auto" and count <= directions:
+        return "reverse", f"{count} outputs, no more than {directions} directions"
+    if mode == "auto" and backend != "auto":
+        return "reverse", f"backend={backend!r} takes it"
+    fields = fields_of(action, inputs, backend)
+    try:
+        forward = _forward_rows(network, inputs, fields)
+    except Exception as error:  # whatever a layer raises that has no forward mode
+        said = next(iter(str(error).splitlines()), "")
+        why = f"forward mode cannot run: {type(error).__name__}: {said}"
+        if mode == "forward":
+            raise RuntimeError(why) from error
+        return "reverse", why
+    reverse = _reverse_rows(network, action, inputs, backend)
+    floor = 0.0
+    if not _agree(forward, reverse, floor):
+        # Derivatives of saturated outputs are small differences of large numbers, and rounding
+        # may be all that the modes differ by: float64 tells, and samples that are not saturated.
+        double, there = network.in_double(), found.inputs.double()
+        try:
+            if double is not None:
+                exact = _forward_rows(double, there, fields_of(action, there, "reference"))
+                reverse = _reverse_rows(double, action, there, "reference")
+                forward, values = exact, double.values(there)
+                floor = 1000 * torch.finfo(values.dtype).eps * float(values.abs().max())
+        except Exception:  # whatever it raises, the network has no float64
+            pass
+    _check_agreement(action, forward, reverse, floor)
+    return "forward", (
+        "asked for" if mode == "forward" else f"{count} outputs, {directions} directions"
+    )
+
+
+def _forward_rows(
+    network: Network, inputs: Tensor, fields: Float[Tensor, "k n ..."]
+) -> Float[Tensor, "n k"]:
+    """Derivatives of the weighted outputs along fields, pushed forwards."""
+    rows = forward_rows(network, inputs, fields)
+    return weights_of(rows[..., 0]) @ rows
+
+
+def _reverse_rows(
+    network: Network, action: Action, inputs: Tensor, backend: str
+) -> Float[Tensor, "n k"]:
+    """The same from a backward pass."""
+    gradient = network.gradient(inputs)[1]
+    assert gradient is not None  # which was checked
+    return action.rows(inputs, gradient[:, None], backend)[:, 0]
+
+
+def _agree(forward: Float[Tensor, "n k"], reverse: Float[Tensor, "n k"], floor: float) -> bool:
+    """Whether two ways to take derivatives give the same; not finite is not told here."""
+    if not torch.isfinite(reverse).all():
+        return True  # the rows will say which sample it is
+    error, largest = float((forward - reverse).abs().max()), float(reverse.abs().max())
+    return error <= torch.finfo(forward.dtype).eps ** 0.5 * largest + floor
+
+
+def _check_agreement(
+    action: Action, forward: Float[Tensor, "n k"], reverse: Float[Tensor, "n k"], floor: float
+) -> None:
+    """Refuse derivatives that depend on how they are taken."""
+    if not _agree(forward, reverse, floor):
+        error, largest = float((forward - reverse).abs().max()), float(reverse.abs().max())
+        raise ValueError(
+            f"the derivatives along {action!r} differ between forward and reverse mode by "
+            f"{error:.2g} of {largest:.2g}: its fields do not agree with its rows "
+            "(symscope.testing.check_action tells), or a layer of the model has a wrong "
+            "derivative in one of the modes; mode='reverse' does without fields and forward "
+            "derivatives"
+        )
+
+
+def check(network: Network, action: Action, batch: Float[Tensor, "n ..."]) -> Checked:
+    """Look at some samples of the first batch, or at all if no fewer can be run.
+
+    Raises:
+        ValueError: if outputs do not depend on the input, on chance, or on other samples; if
+            derivatives are not those of the function, or too large to be squared; if a part of
+            the samples may be theirs or shared by all.
+        TypeError: if the network does not run on data of this precision, and on others it does.
+    """
+    batch = batch.detach()
+    values, gradient, changes, inputs, whole = _first_run(network, batch)
+    if gradient is None:
+        raise ValueError(
+            "the model's output does not depend on its input through autograd: it is constant, "
+            "detached, computed outside of torch, or asked for inside torch.inference_mode()"
+        )
+    network = replace(network, copies=changes, size=len(inputs) if whole else 0)
+    held, largest = _check_repeats(network, inputs, values)
+    _check_shared(network, inputs, values)
+    _check_apart(network, inputs, batch, values)
+    _check_squares(inputs, gradient)
+    check_derivatives(network, action, inputs, whole or network.ordered, held)
+    return Checked(network, values.shape[1], inputs, not network.divisible, held, largest)
+
+
+def _first_run(
+    network: Network, batch: Float[Tensor, "n ..."]
+) -> tuple[Float[Tensor, "few c"], Tensor | None, bool, Tensor, bool]:
+    """What :func:`_run` gives for some samples, or all if the network takes no fewer; and which."""
+    failed = None
+    few = tuned.TUNED.probed
+    for whole in (False, True)[: 1 + (len(batch) > few)]:
+        inputs = batch if whole else batch[:few]
+        try:
+            return *_run(network, inputs), inputs, whole
+        except Exception as error:
+            failed = failed or error
+    assert failed is not None
+    _check_precision(network, batch[:few])
+    raise failed
+
+
+def _run(
+    network: Network, inputs: Float[Tensor, "n ..."]
+) -> tuple[Float[Tensor, "n c"], Tensor | None, bool]:
+    """Values, derivative of their weighted sum by the inputs, and whether it changes its input."""
+    leaf = inputs.clone().requires_grad_()
+    with torch.enable_grad():
+        given = leaf.clone()
+        version = given._version
+        values = network(given)
+        total = (values @ weights_of(values)).sum()
+        gradient = None
+        if total.requires_grad:
+            gradient = torch.autograd.grad(total, leaf, allow_unused=True)[0]
+    changes = given._version != version or not torch.equal(given.nan_to_num(), leaf.nan_to_num())
+    return values.detach(), gradient, changes
+
+
+def _check_precision(network: Network, inputs: Tensor) -> None:
+    for dtype in DTYPES:
+        if dtype == inputs.dtype:
+            continue
+        try:
+            network.values(inputs.to(dtype))
+        except Exception:
+            continue
+        raise TypeError(
+            f"the network does not run on data of {inputs.dtype}, and on {dtype} it does: hand in "
+            f"data.to({dtype}), or a network of the data's precision, model.to({inputs.dtype})"
+        )
+
+
+def _check_repeats(
+    network: Network, inputs: Tensor, values: Float[Tensor, "n c"]
+) -> tuple[int, int]:
+    """Refuse what is random; the bytes that autograd holds of a sample, in all and at most."""
+    seen: dict[int, int] = {}
+
+    def pack(saved: Tensor) -> Tensor:
+        origin = saved if saved._base is None else saved._base
+        if not (origin.is_leaf and origin.requires_grad):  # weights are there anyway
+            seen[saved.untyped_storage().data_ptr()] = saved.untyped_storage().nbytes()
+        return saved
+
+    leaf = inputs.clone().requires_grad_()
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+        again = network(leaf).detach()
+    noise = torch.finfo(values.dtype).eps ** 0.75 * values.nan_to_num().abs().max()
+    if ((again - values).nan_to_num().abs() > noise).any():
+        raise ValueError(
+            "the model is random, or keeps a state from call to call: the same samples twice give "
+            "different outputs. If it is a function around a network with dropout, call the "
+            "network's eval() first"
+        )
+    return sum(seen.values()) // len(inputs), max(seen.values(), default=0) // len(inputs)
+
+
+def _check_shared(network: Network, inputs: Tensor, values: Float[Tensor, "n c"]) -> None:
+    """Refuse parts that may have an entry for each sample, or belong to all, if it matters.
+
+    Where the user did not say what is shared: what the network also takes whole, beside fewer
+    samples, and says something else then.
+    """
+    samples = network.inputs
+    if samples is None or samples.parts.shared is not None or isinstance(samples, Whole | Graphs):
+        return
+    count, noise = len(samples.moved), torch.finfo(values.dtype).eps ** 0.75
+    few = min(len(inputs), count - 1)
+    for name, value in parts_of(samples.held).items() if few else ():
+        if not isinstance(value, Tensor) or not value.ndim or value is samples.moved:
+            continue
+        whole = replace(samples, parts=replace(samples.parts, shared=(name,)))
+        beside = replace(network, inputs=whole.take(slice(few)))
+        try:
+            others = beside.values(inputs[:few])
+        except Exception:  # whatever it raises: it does not take the whole of it
+            continue
+        if ((others - values[:few]).nan_to_num().abs() > noise * values.abs().max()).any():
+            raise ValueError(
+                f"{name!r} has as many entries as there are samples, {count}, and the network also "
+                f"takes the whole of it beside {few} samples: say shared=({name!r},) if it belongs "
+                "to all samples, or shared=() if each has its own entry"
+            )
+
+
+def _check_apart(
+    network: Network, inputs: Tensor, batch: Tensor, values: Float[Tensor, "n c"]
+) -> None:
+    """Keep one sample and exchange all others: its outputs must stay."""
+    if len(inputs) == 1:
+        return
+    strangers = torch.stack(
+        [_least_like(sample, batch[-tuned.TUNED.strangers :]) for sample in inputs]
+    )
+    last = len(inputs) - 1
+    for kept in sorted({0, 1, last // 2 + 1, last}):
+        others = strangers.clone()
+        others[kept] = inputs[kept]
+        moved = (network.values(others) - values).nan_to_num().abs().amax(1)
+        eps, size = torch.finfo(values.dtype).eps, values.nan_to_num().abs().max()
+        if moved[kept] > eps**0.5 * moved.max() + 100 * eps * size:
+            raise ValueError(
+                "the model mixes the samples of a batch: the outputs of a sample change with its "
+                "neighbours, so per-sample derivatives are not defined. If it is a function around "
+                "a network with batch norm, call the network's eval() first; a recurrent network "
+                "or attention must take the batch first (batch_first=True)"
+            )
+
+
+def _least_like(sample: Tensor, batch: Tensor) -> Tensor:
+    """The sample of some that differs most; where all are the same, a larger one."""
+    distance = (batch - sample).flatten(1).abs().amax(1)
+    farthest = int(distance.argmax())
+    return batch[farthest] if distance[farthest] > 0 else 1.1 * sample + 0.1
+
+
+def _check_squares(inputs: Tensor, gradient: Tensor) -> None:
+    """Refuse derivatives whose squares float64 does not hold."""
+    size = float(inputs.abs().max()) * float(gradient.abs().max())
+    if size and math.isfinite(size) and not tuned.TUNED.smallest < size < 1 / tuned.TUNED.smallest:
+        raise ValueError(
+            f"derivative times data is of the size {size:.0e}, whose square float64 does not hold: "
+            "rescale the data or the outputs"
+        )

@@ -1,0 +1,249 @@
+"""A network as one function of the samples that move: what is called, beside what, what is read."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..inputs.samples import Samples, Whole, described
+from ..inputs.stream import Batch
+from . import tuned
+from .modes import device_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+OUTPUTS = ("all", "sum")
+CHOICES = "one of all, sum, a name or an index of what the model returns, or a callable"
+PICKS = "<a name, an index or a callable>"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which functions of the network are differentiated; see :func:`symscope.learned_symmetries`.
+
+    Attributes:
+        mode: "all" or "sum", of a network that returns one tensor; a name or an index, to pick
+            one of those that it returns and take all of it; or a callable on what it returns.
+        unit_norm: whether each sample's outputs are scaled to unit norm first.
+
+    Raises:
+        ValueError: for a mode that is none of these.
+    """
+
+    mode: str | int | Callable[[Any], Tensor] = "all"
+    unit_norm: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.mode, bool) or not (
+            callable(self.mode) or isinstance(self.mode, (str, int))
+        ):
+            raise ValueError(f"outputs must be {CHOICES}; got {self.mode!r}")
+
+    def __call__(self, raw: Any, samples: int) -> Float[Tensor, "n c"]:
+        """The functions' values (N, C), from what the model returned for N samples.
+
+        Further axes, as of feature maps (N, C, H, W) or tokens (N, T, C), are outputs as well.
+        """
+        if callable(self.mode):
+            values, whose = self.mode(raw), "what the callable outputs returns"
+        elif self.mode in OUTPUTS:
+            values, whose = raw, "the model's outputs"
+        else:
+            values, whose = self._picked(raw), f"the model's output {self.mode!r}"
+        if not (
+            isinstance(values, Tensor) and values.ndim and len(values) == samples and values.numel()
+        ):
+            came = tuple(values.shape) if isinstance(values, Tensor) else _described(values)
+            hint = f". Hand in outputs={PICKS} to pick what to differentiate"
+            raise ValueError(
+                f"{whose} must be a tensor of shape (N,) or (N, C, ...) with N = {samples}; got "
+                f"{came}{'' if callable(self.mode) else hint}"
+            )
+        if not values.is_floating_point():
+            raise ValueError(f"{whose} must be real floating-point numbers, got {values.dtype}")
+        values = values.reshape(samples, -1)
+        if self.unit_norm:
+            values = values / values.norm(dim=1, keepdim=True)
+        return values.sum(1, keepdim=True) if self.mode == "sum" else values
+
+    def _picked(self, raw: Any) -> Any:
+        """The one of several outputs that was named."""
+        if isinstance(raw, Tensor):
+            raise ValueError(
+                f"outputs must be {CHOICES}; got {self.mode!r}, and the model returns one tensor"
+            )
+        try:
+            if isinstance(self.mode, int):
+                return (list(raw.values()) if isinstance(raw, Mapping) else raw)[self.mode]
+            return raw[self.mode] if isinstance(raw, Mapping) else getattr(raw, str(self.mode))
+        except (LookupError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"the model's outputs have no {self.mode!r}: got {_described(raw)}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network as a function of the samples that move.
+
+    Attributes:
+        model: as it was handed in: what runs in evaluation mode, and where it lies.
+        outputs: which functions of it are differentiated.
+        call: what is called; default, the model.
+        inputs: all else that goes into a call on the samples of :meth:`at`'s batch.
+        size: the only number of samples that it takes; 0 where it takes any.
+        copies: whether it changes its input in place, and gets a copy.
+    """
+
+    model: Any
+    outputs: Outputs
+    call: Callable | None = None
+    inputs: Samples | None = None
+    size: int = 0
+    copies: bool = False
+    _by_name: dict[frozenset, bool] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not callable(self.model):
+            raise TypeError(f"model must be callable, got {type(self.model).__name__}")
+
+    def __call__(self, moved: Float[Tensor, "n ..."]) -> Float[Tensor, "n c"]:
+        """The outputs of all samples at hand, or of the first of them, once these have moved."""
+        given = moved.clone() if self.copies else moved
+        if not self.size:
+            return self.outputs(self.raw(given), len(moved))
+        try:
+            return self.outputs(self.raw(given), len(moved))
+        except Exception as error:
+            if len(moved) == self.size:
+                raise
+            raise ValueError(
+                f"the network runs on batches of {self.size} samples alone, and this one has "
+                f"{len(moved)}: hand in a number of samples that {self.size} divides with "
+                f"batch_size={self.size}, or a loader with drop_last=True"
+            ) from error
+
+    def raw(self, moved: Float[Tensor, "n ..."]) -> Any:
+        """What is called returns, all of it."""
+        if self.inputs is None:
+            return self._called(moved)
+        samples = self.inputs
+        if len(moved) < len(samples.moved):
+            samples = samples.take(slice(len(moved)))
+        given = samples.restore(moved)
+        try:
+            if isinstance(given, (tuple, list)):
+                return self._called(*given)
+            if isinstance(given, Mapping) and self._takes(frozenset(given)):
+                return self._called(**given)
+            return self._called(given)
+        except TypeError as error:
+            if not hasattr(error, "__notes__"):
+                error.add_note(
+                    f"the network was called with the data as they came, {described(given)}: leave "
+                    "out what it does not take (labels), or hand in a function around it"
+                )
+            raise
+
+    def _called(self, *given: Any, **by_name: Any) -> Any:
+        return (self.model if self.call is None else self.call)(*given, **by_name)
+
+    def _takes(self, names: frozenset) -> bool:
+        """Whether these names are taken as keywords."""
+        if names not in self._by_name:
+            called = self.model if self.call is None else self.call
+            inner = getattr(called, "_orig_mod", called)
+            try:
+                inspect.signature(getattr(inner, "forward", inner)).bind(**dict.fromkeys(names))
+            except (TypeError, ValueError):
+                self._by_name[names] = False
+            else:
+                self._by_name[names] = True
+        return self._by_name[names]
+
+    def values(self, moved: Float[Tensor, "n ..."]) -> Float[Tensor, "n c"]:
+        """Values alone; with autograd at hand, which some networks use inside."""
+        with torch.enable_grad():
+            return self(moved.clone()).detach()
+
+    def gradient(
+        self, inputs: Float[Tensor, "n ..."]
+    ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n ..."] | None]:
+        """Values, and the derivative of their weighted sum by the inputs, for every sample.
+
+        None where the outputs do not depend on the inputs.
+        """
+        leaf = inputs.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            values = self(leaf.clone())
+            total = (values @ weights_of(values)).sum()
+            found = None
+            if total.requires_grad:
+                found = torch.autograd.grad(total, leaf, allow_unused=True)[0]
+        return values.detach(), found
+
+    def device(self, default: torch.device) -> torch.device:
+        """Where it computes."""
+        return device_of(self.model, default)
+
+    def at(self, batch: Batch) -> Network:
+        """The network of a batch, beside all that goes in with these samples."""
+        if batch.samples is None:
+            return self
+        device = self.device(batch.inputs.device)
+        return replace(self, inputs=batch.samples.ready(device))
+
+    def part(self, places: slice) -> Network:
+        """The same network beside some of its batch's samples."""
+        return self if self.inputs is None else replace(self, inputs=self.inputs.take(places))
+
+    @property
+    def ordered(self) -> bool:
+        """Whether it takes its samples in their order alone, since more goes in beside them."""
+        return self.inputs is not None
+
+    @property
+    def divisible(self) -> bool:
+        """Whether it runs on some of the samples without the others."""
+        return not self.size and not isinstance(self.inputs, Whole)
+
+    def in_double(self) -> Network | None:
+        """The network in float64, if it is not too large; it stays what it is."""
+        model = getattr(self.model, "_orig_mod", self.model)  # not compiled a second time for it
+        if not isinstance(model, nn.Module) or self.call is not None:
+            return self
+        held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        if sum(tensor.nbytes for tensor in held.values()) > tuned.TUNED.doubled_bytes:
+            return None
+        doubled = {
+            name: tensor.detach().double() if tensor.is_floating_point() else tensor
+            for name, tensor in held.items()
+        }
+
+        @functools.wraps(model.forward)
+        def call(*given: Any, **by_name: Any) -> Any:
+            return torch.func.functional_call(model, doubled, given, by_name)
+
+        return replace(self, call=call)
+
+
+def weights_of(values: Float[Tensor, "n c"]) -> Float[Tensor, " c"]:
+    """A weight on each output, so that no two cancel and one backward pass looks at all."""
+    return torch.linspace(1, 2, values.shape[1], device="cpu").to(values)
+
+
+def _described(value: Any) -> str:
+    """What a model returned, in words that name what can be picked."""
+    kind = type(value).__name__
+    if isinstance(value, Mapping):
+        return f"{kind} with {', '.join(map(repr, value))}"
+    if isinstance(value, (tuple, list)):
+        return f"{kind} of {len(value)}"
+    return kind
