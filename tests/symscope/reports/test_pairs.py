@@ -9,8 +9,9 @@ import symscope as ss
 from symscope import algebra
 from symscope.decide.rule import KAPPA
 from symscope.extract.evidence import NETWORK, RANDOM, SHUFFLED
-from symscope.extract.extraction import gather
-from symscope.reports.pairs import PairSearch, Tied, WithScaling, free, tied
+from symscope.extract.extraction import Query, extract
+from symscope.extract.network import Network, Outputs
+from symscope.reports.pairs import PairDifferentiation, Tied, WithScaling, free, tied
 
 STATES = random(60, 3, dtype=torch.float64)
 MAP = random_network(3, 8, 2, 0)
@@ -20,8 +21,12 @@ SPACE = ss.LinearAction(3)
 
 
 def evidence_of(function, pairing, mode="reverse", data=STATES):
-    search = PairSearch(data, Tied(pairing), mode=mode, pairing=pairing)
-    return gather(function, function, search).evidence
+    found = extract(
+        Network(function, Outputs()),
+        Query(data=data, action=Tied(pairing), mode=mode),
+        plan=lambda how: PairDifferentiation(**vars(how), pairing=pairing),
+    )
+    return found.evidence
 
 
 def gram(evidence, kind):
