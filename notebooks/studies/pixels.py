@@ -166,7 +166,9 @@ def pixel_fields(
     whole("directions", directions)
     with running(model):
         inputs = images.to(device_of(model, images.device))
-        slopes = torch.cat(list(output_cotangents(Network(model, Outputs(_unit)), inputs)), 1).to(images)
+        slopes = torch.cat(list(output_cotangents(Network(model, Outputs(_unit)), inputs)), 1).to(
+            images
+        )
     stencils = Stencils(images)
     rows = len(images) * slopes.shape[1]
     if rows < len(stencils):
