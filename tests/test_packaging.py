@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -148,6 +149,27 @@ def test_environment_has_every_dependency_once() -> None:
         assert conda.CONDA_NAMES.get(name, name) in names
     assert "pytorch-cpu" in names
     assert "-e ." in last["pip"]
+
+
+def test_the_tool_needs_what_it_imports_and_no_more() -> None:
+    names = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    imported = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(str(node.module).partition(".")[0])
+    brought_along = {"triton", "dask"}  # by the extra `gpu`, by distributed
+    assert imported - sys.stdlib_module_names - {"symscope", "studies"} - brought_along == names
+
+
+def test_the_wheel_holds_the_tool_alone() -> None:
+    assert {path.name for path in (ROOT / "src").iterdir() if path.is_dir()} - {
+        "symscope.egg-info"
+    } == {"symscope"}
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert config["tool"]["setuptools"]["packages"]["find"] == {"where": ["src"]}
 
 
 def test_one_repository_address() -> None:
