@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import re
 from pathlib import Path
 from typing import Any
 
@@ -112,31 +111,28 @@ def run_key(root: Path, name: str, notebook: NotebookNode) -> str:
     """A hash of all that the outputs depend on.
 
     These are: the code of the cells with their tags, and the parameters; the notebook's claims;
-    the modules of symscope that the cells reach by import; the data; the versions of the packages
-    that compute. Prose is left out, of cells, comments and docstrings alike, and so is what only
-    shows results (`symscope.runs.keys` says what): a word put right must not ask for hours.
+    the rooms of symscope, of `studies` and of the benchmarks that the cells reach by import; the
+    data; the versions of the packages that compute. Prose is left out, of cells, comments and
+    docstrings alike, and so is what only shows results (`symscope.runs.keys` says what): a word
+    put right must not ask for hours.
     """
-    from symscope.runs import keys, reach
+    from symscope.runs import keys
 
     cells = code_cells(notebook)
-    texts = [cell.source for cell in cells]
-    beside = _modules_beside(root, texts)
-    package = reach.Package(root / "src" / "symscope")
-    references: set[str] = set()
+    places = {"symscope": root / "src" / "symscope", "studies": root / "notebooks" / "studies"}
+    places = {name: path for name, path in places.items() if path.exists()}
+    places |= {path.stem: path for path in (root / BESIDE).glob("*.py")}
     try:
         # All cells share their names, so they are read as one text.
-        references = package.references_of("\n".join(texts))
-        for path in beside:
-            references |= package.references_of(path.read_text(encoding="utf-8"))
-    except SyntaxError:  # a magic of IPython: it cannot be told, so all of the package counts
-        references = {package.name}
+        references = keys.references_of("\n".join(cell.source for cell in cells))
+    except SyntaxError:  # a magic of IPython: it cannot be told, so everything counts
+        references = set(places)
     claims = root / "notebooks" / "claims" / f"{name}.yaml"
     constraints = (root / "constraints.txt").read_text(encoding="utf-8")
     return keys.digest(
         [[_code(cell.source), cell.metadata.get("tags", [])] for cell in cells],
         yaml.safe_load(claims.read_text(encoding="utf-8")) if claims.exists() else None,
-        keys.counted(package, references),
-        {path.name: _code(path.read_text(encoding="utf-8")) for path in beside},
+        keys.rooms(references, places),
         _data(root),
         keys.pinned(constraints),
     )
@@ -144,20 +140,12 @@ def run_key(root: Path, name: str, notebook: NotebookNode) -> str:
 
 def _code(source: str) -> str:
     """A source without its prose, or as it is if it is not plain Python."""
-    from symscope.runs.source import code_of
+    from symscope.runs.keys import code_of
 
     try:
         return code_of(source)
     except SyntaxError:
         return source
-
-
-def _modules_beside(root: Path, texts: list[str]) -> list[Path]:
-    """The modules in the folder of benchmarks, if any of them is imported."""
-    there = sorted((root / BESIDE).glob("*.py"))
-    names = "|".join(re.escape(path.stem) for path in there)
-    wanted = re.compile(rf"^\s*(?:import|from)\s+(?:{names})\b", re.M)
-    return there if there and any(map(wanted.search, texts)) else []
 
 
 def _data(root: Path) -> list[list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from symscope.runs.reach import imported
+from symscope.runs.keys import imported
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"symscope": ROOT / "src", "studies": ROOT / "notebooks"}

@@ -71,7 +71,7 @@ def pruned_dictionary(
 
     Raises:
         ValueError: for atoms below 1, an excess below 1, no stage, or what
-            :func:`studies.networks.steps.fit_steps` refuses.
+            :func:`studies.networks.training.fit_steps` refuses.
     """
     whole("atoms", atoms, 1)
     if excess < 1 or not sparsity:

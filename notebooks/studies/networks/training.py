@@ -1,20 +1,19 @@
-"""Fitting a network: one plain loop, the best model chosen on validation data."""
+"""Fitting a network by Adam: over epochs, the best one chosen, or for a number of steps."""
 
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from symscope._checks import choice, whole
-from symscope._draws import stream
-from symscope.extract.modes import device_of, evaluation_mode
+from symscope._checks import choice, real, whole
+from symscope._draws import seeded_state, stream
 
 from ..data.splits import Split, Splits
 
@@ -23,9 +22,8 @@ if TYPE_CHECKING:
 
     from .models import MLP
 
-SCHEDULES = ("constant", "cosine")
 HISTORY = ["epoch", "train_loss", "validation_loss", "validation_accuracy"]
-EVALUATED_AT_ONCE = 4096
+EVALUATED_AT_ONCE = 4096  # samples
 
 
 class Fit(NamedTuple):
@@ -33,7 +31,6 @@ class Fit(NamedTuple):
 
     history: pandas.DataFrame  # epoch, train_loss, validation_loss, validation_accuracy
     best_epoch: int  # counted from 1
-    seconds: float
 
 
 def device() -> torch.device:
@@ -46,9 +43,8 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def seeded(build: Callable[[], Network], seed: int) -> Network:
-    """A network built from its own seed; the global random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    """A network built from its own seed; the global random states are left as they were."""
+    with seeded_state(seed):
         return build()
 
 
@@ -57,6 +53,11 @@ def default_loss(targets: Tensor) -> Callable[..., Tensor]:
     if targets.is_floating_point():
         return nn.functional.mse_loss
     return nn.functional.cross_entropy
+
+
+def where(model: nn.Module) -> torch.device:
+    """The device of a model's first parameter; the CPU for one without."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 @torch.no_grad()
@@ -74,15 +75,19 @@ def evaluate(
     """
     loss = loss or default_loss(split.targets)
     classify = not split.targets.is_floating_point()
-    where = device_of(model, split.inputs.device)
     total, hits = 0.0, 0
     parts = (part.split(EVALUATED_AT_ONCE) for part in split)
-    with evaluation_mode(model):
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
         for inputs, targets in zip(*parts, strict=True):
-            outputs, targets = model(inputs.to(where)), targets.to(where)
+            outputs, targets = model(inputs.to(where(model))), targets.to(where(model))
             total += float(loss(outputs, targets)) * len(inputs)
             if classify:
                 hits += int((outputs.argmax(-1) == targets).sum())
+    finally:
+        for module, mode in training.items():
+            module.training = mode
     size = len(split.inputs)
     return total / size, hits / size if classify else float("nan")
 
@@ -91,7 +96,6 @@ def fit(
     model: nn.Module,
     splits: Splits,
     *,
-    loss: Callable[..., Tensor] | None = None,
     epochs: int,
     batch_size: int = 512,
     lr: float = 1e-3,
@@ -99,29 +103,24 @@ def fit(
     schedule: str = "constant",
     keep: str = "best",
     seed: int = 0,
-    progress: bool = False,
 ) -> Fit:
     """Train with Adam; the model ends with the weights of its best validation epoch, or the last.
 
     Labels (integer targets) are fitted with cross-entropy and selected by accuracy; values by
-    mean squared error and selected by that loss. The test split is never looked at. The model
-    moves to the device found by :func:`device` and is returned in eval mode there.
+    mean squared error and selected by that loss. The test split is never looked at. Training
+    runs on the device found by :func:`device`; the model comes back to its own, in eval mode.
 
     Args:
         model: trained in place.
         splits: data in memory, with ``train`` and ``validation``.
-        loss: of outputs and targets; default cross-entropy for labels, mean squared error for
-            values.
         epochs: passes over the training split.
         batch_size: samples a step; default 512.
         lr: Adam's learning rate; default 1e-3.
         weight_decay: L2 penalty inside Adam, as torch's ``Adam(weight_decay=...)``; default 0.
         schedule: "constant" (default), or "cosine", to zero over all steps.
         keep: the weights of the "best" validation epoch (default), or of the "last" one.
-        seed: for the order of the samples, by a stream of its own
-            (:func:`studies.data.splits.stream`): a network built from the same seed shares no
-            random numbers with it. Default 0.
-        progress: show a progress bar; default False.
+        seed: for the order of the samples, by a stream of its own: a network built from the same
+            seed shares no random numbers with it. Default 0.
 
     Raises:
         ValueError: for an unknown schedule or ``keep``, epochs or a batch size that is no whole
@@ -129,97 +128,178 @@ def fit(
             stops at that epoch).
     """
     import pandas
-    from tqdm import tqdm
 
-    choice("schedule", schedule, SCHEDULES)
+    choice("schedule", schedule, ("constant", "cosine"))
     choice("keep", keep, ("best", "last"))
-    epochs, batch_size = (
-        whole("epochs", epochs),
-        whole("batch_size", batch_size),
-    )
-    order = stream(seed, "order")
-    loss = loss or default_loss(splits.train.targets)
+    epochs, batch_size = whole("epochs", epochs), whole("batch_size", batch_size)
+    order, home = stream(seed, "order"), where(model)
+    loss = default_loss(splits.train.targets)
     classify = not splits.train.targets.is_floating_point()
-    train = Split(*(part.to(device()) for part in splits.train))
+    inputs, targets = (part.to(device()) for part in splits.train)
     model.to(device())
-    steps = epochs * -(-len(train.inputs) // batch_size)
-    optimizer, scheduler = optimization(model.parameters(), lr, weight_decay, schedule, steps)
-    history, best = [], Best()
-    started = time.perf_counter()
-    for epoch in tqdm(range(1, epochs + 1), disable=not progress, unit="epoch", leave=False):
-        batches = torch.randperm(len(train.inputs), generator=order).split(batch_size)
-        trained = one_epoch(model, train, batches, loss, optimizer, scheduler)
-        check_finite("training", trained, epoch, lr)
-        validated, accuracy = evaluate(model, splits.validation, loss)
-        check_finite("validation", validated, epoch, lr)
-        history.append((epoch, trained, validated, accuracy))
-        best.offer(accuracy if classify else -validated, epoch, model)
-    if keep == "best":
-        model.load_state_dict(best.weights)
-    model.eval()
-    return Fit(
-        pandas.DataFrame(history, columns=HISTORY),
-        best.epoch,
-        time.perf_counter() - started,
-    )
+    steps = epochs * -(-len(inputs) // batch_size)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
+    scheduler = _schedule(optimizer, schedule, steps)
+
+    def objective(rows: Tensor) -> Tensor:
+        rows = rows.to(inputs.device)
+        # index_select: several times as fast as inputs[rows] on a CPU.
+        return loss(model(inputs.index_select(0, rows)), targets[rows])
+
+    def finite(split: str, value: float, epoch: int) -> float:
+        if not value < float("inf"):
+            more = ", or look for NaN in the validation data" if split == "validation" else ""
+            raise ValueError(
+                f"the {split} loss is not finite in epoch {epoch}: lower lr ({lr}){more}"
+            )
+        return value
+
+    history, best, best_epoch, weights = [], float("-inf"), 0, {}
+    try:
+        for epoch in range(1, epochs + 1):
+            batches = torch.randperm(len(inputs), generator=order).split(batch_size)
+            model.train()
+            done = _descended(objective, batches, optimizer, scheduler)
+            trained = sum(float(value) * len(rows) for value, rows in done) / len(inputs)
+            finite("training", trained, epoch)
+            validated, accuracy = evaluate(model, splits.validation)
+            finite("validation", validated, epoch)
+            history.append((epoch, trained, validated, accuracy))
+            score = accuracy if classify else -validated
+            if score > best or not best_epoch:  # the first of equals
+                best, best_epoch, weights = score, epoch, copy.deepcopy(model.state_dict())
+        if keep == "best":
+            model.load_state_dict(weights)
+    finally:
+        model.to(home).eval()
+    return Fit(pandas.DataFrame(history, columns=HISTORY), best_epoch)
 
 
-def optimization(
-    parameters: Iterable[Tensor],
-    lr: float,
-    weight_decay: float,
-    schedule: str,
-    steps: int,
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
-    """Adam, and what lowers its rate over the steps, if anything does."""
-    optimizer = torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay)
-    if schedule == "constant":
-        return optimizer, None
-    return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+def fit_steps(
+    head: nn.Module,
+    inputs: Tensor,
+    targets: Tensor | None = None,
+    *,
+    steps: int = 700,
+    batch_size: int = 256,
+    lr: float = 3e-3,
+    clip: float = 1.0,
+    penalty: float = 1.0,
+    schedule: str = "cosine",
+    seed: int = 0,
+) -> Tensor:
+    """Train an unfolded network on a task, by Adam.
+
+    The batches are drawn without replacement, and afresh when the data are used up. The network
+    stays on its device, where the data should be too, and ends in eval mode.
+
+    Args:
+        head: a task of :mod:`studies.lgn`: it has ``loss(inputs, targets)`` and a ``network``
+            with ``penalty()``. Trained in place; if it has ``project()``, that is called after
+            every step.
+        inputs: (N, ...).
+        targets: (N, ...), what the task compares with; None (default) for reconstruction.
+        steps: default 700.
+        batch_size: samples a step; default 256, at most N.
+        lr: Adam's first learning rate; default 3e-3.
+        clip: largest norm of the gradient; default 1.
+        penalty: weight of the dictionary's penalty beside the loss; default 1.
+        schedule: of the learning rate: "cosine" (default), to zero, or "halvings", halved when
+            1/2, 3/4 and 7/8 of the steps are done, as in the code of `theodosis2023linear`.
+        seed: for the order of the samples, by a stream of its own; default 0.
+
+    Returns:
+        (steps,) float64: each step's loss with its penalty, before the step.
+
+    Raises:
+        ValueError: for an unknown schedule, steps or a batch size that is no whole number of at
+            least 1, fewer samples than a batch, or a learning rate or clip that is not positive.
+        FloatingPointError: if a loss or gradient is not finite. Training stops at once, the
+            message says at which step, and the network is left as it was at the last step where
+            both were finite.
+    """
+    steps, batch_size = whole("steps", steps), whole("batch_size", batch_size)
+    lr, clip = real("lr", lr, above=0), real("clip", clip, above=0)
+    choice("schedule", schedule, ("cosine", "halvings"))
+    if len(inputs) < batch_size:
+        raise ValueError(f"inputs must be at least one batch of {batch_size}, got {len(inputs)}")
+    weights = [p for p in head.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(weights, lr=lr)
+    task: Any = head  # a module with `loss` and `network`
+
+    def objective(rows: Tensor) -> Tensor:
+        rows = rows.to(inputs.device)
+        wanted = None if targets is None else targets.index_select(0, rows)
+        value = task.loss(inputs.index_select(0, rows), wanted)
+        # Without a weight it would cost time for nothing.
+        return value + penalty * task.network.penalty() if penalty else value
+
+    def batches() -> Iterator[Tensor]:
+        draw = stream(seed, "order")
+        while True:  # a round's last batch is left out if it is short
+            order = torch.randperm(len(inputs), generator=draw)
+            yield from order[: len(inputs) - len(inputs) % batch_size].split(batch_size)
+
+    # The state shares memory with the network. Its copy is used again in every step, since only
+    # the next step's loss tells whether the weights are good.
+    state = list(head.state_dict().values())
+    good = [value.clone() for value in state]
+    losses = torch.zeros(steps, dtype=torch.float64)
+    head.train()
+    rounds = islice(batches(), steps)
+    scheduler = _schedule(optimizer, schedule, steps)
+    done = _descended(objective, rounds, optimizer, scheduler, getattr(head, "project", None))
+    for step, (value, _) in enumerate(done):
+        losses[step] = value
+        norm = nn.utils.clip_grad_norm_(weights, clip)
+        if not torch.isfinite(value + norm):
+            _copy(good, state)
+            head.eval()
+            raise FloatingPointError(
+                f"the loss or its gradient is not finite at step {step + 1} of {steps}; the "
+                f"network is as it was at step {max(step, 1)}. Lower lr ({lr:g}), or look for NaN "
+                "in the data"
+            )
+        _copy(state, good)
+    head.eval()
+    return losses
 
 
-def one_epoch(
-    model: nn.Module,
-    split: Split,
+def _descended(
+    objective: Callable[[Tensor], Tensor],
     batches: Iterable[Tensor],
-    loss: Callable[..., Tensor],
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler | None,
-) -> float:
-    """One step of the optimizer for each batch of rows; returns the mean loss over the split."""
-    model.train()
-    total = 0.0
+    after: Callable[[], object] | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Gives the loss of each batch of rows, with its gradient taken; then makes the step."""
     for rows in batches:
-        rows = rows.to(split.inputs.device)
-        # index_select: several times as fast as inputs[rows] on a CPU.
-        value = loss(model(split.inputs.index_select(0, rows)), split.targets[rows])
+        value = objective(rows)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
+        yield value.detach(), rows
         optimizer.step()
         if scheduler:
             scheduler.step()
-        total += float(value.detach()) * len(rows)
-    return total / len(split.inputs)
+        if after:
+            after()
 
 
-def check_finite(split: str, loss: float, epoch: int, lr: float) -> None:
-    """Stop a training that has gone astray; ``split`` is "training" or "validation"."""
-    if not loss < float("inf"):
-        cause = ", or look for NaN in the validation data" if split == "validation" else ""
-        raise ValueError(f"the {split} loss is not finite in epoch {epoch}: lower lr ({lr}){cause}")
+def _schedule(
+    optimizer: torch.optim.Optimizer, schedule: str, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    if schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    if schedule == "halvings":
+        halved = [steps // 2, steps * 3 // 4, steps * 7 // 8]
+        return torch.optim.lr_scheduler.MultiStepLR(optimizer, halved, 0.5)
+    return None
 
 
-class Best:
-    """The weights of the epoch with the highest score, the first of equals."""
-
-    def __init__(self):
-        self.score, self.epoch, self.weights = float("-inf"), 0, {}
-
-    def offer(self, score: float, epoch: int, model: nn.Module) -> None:
-        """Keep a copy of the model's weights if no earlier epoch scored as high."""
-        if not self.epoch or score > self.score:
-            self.score, self.epoch = score, epoch
-            self.weights = copy.deepcopy(model.state_dict())
+@torch.no_grad()
+def _copy(source: list[Tensor], target: list[Tensor]) -> None:
+    for value, place in zip(source, target, strict=True):
+        place.copy_(value)
 
 
 def fit_layerwise(
@@ -261,16 +341,15 @@ def fit_layerwise(
         if not last:
             splits = replace(
                 splits,
-                train=features(stage[:-1], splits.train),
-                validation=features(stage[:-1], splits.validation),
+                train=_features(stage[:-1], splits.train),
+                validation=_features(stage[:-1], splits.validation),
             )
     model.eval()
     return fits
 
 
 @torch.no_grad()
-def features(layers: nn.Module, split: Split) -> Split:
+def _features(layers: nn.Module, split: Split) -> Split:
     """A split with its inputs replaced by what some layers make of them."""
-    where = device_of(layers, split.inputs.device)
-    parts = [layers(inputs.to(where)) for inputs in split.inputs.split(EVALUATED_AT_ONCE)]
+    parts = [layers(inputs.to(where(layers))) for inputs in split.inputs.split(EVALUATED_AT_ONCE)]
     return split._replace(inputs=torch.cat(parts))

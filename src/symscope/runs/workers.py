@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .keys import loaded, reached_by
+from .keys import rooms, version_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -62,9 +62,9 @@ def _unpacked(common: bytes) -> Any:
 
 
 @cache
-def _code_loaded() -> dict[str, str]:
-    """The code of symscope that this worker runs, as it was on disk at the first call."""
-    return loaded()
+def _code(room: str) -> str | None:
+    """The hash of a room that this worker runs, as it was on disk at the first call."""
+    return rooms([room]).get(room)
 
 
 @cache
@@ -87,12 +87,15 @@ def on_worker(
     """One call, in a worker's process; the arguments are those of :func:`each`.
 
     Raises:
-        RuntimeError: if a module in ``code`` is another one here.
+        RuntimeError: if a room in ``code`` is another one here.
     """
     with _alone:
         _let_worker_keep_memory()
-        if any(_code_loaded().get(name) != content for name, content in code.items()):
-            raise RuntimeError("this worker has another version of symscope: restart the workers")
+        other = [name for name, content in code.items() if _code(name) != content]
+        if other:
+            raise RuntimeError(
+                f"this worker has another version of {', '.join(other)}: restart the workers"
+            )
         if threads:
             torch.set_num_threads(threads)
         return task(_unpacked(common), *call)
@@ -120,15 +123,15 @@ def each(
             ended with, as soon as that is known.
         scheduler: address of a Dask scheduler; default None, processes of this machine.
         share: among how many calls at once to divide this machine's processors; default all.
-        code: modules of symscope with the hash of their code, which must be the same on the
-            workers; default those that ``task`` reaches by import.
+        code: rooms with the hash of their code, which must be the same on the workers; default
+            those that ``task`` reaches by import.
 
     Raises:
         ConnectionError: if the scheduler does not answer, or is lost on the way.
     """
     from distributed import wait
 
-    code = reached_by(task) if code is None else dict(code)
+    code = version_of(task).rooms if code is None else dict(code)
     waiting = list(reversed(range(len(calls))))
     running: dict[Any, Any] = {}
     with _client(scheduler, len(calls), share or len(calls)) as (client, threads):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from symscope.runs import Store, sweep
+
 GRID = {"width": [8, 16, 32], "schedule": ["constant", "cosine"]}
 SEEDS = range(6)
 LARGE = torch.zeros(3_000_000)
+CALLS: list[dict] = []  # of the tests of the store
 
 
 def study(width: int, schedule: str, seed: int) -> dict[str, float]:
@@ -67,42 +71,21 @@ def large(seed: int) -> dict[str, float]:
     return {"value": float(LARGE.sum())}
 
 
-def linear(width: int) -> torch.nn.Module:
-    """A network of the shape that :func:`fitted` trains."""
+def fitted(width: int, seed: int) -> torch.nn.Module:
+    """A "training": it leaves a line, and its weights follow from its seed."""
+    with Path(os.environ["SWEEP_LOG"]).open("a") as file:
+        file.write(f"{os.getpid()} fitted {width} {seed}\n")
     return torch.nn.Linear(width, 2)
 
 
-def fitted(width: int, epochs: int, seed: int) -> torch.nn.Module:
-    """A "training": it leaves a line, and its weights follow from its seed and epochs."""
-    with Path(os.environ["SWEEP_LOG"]).open("a") as file:
-        file.write(f"{os.getpid()} {width} {epochs} {seed}\n")
-    network = linear(width)
-    with torch.no_grad():
-        network.bias.fill_(epochs)
-    return network
-
-
-def no_network(width: int, seed: int) -> object:
-    """A training that returns something else."""
-    return {"width": width}
-
-
-def weighed(network: torch.nn.Module, width: int, epochs: int, times: float, seed: int) -> dict:
-    """Numbers of a network that tell it from all others."""
-    if network.training:
-        raise ValueError("it is still in training mode")
-    found = {"bias": network.bias.mean().item(), "weight": network.weight.sum().item()}
-    return found | {"scaled": times * found["bias"]}
-
-
-def biased(network: torch.nn.Module, width: int, seed: int) -> dict[str, float]:
-    """Numbers of a network, asked without its training."""
-    return {"bias": network.bias.mean().item(), "inputs": network.in_features}
+def measured(folder: str, width: int, times: float, seed: int) -> dict[str, float]:
+    """Numbers of a network that is trained once."""
+    store = Store(folder)
+    network = store.keep_network(fitted, partial(torch.nn.Linear, width, 2), width=width, seed=seed)
+    return {"weight": times * network.weight.sum().item()}
 
 
 def drive(results: Path, scheduler: str | None, log: Path) -> None:
     """The sweep of :func:`study`, in a process of its own, to be killed."""
-    from symscope.runs.sweeps import sweep
-
     os.environ["SWEEP_LOG"] = str(log)
     sweep(study, GRID, results, seeds=SEEDS, scheduler=scheduler, progress=False)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sweep_driver
 import torch
+from sweep_driver import CALLS
 from torch import nn
 
 from symscope.runs import Store
 
-CALLS: deque[dict] = deque()  # a list would be part of the keys
-
 
 def train(size: int, seed: int = 0, scale: float = 1.0) -> dict:
     """Numbers and tensors that follow from the random state."""
-    CALLS.append({"size": size, "seed": seed})
+    sweep_driver.CALLS.append({"size": size, "seed": seed})  # of another module: not in the key
     weights = torch.randn(size, size, dtype=torch.float64)
     return {
         "loss": np.float32(0.5) * scale,
@@ -30,7 +29,7 @@ def train(size: int, seed: int = 0, scale: float = 1.0) -> dict:
 
 def network(seed: int) -> nn.Module:
     """A trained network, as far as a test needs one."""
-    CALLS.append({"seed": seed})
+    sweep_driver.CALLS.append({"seed": seed})
     return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
 
 
@@ -91,7 +90,7 @@ def test_a_call_is_made_once_and_gives_the_same_ever_after(tmp_path):
     first = store.keep(train, size=3, seed=7)
     again = Store(tmp_path).keep(train, size=3, seed=7)
     assert torch.equal(torch.get_rng_state(), before)
-    assert list(CALLS) == [{"size": 3, "seed": 7}]
+    assert CALLS == [{"size": 3, "seed": 7}]
     torch.manual_seed(7)
     expected = torch.randn(3, 3, dtype=torch.float64)
     for found in (first, again):

@@ -8,8 +8,11 @@ import os
 import platform
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +24,22 @@ import torch
 from cluster import NOWHERE, Cluster, started_scheduler, stop, until
 from distributed import Client
 from pandas.testing import assert_frame_equal
-from sweep_driver import GRID, SEEDS, deadly, drive, fragile, misbehaving, study
+from sweep_driver import (
+    GRID,
+    SEEDS,
+    deadly,
+    drive,
+    fitted,
+    fragile,
+    measured,
+    misbehaving,
+    study,
+)
 
-from symscope.runs import workers
-from symscope.runs.sweeps import sweep, write_table
+import studies
+import symscope
+from symscope.runs import Store, workers
+from symscope.runs.sweeps import planned, sweep, write_table
 
 DRIVER = Path(sweep_driver.__file__)
 
@@ -335,6 +350,139 @@ def test_other_data_are_another_key(cluster, tmp_path):
         )  # fmt: skip
         keys.append(table.key[0])
     assert keys[0] != keys[1]
+
+
+# The plan
+
+
+def keys_of(grid: object = GRID, seeds: object = SEEDS, **options) -> list[str]:
+    _, _, jobs = planned(study, grid, seeds, options.get("data", ()))
+    return [job.key for job in jobs]
+
+
+def test_a_grid_is_every_combination_in_order():
+    common, rooms, jobs = planned(study, GRID, [1, 0], ())
+    assert [(*job.configuration.values(), job.seed) for job in jobs] == [
+        (w, s, n) for w in GRID["width"] for s in GRID["schedule"] for n in (1, 0)
+    ]
+    assert len(common) < 10_000 and set(rooms) == {"symscope._checks"}
+
+
+def test_equal_runs_have_equal_keys_however_they_are_written(tmp_path):
+    keys = keys_of({"width": [8], "schedule": ["cosine"]}, [3, 1])
+    assert keys == keys_of([{"schedule": "cosine", "width": np.int64(8)}], np.array([3, 1]))
+    assert len(set(keys_of())) == len(GRID["width"]) * len(GRID["schedule"]) * len(SEEDS)
+    (tmp_path / "data").write_text("a", encoding="utf-8")
+    one = {"width": [8], "schedule": ["cosine"]}
+    with_data = keys_of(one, [3], data=[tmp_path / "data"])
+    assert with_data != keys[:1] and len(with_data) == 1
+    (tmp_path / "data").write_text("b", encoding="utf-8")
+    assert keys_of(one, [3], data=[tmp_path / "data"]) != with_data
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"grid": {"width": [8], "schedule": ["cosine"], "deep": [1]}},
+            ValueError,
+            "grid sets 'deep', which study does not take; it takes 'width', 'schedule'",
+        ),
+        ({"grid": {"width": [8]}}, ValueError, "grid must set 'schedule', which study needs"),
+        ({"grid": [{"width": 8}]}, ValueError, "grid must set 'schedule', which study needs"),
+        (
+            {"grid": GRID | {"seed": [1]}},
+            ValueError,
+            "grid must not set 'seed': the table has such a column",
+        ),
+        (
+            {"grid": {"width": 8, "schedule": ["cosine"]}},
+            ValueError,
+            "grid must hold a list of values for 'width', got 8",
+        ),
+        (
+            {"grid": {"width": [8], "schedule": "cosine"}},
+            ValueError,
+            "grid must hold a list of values for 'schedule', got 'cosine'",
+        ),
+        (
+            {"grid": {"width": [torch.tensor(8)], "schedule": ["cosine"]}},
+            ValueError,
+            "grid must hold numbers, strings, booleans, None or lists of these; 'width' has tensor",
+        ),
+        (
+            {"grid": {"width": [], "schedule": ["cosine"]}},
+            ValueError,
+            "needs at least one run: grid gives 0 configurations, and there are 5 seeds",
+        ),
+        ({"grid": []}, ValueError, "grid gives 0 configurations"),
+        ({"seeds": []}, ValueError, "grid gives 6 configurations, and there are 0 seeds"),
+        ({"seeds": [0.5]}, ValueError, "seeds must be a whole number of at least 0, got 0.5"),
+        ({"run": lambda seed: {}}, ValueError, "run must be a function defined at the top level"),
+        ({"run": sweep_driver.large, "grid": {}}, ValueError, "large names 11 MiB of its module"),
+        ({"run": until, "grid": {}}, ValueError, "until must take an argument 'seed'"),
+        ({"data": ["gone"]}, FileNotFoundError, "no data at gone"),
+    ],
+)
+def test_what_cannot_be_run_is_named(change, error, message):
+    given = {"run": study, "grid": GRID, "seeds": range(5), "data": ()} | change
+    with pytest.raises(error) as caught:
+        planned(**given)
+    assert message in str(caught.value)
+
+
+# Networks, and what a worker can import
+
+
+def test_a_run_can_train_a_network_once_and_measure_it_in_many_ways(cluster, tmp_path):
+    options = {"seeds": [0, 5], "scheduler": cluster.address, "errors": "raise", "progress": False}
+    grid = {"folder": [str(tmp_path / "networks")], "width": [3], "times": [1.0, 2.0]}
+    table = sweep(measured, grid, tmp_path / "results", **options)
+    trained = [line for line in cluster.lines() if "fitted 3" in line]
+    assert len(trained) == 2 and 2 * table.weight[0] == table.weight[2]
+    sweep(measured, grid | {"times": [3.0]}, tmp_path / "results", **options)
+    for seed, weight in zip([0, 5], table.weight, strict=False):
+        network = Store(tmp_path / "networks").keep_network(
+            fitted, partial(torch.nn.Linear, 3, 2), width=3, seed=seed
+        )
+        torch.manual_seed(seed)
+        assert torch.equal(network.weight, torch.nn.Linear(3, 2).weight)
+        assert network.weight.sum().item() == weight
+    assert len([line for line in cluster.lines() if "fitted 3" in line]) == 2
+
+
+NOTEBOOK = """
+from functools import partial
+import linecache, sys, torch, studies, symscope as ss
+
+store = ss.runs.Store(sys.argv[1])
+
+def fitted(seed):
+    return studies.networks.seeded(partial(torch.nn.Linear, 3, 2), seed)
+
+def run(seed):
+    network = store.keep_network(fitted, partial(torch.nn.Linear, 3, 2), seed=seed)
+    return {"weight": network.weight.sum().item()}
+
+if __name__ == "__main__":
+    table = ss.sweeps.sweep(run, {}, sys.argv[1], seeds=[3], progress=False, errors="raise")
+    network = store.keep_network(fitted, partial(torch.nn.Linear, 3, 2), seed=3)
+    print(table.weight[0] == network.weight.sum().item(), len(list(store.folder.glob("*.json"))))
+"""
+
+
+def test_workers_of_a_notebook_import_the_studies(tmp_path):
+    """Its functions have their source in the notebook's process alone."""
+    lines = f"import linecache\ntext = {NOTEBOOK!r}\n"
+    lines += "linecache.cache['cell'] = (0, None, text.splitlines(True), 'cell')\n"
+    code = f"{lines}exec(compile(text, 'cell', 'exec'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=Path(studies.__file__).parent.parent, capture_output=True, text=True,
+        env={name: each for name, each in os.environ.items() if name != "PYTHONPATH"}
+        | {"PYTHONPATH": str(Path(symscope.__file__).parent.parent)},
+    )  # fmt: skip
+    assert done.stdout.split() == ["True", "2"], done.stderr
 
 
 # Bad input

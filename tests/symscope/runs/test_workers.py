@@ -10,6 +10,7 @@ import pytest
 import sweep_driver
 from cluster import Cluster
 
+import symscope
 from symscope.runs import keys, workers
 from symscope.runs.sweeps import sweep, timed
 
@@ -48,7 +49,7 @@ def test_one_process_does_one_call_at_a_time():
 def outcomes(cluster: Cluster, code: dict[str, str] | None) -> list:
     """What one run gives on the cluster, whose workers must have this code."""
     found = []
-    common = workers.packed(sweep_driver.threads, sweep_driver)
+    common = workers.packed((sweep_driver.threads, {}), sweep_driver)
     workers.each(
         timed, common, [({}, 0)], lambda _, outcome: found.append(outcome),
         scheduler=cluster.address, code=code,
@@ -57,13 +58,14 @@ def outcomes(cluster: Cluster, code: dict[str, str] | None) -> list:
 
 
 def test_a_worker_is_refused_where_the_code_that_matters_differs(cluster):
-    code = keys.reached_by(timed)
-    assert "symscope.runs.sweeps" in code and "symscope.reports.symmetries" not in code
     assert outcomes(cluster, None)[0]["metrics"]["threads"] >= 1
-    for other in (code | {"symscope.runs.sweeps": "older"}, {"symscope.gone": ""}):
-        (error,) = outcomes(cluster, other)
+    code = keys.version_of(symscope.learned_symmetries).rooms
+    assert outcomes(cluster, code)[0]["metrics"]["threads"] >= 1
+    for other in ({"symscope.extract": "older"}, {"symscope.gone": ""}):
+        (error,) = outcomes(cluster, code | other)
         assert isinstance(error, RuntimeError)
-        assert str(error) == "this worker has another version of symscope: restart the workers"
+        room = next(iter(other))
+        assert str(error) == f"this worker has another version of {room}: restart the workers"
 
 
 def test_what_cannot_be_sent_is_named():
