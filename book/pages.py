@@ -9,12 +9,15 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+import front
 import verdicts
 from notebooks import RESULTS
 from sources import (
@@ -27,6 +30,9 @@ from sources import (
     write_notebook,
 )
 
+if TYPE_CHECKING:
+    from studies.ledger.verdicts import Finding
+
 SCALE_NOTES = {
     "quick": "At **quick scale**: small data, few seeds; `make paper` computes the paper scale.",
     "paper": "At **paper scale**: the committed record of the full runs.",
@@ -36,9 +42,10 @@ Today's code did not run through, or has not run yet: the outputs are those of t
 :::"""
 PICTURE = "book/_static/finding.png"  # of the README
 PICTURE_TAG = "readme-picture"
-KINDS = "ledger|numbers|costs|corrections|runs|scale|picture"
+KINDS = "ledger|numbers|costs|corrections|runs|scale|picture|findings|bar|chapters|cite"
 MARKER = re.compile(
-    rf"(<!-- ((?:{KINDS})(?:(?<=ledger):(?:short|full))?) -->).*?(<!-- /(?:{KINDS}) -->)", re.S
+    rf"(<!-- ((?:{KINDS})(?:(?<=ledger|ndings):(?:short|full))?) -->).*?(<!-- /(?:{KINDS}) -->)",
+    re.S,
 )
 
 
@@ -99,6 +106,29 @@ def generated_texts(root: Path, scale: str, results: dict[str, Result]) -> dict[
         "corrections": verdicts.corrections(root, every) if archived else "",
         "runs": runs_table(results),
         "scale": " ".join([SCALE_NOTES[scale], *_exceptions(root, scale, results)]),
+    } | _front_texts(root, every, notebooks)
+
+
+def _front_texts(
+    root: Path, every: list[Finding], notebooks: Mapping[str, NotebookNode]
+) -> dict[str, str]:
+    """What only the front page and the README show."""
+    from studies.ledger import tables
+    from studies.ledger.claims import PAPERS
+
+    if not (root / front.FINDINGS).exists():
+        return {}
+    values = {
+        each.claim.id: tables.told(each.value).rpartition(", ")[0] for each in every if each.value
+    }
+    listed = front.findings(root, values)
+    counts = Counter(each.verdict for each in every if each.claim.whose in PAPERS)
+    return {
+        "findings": front.cards(listed),
+        "findings:short": front.short(listed),
+        "bar": front.bar(counts, "claims of the two papers"),
+        "chapters": front.chapters(front.pages(root, notebooks)),
+        "cite": front.citation(root),
     }
 
 
@@ -148,10 +178,13 @@ def stage(root: Path, scale: str, folder: str) -> Path:
         if scale == "quick" and result.code != "this":
             linked.cells.insert(1, new_markdown_cell(OUTDATED, id="outdated"))
         write_notebook(linked, target / "notebooks" / result.path.name)
-    front = target / "book" / "index.md"
-    if "<!-- scale -->" not in front.read_text(encoding="utf-8"):
+    first = target / "book" / "index.md"
+    if "<!-- scale -->" not in first.read_text(encoding="utf-8"):
         raise BuildError("book/index.md must say the scale: `<!-- scale --><!-- /scale -->`")
     generated = generated_texts(root, scale, results)
+    if "findings" in generated:
+        shown = {name: each.notebook for name, each in results.items()}
+        front.write_thumbs(root, target / "book", shown)
     for page in target.rglob("*.md"):
         text = page.read_text(encoding="utf-8")
         where = str(page.relative_to(target))
