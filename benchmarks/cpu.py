@@ -24,7 +24,7 @@ from measure import RESULTS, Report, compare, seconds_on_cpu
 
 import studies
 import symscope as ss
-from symscope.actions.linear import Action
+from symscope.actions.vectors import Action
 from symscope.extract.checks import probe
 from symscope.extract.extraction import Query
 from symscope.extract.factor import Factor

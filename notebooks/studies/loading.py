@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from symscope._checks import choice
-from symscope.actions.linear import Action, LinearAction, PlaneAction
+from symscope.actions import Action, LinearAction, PlaneAction
 from symscope.actions.points import PointAction
 from symscope.inputs.files import PLACES, find, load_tensors
 from symscope.inputs.samples import named

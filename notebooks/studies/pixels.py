@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from symscope._checks import real, whole
-from symscope.actions.linear import PlaneAction
+from symscope.actions.plane import PlaneAction
 from symscope.extract.differentiation import output_cotangents
 from symscope.extract.modes import device_of, running
 from symscope.extract.network import Network, Outputs

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .actions.linear import Action
+from .actions.vectors import Action
 
 STEP = 1e-4  # t of the finite differences, which are taken in float64
 ANGLE = 1e-2  # t of the group law
@@ -23,7 +23,7 @@ def check_action(
     to the group law, flow(flow(x, h, s), h, t) = flow(x, h, s + t). All in float64.
 
     Args:
-        action: an object with the members of :class:`symscope.actions.linear.Action`.
+        action: an object with the members of :class:`symscope.actions.vectors.Action`.
         data: (N, ...), real data if the action interpolates; a dozen samples do.
         tolerance: the largest relative error of the rows, default 0.02: what an interpolation
             of real images leaves. Exact actions stay below 1e-6.

@@ -9,7 +9,7 @@ from helpers import random
 import studies
 from studies import pixels
 from studies.pixels import STEPS, Stencils, pixel_fields, rotation_stencil
-from symscope.actions.linear import PlaneAction
+from symscope.actions.plane import PlaneAction
 
 SIDE = 8
 

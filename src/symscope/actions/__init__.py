@@ -1,7 +1,8 @@
 """How a Lie algebra moves data: vectors, points, images, along any vector fields."""
 
 from .fields import FieldAction
-from .linear import Action, LinearAction, PlaneAction
+from .plane import PlaneAction
 from .points import PointAction
+from .vectors import Action, LinearAction
 
 __all__ = ["Action", "FieldAction", "LinearAction", "PlaneAction", "PointAction"]

@@ -1,11 +1,11 @@
-"""An action made of any vector fields: polynomial, conformal, on some coordinates, one's own."""
+"""An action made of any vector fields: polynomial ones, one's own."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class FieldAction:
     Args:
         fields: a list of K callables from data (N, ...) to (N, ...); or one callable to
             (K, N, ...), for which ``names`` are needed. Each must treat samples apart, and be
-            differentiable by torch if brackets are asked for.
+            differentiable by torch for :func:`symscope.dynamics_symmetries`.
         names: of the fields, for reports and errors; default X_1, X_2, ...
 
     Raises:
@@ -81,19 +81,16 @@ class FieldAction:
             raise ValueError(f"data must be of shape (N, ...), got {tuple(data.shape)}")
         if not data.is_floating_point() or not len(data):
             return  # refused elsewhere, in its own words
-        _, relations = self.reduced(data)
+        relations = self._relations(data)
         # On fewer numbers than fields every field depends on others.
         if relations and data[:SAMPLES].numel() >= 2 * len(self.names):
             raise ValueError(
                 f"the fields are linearly dependent on the data: {'; '.join(relations)}. "
-                "Leave some out, or let symscope.actions.fields.independent choose"
+                "Leave these out"
             )
 
-    def reduced(self, data: Tensor) -> tuple[list[int], list[str]]:
-        """The places of the fields that those before them do not give, and how they give the rest.
-
-        Found on 256 samples at most, to rounding.
-        """
+    def _relations(self, data: Tensor) -> list[str]:
+        """How fields are given by those before them, on 256 samples at most, to rounding."""
         values = self.fields(data[:SAMPLES].detach().double()).flatten(1)
         values = torch.nan_to_num(values)
         lengths = values.norm(dim=1)
@@ -117,7 +114,7 @@ class FieldAction:
                     relations.append(f"{self.names[k]} = {' '.join(terms)}")
                     continue
             kept.append(k)
-        return kept, relations
+        return relations
 
     def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
         """All fields at the data, (K, N, ...).
@@ -179,68 +176,6 @@ class FieldAction:
             data = data + h / 6 * (first + 2 * second + 2 * third + fourth)
         return data
 
-    def brackets(self, data: Tensor, generators: Float[Tensor, "d k"] | None = None) -> Brackets:
-        """The Lie brackets of generators, in the generators, by least squares over the data.
-
-        The sign is that under which the fields x -> A x of matrices have the bracket of the
-        matrices: [X, Y](x) = DX(x) Y(x) - DY(x) X(x).
-
-        Args:
-            data: (N, ...), which the fields are compared on, in float64.
-            generators: (d, K), coefficients of independent fields; default, the fields themselves.
-        """
-        x = data.detach().double()
-        mix = self.basis if generators is None else generators.to(self.basis)
-
-        def moved(points: Tensor) -> Tensor:
-            return torch.tensordot(mix, self.fields(points), 1)
-
-        values = moved(x)
-        along = torch.stack([torch.func.jvp(moved, (x,), (v,))[1] for v in values], 1)
-        brackets = (along - along.transpose(0, 1)).flatten(2)  # D X_i X_j - D X_j X_i
-        flat = values.flatten(1)
-        sizes = flat.norm(dim=1, keepdim=True)
-        right = brackets.flatten(0, 1).T
-        constants = torch.linalg.lstsq((flat / sizes).T, right, driver="gelsd").solution
-        constants = constants / sizes
-        left = float((right - flat.T @ constants).norm())
-        total = float(right.norm())
-        scale = float(along.norm())  # brackets that cancel to rounding are zero
-        closure = left / total if total > 1e-10 * scale else 0.0
-        return Brackets(constants.T.reshape(len(mix), len(mix), -1), closure)
-
-
-class Brackets(NamedTuple):
-    """What the brackets of fields are.
-
-    Attributes:
-        constants: (d, d, d), [Y_i, Y_j] = sum_k constants_ijk Y_k, the best fit.
-        closure: the closure residual: the norm of what no combination of the fields gives, over
-            that of the brackets; 0 for a Lie algebra.
-    """
-
-    constants: Float[Tensor, "d d d"]
-    closure: float
-
-    def adjoint(self) -> Float[Tensor, "d d d"]:
-        """The matrices ad_i, (ad_i)_kj = constants_ijk: of an algebra without centre, a copy.
-
-        ``name_algebra(orthonormal(adjoint))`` names it.
-        """
-        return self.constants.mT
-
-
-def independent(action: FieldAction, data: Tensor) -> FieldAction:
-    """The action of those fields that the ones before them do not give on the data.
-
-    Raises:
-        ValueError: if all fields are zero on the data.
-    """
-    kept, _ = action.reduced(data)
-    if not kept:
-        raise ValueError("all fields are zero on the data")
-    return FieldAction(lambda x: action.fields(x)[kept], [action.names[k] for k in kept])
-
 
 def polynomial(n: int, degree: int) -> FieldAction:
     """All fields on (N, n) data whose components are polynomials of at most a degree.
@@ -258,41 +193,6 @@ def polynomial(n: int, degree: int) -> FieldAction:
     names = ["".join(f"x{j + 1}^{q} " if q > 1 else f"x{j + 1} " for j, q in enumerate(p) if q)
              for p in powers]  # fmt: skip
     return FieldAction(fields, [f"{name}d{i + 1}" for name in names for i in range(n)])
-
-
-def conformal(n: int) -> FieldAction:
-    """The conformal fields of R^n: translations, turns, scaling, special ones; so(1, n + 1).
-
-    The special ones are ``2 x_i x - |x|^2 e_i``. For n > 2 these are all fields that keep angles.
-    """
-    whole("n", n, 2)
-    pairs = list(itertools.combinations(range(n), 2))
-
-    def fields(x: Tensor) -> Tensor:
-        one, square = torch.ones_like(x[:, 0]), x.square().sum(1)
-        still = [_along(one, i, x) for i in range(n)]
-        turns = [_along(x[:, i], j, x) - _along(x[:, j], i, x) for i, j in pairs]
-        special = [2 * x[:, i, None] * x - _along(square, i, x) for i in range(n)]
-        return torch.stack([*still, *turns, x, *special])
-
-    names = [f"d{i + 1}" for i in range(n)] + [f"turn{i + 1}{j + 1}" for i, j in pairs]
-    return FieldAction(fields, [*names, "scaling", *(f"special{i + 1}" for i in range(n))])
-
-
-def linear_on(coordinates: Sequence[int], n: int) -> FieldAction:
-    """gl on some coordinates of (N, n) data, numbered from 0; the others stay.
-
-    Raises:
-        ValueError: for no coordinates, or some that are not among the n or come twice.
-    """
-    chosen = list(coordinates)
-    if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(n)):
-        raise ValueError(f"coordinates must be different and of 0 to {n - 1}; got {chosen}")
-
-    def fields(x: Tensor) -> Tensor:
-        return torch.stack([_along(x[:, j], i, x) for i in chosen for j in chosen])
-
-    return FieldAction(fields, [f"x{j + 1} d{i + 1}" for i in chosen for j in chosen])
 
 
 def _alike(values: Tensor, data: Tensor) -> Tensor:

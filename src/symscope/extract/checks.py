@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from ..inputs.samples import Graphs, Whole, parts_of
 from . import tuned
 from .differences import check_derivatives

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import _draws as draws
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from . import tuned
 from .modes import running
 from .network import Network, weights_of

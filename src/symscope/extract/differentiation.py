@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from . import tuned
 from .modes import plain_attention
 from .network import Network

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import _draws as draws
 from .._checks import choice
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from ..inputs.samples import Moves, Name, Parts
 from ..inputs.stream import Batch, Stream
 from ..kernels import ops

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from . import tuned
 from .factor import Factor, Products, add_together
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from .. import _draws as draws
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from .samples import (
     INDEX,
     Graphs,

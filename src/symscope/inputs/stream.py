@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, defau
 
 from .. import _draws as draws
 from .._checks import whole
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from .batches import batches, drawn
 from .samples import Parts, Samples, described
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from ..extract.modes import running
 from ..extract.network import Network, Outputs
 from ..inputs.samples import Moves, Name, Parts

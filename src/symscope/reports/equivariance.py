@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..actions.linear import Action, LinearAction
+from ..actions.vectors import Action, LinearAction
 from ..decide.rule import CONFIDENCE, TOLERANCE, check_levels
 from ..extract.differentiation import Mode
 from ..extract.evidence import Evidence

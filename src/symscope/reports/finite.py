@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .._checks import real
-from ..actions.linear import PlaneAction
+from ..actions.plane import PlaneAction
 from ..extract.modes import device_of, running
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from ..extract.extraction import Extraction, Query, check_rows, steps
 from ..extract.modes import running
 from ..extract.network import Network, Outputs

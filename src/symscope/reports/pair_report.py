@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._checks import choice
-from ..actions.linear import Action, LinearAction
+from ..actions.vectors import Action, LinearAction
 from ..algebra import matrices as algebra
 from ..decide.rule import CONFIDENCE, LEAST_GAP, TOLERANCE, reference_metric, relative_within
 from ..extract.differentiation import Mode

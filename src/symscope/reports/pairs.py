@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from ..decide.rule import KAPPA
 from ..extract.differentiation import Differentiation
 from ..extract.evidence import NETWORK, RANDOM

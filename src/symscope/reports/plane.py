@@ -7,7 +7,8 @@ per norm. Here the outputs' change is divided by that of the images themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,12 +16,12 @@ from torch import Tensor
 
 from .. import _draws as draws
 from .._checks import real
-from ..actions.linear import PlaneAction
+from ..actions.plane import PlaneAction
 from ..decide.rule import CONFIDENCE, KAPPA, check_levels, decide
 from ..extract.evidence import NETWORK, RANDOM, Evidence
 from ..extract.modes import device_of, running
 from ..extract.network import Outputs
-from ..inputs.stream import Stream
+from ..inputs.stream import Batch, Stream
 from .plane_report import LOOSE, PlaneSymmetries
 from .warps import Warp, affine_fields, deformations
 
@@ -85,7 +86,8 @@ def plane_symmetries(
     fields = torch.cat([affine_fields(action.basis), deformations()])
     held: dict[str, list[Tensor]] = {name: [] for name in (*networks, "images")}
     warp = None
-    for batch in Stream(images, action, batch_size, seed):
+    stream = Stream(images, action, batch_size, seed)
+    for batch in _running(stream, networks):
         if warp is None:
             outside = _border(batch.inputs) if outside is None else real("outside", outside)
             warp = Warp(batch.inputs, outside)
@@ -116,6 +118,14 @@ def plane_symmetries(
     return PlaneSymmetries(
         action, evidence, decide(evidence, LOOSE, confidence), compared, draws / draws.median()
     )
+
+
+def _running(stream: Stream, networks: Mapping[str, Callable]) -> Iterator[Batch]:
+    """The batches, while all networks run in evaluation mode: entered once, not batch by batch."""
+    with ExitStack() as stack:
+        for network in networks.values():
+            stack.enter_context(running(network))
+        yield from stream
 
 
 def _border(images: Float[Tensor, "n *channels h w"]) -> float:
@@ -152,8 +162,7 @@ def _secants(
 @torch.no_grad()
 def _values(name: str, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Its outputs (N, C), centred and of unit norm where there are enough."""
-    with running(network):
-        raw = network(images.to(device_of(network, images.device)))
+    raw = network(images.to(device_of(network, images.device)))
     values = Outputs()(raw, len(images))
     if not torch.isfinite(values).all():
         raise ValueError(f"the outputs of {name} are NaN or infinite")

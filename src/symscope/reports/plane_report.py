@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..actions.linear import PlaneAction
+from ..actions.plane import PlaneAction
 from ..algebra import matrices as algebra
 from ..decide.decision import Decision
 from ..decide.rule import KAPPA, LEAST_GAP, TOLERANCE

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from ..decide.rule import CONFIDENCE, TOLERANCE, check_levels
 from ..extract.extraction import Extraction, Query, check_rows, extract
 from ..extract.network import Network, Outputs

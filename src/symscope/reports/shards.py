@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from ..inputs.files import load_tensors
 from ..runs import workers
 from .query import learned_symmetries

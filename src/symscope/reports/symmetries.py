@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..actions.linear import Action
+from ..actions.vectors import Action
 from ..algebra import matrices as algebra
 from ..decide.rule import CONFIDENCE, TOLERANCE
 from ..extract.differentiation import Mode

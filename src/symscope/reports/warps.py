@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..actions.linear import PlaneAction
+from ..actions.plane import PlaneAction, weighted_neighbours
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -85,14 +85,8 @@ class Warp:
         by_row = by_row * ((at_row >= 0) & (at_row < height))
         by_column = by_column * ((at_column >= 0) & (at_column < width))
         at_row, at_column = at_row.clamp(0, height - 1), at_column.clamp(0, width - 1)
-        neighbours = (at_row[..., None] * width + at_column[..., None, :]).reshape(-1, 16)
-        weights = (by_row[..., None] * by_column[..., None, :]).reshape(-1, 16)
-        pixels = coefficients.flatten(-2).flatten(0, -2).T
-        found = torch.nn.functional.embedding_bag(
-            neighbours, pixels, per_sample_weights=weights.to(pixels), mode="sum"
-        )
-        shape = (*coefficients.shape[:-2], *self._grid.shape[:2])
-        return found.T.reshape(shape) + self.outside
+        axes = [(at_row, by_row), (at_column, by_column)]
+        return weighted_neighbours(coefficients, axes) + self.outside
 
 
 def _flow(places: Float[Tensor, "h w 2"], field: Float[Tensor, "2 p"], t: float) -> Tensor:

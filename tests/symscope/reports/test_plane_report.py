@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from symscope.actions.linear import PlaneAction
+from symscope.actions.plane import PlaneAction
 from symscope.algebra import matrices as algebra
 from symscope.decide.rule import KAPPA, decide
 from symscope.extract.evidence import NETWORK, RANDOM, Evidence

@@ -8,7 +8,7 @@ import torch
 from helpers import random
 from scipy.ndimage import affine_transform
 
-from symscope.actions.linear import PlaneAction
+from symscope.actions.plane import PlaneAction
 from symscope.algebra import matrices as algebra
 from symscope.reports.warps import POWERS, Warp, affine_fields, deformations
 

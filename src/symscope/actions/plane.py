@@ -1,21 +1,14 @@
-"""How a Lie algebra moves data: data and cotangents in, rows on the algebra out.
-
-An action is any object with the members of :class:`Action`. A row is the gradient of an output
-along the action, written in the coordinates of the action's basis: for the generator
-``h = sum_k a_k basis_k`` the derivative of the output at t = 0 as the data move along
-exp(t h) is ``rows @ a``. The public front end for actions is
-:func:`symscope.learned_symmetries`.
-"""
+"""Images moved by their coordinates, and the resampling between pixels that they share."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
-from .._checks import choice, whole
+from .._checks import choice
 from ..algebra import matrices as algebra
 from ..kernels import ops
 
@@ -28,104 +21,6 @@ ORIGINS = ("center", "paper")
 CHANNELS = ("first", "last")
 LIKELY_CHANNELS = (1, 3, 4)  # grey, red-green-blue, and with transparency
 FRAME = 2  # pixels beyond the border that resampling looks at
-
-
-class Action(Protocol):
-    """What an action must offer. Subclassing is not needed; having these members is.
-
-    ``basis`` is a (K, \\*shape) float64 tensor, orthonormal under the Frobenius inner product:
-    the algebra that is searched. ``shape`` is the shape of one generator.
-    """
-
-    basis: Float[Tensor, "k n n"]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one generator, ``basis.shape[1:]``."""
-
-    def check(self, data: Tensor) -> None:
-        """Raise ValueError if one batch of data, (N, ...), does not fit this action."""
-
-    def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
-        """Rows (N, C, K) from data (N, ...) and the derivatives (N, C, ...) of C outputs."""
-
-    def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
-        """The data (N, ...) moved along exp(t generator)."""
-
-    # Two more members make an action faster and may be left out:
-    # fields(data) -> (K, N, ...), the derivative of the data along every element of the basis,
-    # by which networks with more outputs than K are differentiated forwards (a second argument,
-    # the backend, is given only where it is not "auto"); and
-    # gram(data, cotangents, backend, dtype) -> (K, K), the Gram matrix of the rows in float64.
-    # symscope.testing.check_action tells whether an action's members agree.
-
-
-class LinearAction:
-    """One matrix h in gl(n) moves m vectors of R^n at once: x_j -> exp(t h) x_j.
-
-    The data are (N, m, n), or (N, m n) with the vectors one after another.
-    Source: LieGG (moskalev2022liegg), the rows of the network polarization matrix for vectors.
-
-    Args:
-        n: dimension of the vectors.
-        copies: how many vectors a sample holds, m; default 1.
-
-    Raises:
-        ValueError: if n or copies is not a positive integer.
-    """
-
-    def __init__(self, n: int, copies: int = 1):
-        self.n, self.copies = whole("n", n), whole("copies", copies)
-        self.basis = algebra.gl(self.n)
-
-    def __repr__(self) -> str:
-        return f"LinearAction({self.n}, copies={self.copies})"
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n, n)."""
-        return (self.n, self.n)
-
-    def check(self, data: Tensor) -> None:
-        """Raise ValueError unless the data are (N, m, n) or (N, m n)."""
-        m, n = self.copies, self.n
-        if tuple(data.shape[1:]) not in ((m, n), (m * n,)):
-            raise ValueError(
-                f"data must be of shape (N, {m}, {n}) or (N, {m * n}) for {self!r}, "
-                f"got {tuple(data.shape)}"
-            )
-
-    def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
-        """Rows vec(sum_j g_j x_j^T), (N, C, n^2). No kernel writes them: see :meth:`gram`."""
-        ops.resolve(backend, data, limit="the kernel of a linear action gives no rows, only gram()")
-        return ops.linear_rows(*self._vectors(data, cotangents))
-
-    def gram(
-        self,
-        data: Tensor,
-        cotangents: Tensor,
-        backend: str = "auto",
-        dtype: torch.dtype = torch.float64,
-    ) -> Tensor:
-        """The rows' Gram matrix (n^2, n^2) in float64, multiplied in ``dtype``, without them."""
-        precision = str(dtype).removeprefix("torch.")
-        return ops.linear_gram(*self._vectors(data, cotangents), precision, backend)
-
-    def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
-        """E_ij x_l for every sample and vector: (n^2, N, ...). No kernel writes them."""
-        ops.check_backend(backend)
-        vectors = data.reshape(len(data), self.copies, self.n)
-        moved = torch.einsum("kij,nmj->knmi", self.basis.to(data), vectors)
-        return moved.reshape(len(self.basis), *data.shape)
-
-    def _vectors(self, data: Tensor, cotangents: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (self.copies, self.n)
-        return data.reshape(len(data), *shape), cotangents.reshape(*cotangents.shape[:2], *shape)
-
-    def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
-        """exp(t h) x_j for every vector of every sample; the shape of the data is kept."""
-        moved = torch.matrix_exp(t * generator).to(data)
-        return (data.reshape(len(data), self.copies, self.n) @ moved.T).reshape(data.shape)
 
 
 class PlaneAction:
@@ -262,7 +157,7 @@ class PlaneAction:
         plane = self._plane(data)
         columns = source[..., 0] / plane.spacing + plane.origin_column
         rows = plane.origin_row - source[..., 1] / plane.spacing
-        return self._images(_resampled(self._planes(data), rows, columns))
+        return self._images(resampled(self._planes(data), rows, columns))
 
     def turn(
         self, images: Tensor, degrees: Iterable[float], generator: Float[Tensor, "n n"]
@@ -276,28 +171,47 @@ class PlaneAction:
         return torch.cat([self.flow(images, scaled, math.radians(angle)) for angle in degrees])
 
 
-def _resampled(
-    images: Float[Tensor, "n *channels h w"],
-    rows: Float[Tensor, "h w"],
-    columns: Float[Tensor, "h w"],
-) -> Float[Tensor, "n *channels h w"]:
-    """Images at places between pixels, the same for all: a sum over 4 x 4 neighbours."""
-    framed = _framed(_framed(images, -1), -2)
-    height, width = framed.shape[-2:]
-    steps = torch.arange(-1, 3, device=images.device) + FRAME
-    at_row = (rows.floor().long()[..., None] + steps).clamp(0, height - 1)
-    at_column = (columns.floor().long()[..., None] + steps).clamp(0, width - 1)
-    by_row, by_column = (_cubic(places - places.floor()) for places in (rows, columns))
-    neighbours = (at_row[..., None] * width + at_column[..., None, :]).reshape(-1, 16)
-    weights = (by_row[..., None] * by_column[..., None, :]).reshape(-1, 16)
-    pixels = framed.flatten(-2).flatten(0, -2).T  # a pixel's values in all images, side by side
+def resampled(images: Tensor, *places: Tensor) -> Tensor:
+    """Images at places between pixels, the same for all, by the kernel of Keys (1981), a = -1/2.
+
+    Args:
+        images: any number of axes, of which the last are resampled.
+        places: for each of these axes where it is read, all of one shape, in pixels.
+    """
+    for axis in range(-len(places), 0):
+        images = _framed(images, axis)
+    axes = []
+    for place, size in zip(places, images.shape[-len(places) :], strict=True):
+        below = place.floor()
+        at = below.long()[..., None] + torch.arange(-1, 3, device=place.device) + FRAME
+        axes.append((at.clamp(0, size - 1), _cubic(place - below)))
+    return weighted_neighbours(images, axes)
+
+
+def weighted_neighbours(images: Tensor, axes: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Sums over the products of neighbours along the last axes of images, at the same places.
+
+    Args:
+        images: (N, ..., *sizes).
+        axes: for each of the last axes (\\*places, S) neighbours of each place, and their weights.
+
+    Returns:
+        (N, ..., \\*places).
+    """
+    at, weights = axes[0]
+    shape = at.shape[:-1]
+    for size, (next_at, by) in zip(images.shape[-len(axes) + 1 :], axes[1:], strict=True):
+        at = (at[..., :, None] * size + next_at[..., None, :]).flatten(-2)
+        weights = (weights[..., :, None] * by[..., None, :]).flatten(-2)
+    leading = images.shape[: -len(axes)]
+    pixels = images.reshape(leading.numel(), -1).T  # a pixel's values in all images, side by side
     moved = torch.nn.functional.embedding_bag(
-        neighbours, pixels, per_sample_weights=weights, mode="sum"
+        at.flatten(0, -2), pixels, per_sample_weights=weights.flatten(0, -2).to(pixels), mode="sum"
     )
-    return moved.T.reshape(images.shape)
+    return moved.T.reshape(*leading, *shape)
 
 
-def _framed(images: Float[Tensor, "*batch h w"], axis: int) -> Float[Tensor, "*batch h2 w2"]:
+def _framed(images: Tensor, axis: int) -> Tensor:
     """Two pixels more at both ends of an axis: Keys' continuation, then the border again."""
     ends = []
     for outer, middle, inner in ((0, 1, 2), (-1, -2, -3)):
@@ -310,7 +224,7 @@ def _framed(images: Float[Tensor, "*batch h w"], axis: int) -> Float[Tensor, "*b
     return torch.cat([left, images, right], axis)
 
 
-def _cubic(s: Float[Tensor, "h w"]) -> Float[Tensor, "h w 4"]:
+def _cubic(s: Float[Tensor, "*places"]) -> Float[Tensor, "*places 4"]:
     """The weights of the pixels at -1, 0, 1 and 2 for a place s in [0, 1)."""
     weights = (
         s * (-1 + s * (2 - s)) / 2,
