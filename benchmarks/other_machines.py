@@ -51,8 +51,9 @@ def moved(parameters: dict[str, Any], by: int) -> dict[str, Any]:
 def trial(name: str, variant: str) -> tuple[str, float]:
     """What stopped a notebook under a variant, "" if nothing did, and the processor's seconds."""
     import papermill
-    from notebooks import KERNEL_ENVIRONMENT
     from papermill.exceptions import PapermillExecutionError
+
+    from notebooks import KERNEL_ENVIRONMENT
     from sources import prepared_notebook
 
     by, environment = VARIANTS[variant]
