@@ -184,20 +184,6 @@ def bracket(
     return a @ b - b @ a
 
 
-def killing_form(basis: Float[Tensor, "k n n"]) -> Float[Tensor, "k k"]:
-    """The Killing form B(X, Y) = tr(ad X ad Y) of the span of ``basis``, in that basis.
-
-    It is negative definite exactly for compact semisimple algebras (so(n), n >= 3) and
-    degenerate where the algebra is not semisimple (Cartan's criterion). ``basis`` must be
-    linearly independent and closed under the bracket; the part of a bracket that leaves the
-    span is projected away.
-    """
-    basis = basis.to(torch.float64)
-    brackets = bracket(basis[:, None], basis[None]).flatten(2)
-    structure = brackets @ torch.linalg.pinv(basis.flatten(1))  # [e_i, e_j] = c_ijk e_k
-    return torch.einsum("ijk,lkj->il", structure, structure)
-
-
 def closure_residual(basis: Float[Tensor, "k n n"]) -> float:
     """How far a span of matrices is from being closed under the bracket, in [0, 1].
 

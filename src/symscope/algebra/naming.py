@@ -5,25 +5,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
 from .._checks import real
 from . import matrices as algebra
-from .simple import simple_names
-from .structure import Algebra, Piece, algebra_of, balanced, complement
+from .structure import TUNED, Algebra, Piece, algebra_of, balanced, complement
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
 UNNAMED = "not named at this precision"
-# Tuned on 36 algebras in their representations, judged on 36 others (see tests/naming_cases.py for
-# the kinds).
-LARGEST, SMALLEST, VOTES = 0.3, 1e-6, 16  # thresholds: from the closure residual to 0.3
-LEAST_SHARE = 0.7  # of the votes
-LEAST_RANGE = 1.5  # the largest threshold over the closure residual
 LINEAR = tuple(f"sl({n})" for n in range(2, 20))
 PAIRS = {"so(3) + so(3)": "so(4)", "sl(2) + sl(2)": "so(2,2)"}
 
@@ -71,14 +66,23 @@ class Name:
         return tuple(self.name.split(" ~ "))
 
 
-def name_algebra(basis: Float[Tensor, "k n n"], *, angle: float = 5.0) -> Name:
+@runtime_checkable
+class Report(Protocol):
+    """What :func:`name_algebra` asks of a report: the generators that it counts."""
+
+    @property
+    def symmetries(self) -> Float[Tensor, "k n n"]:
+        """A basis of them."""
+
+
+def name_algebra(basis: Float[Tensor, "k n n"] | Report, *, angle: float = 5.0) -> Name:
     """Name the Lie algebra that a basis of matrices spans, known only up to an error.
 
     The span is brought to the coordinates of R^n that suit it best. There its structure is read
     off ranks, at thresholds from the closure residual to 0.3; each threshold votes for a name.
 
     Args:
-        basis: (K, n, n), orthonormal under the Frobenius inner product.
+        basis: (K, n, n), any basis of the span; or a report, whose ``symmetries`` are named.
         angle: degrees by which the span may be off. Only the names of what commutes rest on it
             (scaling, so(2), translations): an error leaves no residual there. Default 5.
 
@@ -86,7 +90,7 @@ def name_algebra(basis: Float[Tensor, "k n n"], *, angle: float = 5.0) -> Name:
         A :class:`Name`.
 
     Raises:
-        ValueError: if the basis is empty, not of square matrices, not finite or not orthonormal;
+        ValueError: if the basis is empty, not of square matrices, not finite or linearly dependent;
             if the angle is not positive.
 
     >>> print(name_algebra(algebra.so(3)))
@@ -94,32 +98,32 @@ def name_algebra(basis: Float[Tensor, "k n n"], *, angle: float = 5.0) -> Name:
     >>> print(name_algebra(algebra.gl(2)))
     gl(2) ~ sl(2) + R
     """
-    basis = _orthonormal(basis)
+    matrices = _independent(basis if isinstance(basis, torch.Tensor) else basis.symmetries)
     tolerance = math.sin(math.radians(real("angle", angle, above=0.0)))
-    better, stretch = balanced(basis)
+    better, stretch = balanced(matrices)
     whole, closure = algebra_of(better)
+    largest, votes = TUNED.largest_threshold, TUNED.votes
     # An error of size e may leave a residual as small as e^2: it may lead from algebra to algebra.
-    least = min(max(closure, min(tolerance, closure**0.5), SMALLEST), LARGEST)
-    thresholds = torch.logspace(math.log10(least), math.log10(LARGEST), VOTES).tolist()
+    least = min(max(closure, min(tolerance, closure**0.5), TUNED.smallest_threshold), largest)
+    thresholds = torch.logspace(math.log10(least), math.log10(largest), votes).tolist()
     names = [_name(whole, t, tolerance) for t in thresholds]
     count = Counter(names).most_common()
-    votes = {name or "none": times / VOTES for name, times in count}
     winner, times = count[0]
     t = thresholds[max(i for i, name in enumerate(names) if name == winner)]
-    if closure * LEAST_RANGE > LARGEST:
+    if closure * TUNED.least_range > largest:
         reason = f"the span is not closed under the bracket: residual {closure:.2g}"
     elif winner is None:
         reason = "at most thresholds the structure is that of no algebra with a name here"
-    elif times < LEAST_SHARE * VOTES:
-        reason = f"the thresholds do not agree: {times} of {VOTES} say {winner}"
+    elif times < TUNED.least_share * votes:
+        reason = f"the thresholds do not agree: {times} of {votes} say {winner}"
     else:
         reason = ""
     certain = not reason
     return Name(
         winner if certain and winner else UNNAMED,
         certain,
-        reason or f"{times} of {VOTES} thresholds from {least:.1g} to {LARGEST} agree",
-        len(basis),
+        reason or f"{times} of {votes} thresholds from {least:.1g} to {largest} agree",
+        len(matrices),
         closure,
         stretch,
         tuple(map(len, whole.derived(t))),
@@ -127,25 +131,25 @@ def name_algebra(basis: Float[Tensor, "k n n"], *, angle: float = 5.0) -> Name:
         len(whole.centre(t)),
         len(whole.radical(t)),
         tuple(piece for piece, _ in whole.pieces(t)),
-        votes,
+        {name or "none": times / votes for name, times in count},
     )
 
 
-def _orthonormal(basis: Float[Tensor, "k n n"]) -> Float[Tensor, "k n n"]:
+def _independent(basis: Float[Tensor, "k n n"]) -> Float[Tensor, "k n n"]:
+    """An orthonormal basis of a span, whose elements must be independent."""
     if basis.ndim != 3 or not len(basis) or basis.shape[1] != basis.shape[2]:
         raise ValueError(
             "basis must hold at least one square matrix, of shape (K, n, n); "
             f"got {tuple(basis.shape)}"
         )
-    basis = basis.detach().to("cpu", torch.float64)
-    if not torch.isfinite(basis).all():
+    flat = basis.detach().to("cpu", torch.float64).flatten(1)
+    if not torch.isfinite(flat).all():
         raise ValueError("basis must be finite, it holds NaN or infinity")
-    flat = basis.flatten(1)
-    error = float((flat @ flat.T - torch.eye(len(flat), dtype=torch.float64)).abs().max())
-    if error > 1e-5:
+    rank = len(algebra.orthonormal(flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-300)))
+    if rank < len(flat):
         raise ValueError(
-            "basis must be orthonormal under the Frobenius inner product: its Gram matrix is "
-            f"{error:.2g} off the identity; symscope.algebra.orthonormal makes one"
+            f"basis must be linearly independent: its {len(flat)} matrices span {rank} dimensions; "
+            "symscope.algebra.orthonormal drops the others"
         )
     return torch.linalg.qr(flat.T).Q.T.reshape(basis.shape)
 
@@ -173,7 +177,7 @@ def _name(whole: Algebra, t: float, tolerance: float) -> str | None:
     # Of the centre, what is no sum of brackets is a direct factor too.
     centre, brackets = rest.centre(t), rest.brackets(t)
     cosines = torch.linalg.svd(centre @ brackets.T)
-    apart = cosines.U[:, int((cosines.S > 0.7).sum()) :].T @ centre
+    apart = cosines.U[:, int((TUNED.inside < cosines.S).sum()) :].T @ centre
     core = rest.part(complement(apart))
     named = _core(core, t) if core.dimension else ()
     if named is None:
@@ -221,6 +225,69 @@ def _abelian(matrices: Float[Tensor, "k n n"], tolerance: float) -> str:
     elif len(rest):
         parts.append(f"R^{len(rest)}" if len(rest) > 1 else "R")
     return " + ".join(parts)
+
+
+# --- Simple algebras, by dimension and Killing signature ------------------------------------------
+
+
+def simple_names(piece: Piece) -> tuple[str, ...]:
+    """The names of a simple algebra, at most three; none if it has none here."""
+    half = piece.dimension // 2 if piece.complex else piece.dimension
+    forms = _real_forms(half)
+    if piece.complex:
+        found = [("A", "so(1,3)")] if half == 3 else []
+        complexified = {"su": "sl", "so": "so", "usp": "sp"}
+        compact = [form for form in forms if form[2] == 0]
+        for family, name, _ in sorted(compact, key=lambda form: form[1][:2] != "su"):
+            kind, _, size = name[:-1].partition("(")
+            found.append((family, f"{complexified[kind]}({size},C)"))
+    else:
+        found = [form[:2] for form in forms if form[2] == piece.positive]
+    if half > 10 and {"B", "C"} <= {family for family, _ in found}:
+        # so(2n+1) and sp(2n) differ in the lengths of their roots alone.
+        miss = {family: abs(piece.quartic - _quartic(family, half)) for family in "BC"}
+        nearest = min(miss, key=miss.__getitem__)
+        clear = miss[nearest] < TUNED.clear * sum(miss.values())
+        found = [form for form in found if form[0] == nearest and clear]
+    return tuple(name for _, name in found[:3])
+
+
+def _real_forms(d: int) -> list[tuple[str, str, int]]:
+    """Classical simple algebras of dimension d: family, name, positive Killing directions.
+
+    Source: Helgason (1978), Differential Geometry, Lie Groups and Symmetric Spaces, ch. X. Those
+    over the quaternions that are no usp(p,q), and the exceptional ones, are left out.
+    """
+    forms = []
+    root = math.isqrt(d + 1)  # of sl(n), n^2 - 1
+    half = (math.isqrt(8 * d + 1) + 1) // 2  # of so(n), n (n - 1) / 2; and of sp(n - 1)
+    if root >= 2 and root**2 - 1 == d:
+        forms.append(("A", f"sl({root})", root * (root + 1) // 2 - 1))
+    if half * (half - 1) // 2 == d and half >= 3 and half != 4:
+        family = "B" if half % 2 else "D"
+        for p in range(half // 2 + 1):
+            forms.append((family, f"so({p},{half - p})" if p else f"so({half})", p * (half - p)))
+        if half % 2:
+            m = half // 2
+            forms.append(("C", f"sp({2 * m})", m * (m + 1)))
+            for p in range(m // 2 + 1 if m > 1 else 0):  # usp(2) is su(2)
+                name = f"usp({2 * p},{2 * m - 2 * p})" if p else f"usp({2 * m})"
+                forms.append(("C", name, 4 * p * (m - p)))
+    if root >= 2 and root**2 - 1 == d:
+        for p in range(root // 2 + 1):
+            forms.append(("A", f"su({p},{root - p})" if p else f"su({root})", 2 * p * (root - p)))
+    return forms
+
+
+@cache
+def _quartic(family: str, dimension: int) -> float:
+    """The number by which so(2n+1) and sp(2n) of a dimension are told apart."""
+    n = (math.isqrt(8 * dimension + 1) - 1) // 4
+    known = algebra.so(2 * n + 1) if family == "B" else algebra.sp(2 * n)
+    return algebra_of(known)[0].pieces(0.1)[0][0].quartic
+
+
+# --- What does not split off ----------------------------------------------------------------------
 
 
 def _core(core: Algebra, t: float) -> tuple[str, ...] | None:

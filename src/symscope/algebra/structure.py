@@ -18,10 +18,38 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-BALANCING_STEPS = 200
-STILL = 0.5  # balancing ends where a unit of it moves the span by this share of the residual
-GROWTH = 2.0  # of the closure residual over the least so far, that balancing may cost
-MOST_STRETCH = 1e4  # of the coordinates: beyond it, balancing would magnify rounding errors
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was chosen, on 36 algebras; judged on 36 others (family naming of data/truth.csv).
+
+    Attributes:
+        steps: of balancing, at most.
+        still: balancing ends where a unit of it moves the span by this share of the residual.
+        growth: of the closure residual over the least so far, that balancing may cost.
+        most_stretch: of the coordinates: beyond it, balancing would magnify rounding errors.
+        largest_threshold, smallest_threshold: of singular values in units of a simple algebra's.
+        votes: the thresholds between the closure residual and the largest.
+        least_share: of the votes, that a name needs.
+        least_range: the largest threshold over the closure residual.
+        inside: the cosine above which a central element counts as a sum of brackets.
+        clear: so(2n+1) or sp(2n): the nearer one's share of both distances, at most.
+    """
+
+    steps: int = 200
+    still: float = 0.5
+    growth: float = 2.0
+    most_stretch: float = 1e4
+    largest_threshold: float = 0.3
+    smallest_threshold: float = 1e-6
+    votes: int = 16
+    least_share: float = 0.7
+    least_range: float = 1.5
+    inside: float = 0.7
+    clear: float = 0.3
+
+
+TUNED = Tuned()
 
 
 @dataclass(frozen=True)
@@ -180,7 +208,7 @@ def balanced(basis: Float[Tensor, "k n n"]) -> tuple[Float[Tensor, "k n n"], flo
     symmetric = _pairs(n, skew=False)
     closure = least = algebra_of(basis)[1]
     best = basis, change
-    for _ in range(BALANCING_STEPS):
+    for _ in range(TUNED.steps):
         gradient = symmetric.flatten(1) @ bracket(basis, basis.mT).sum(0).flatten()
         flat = basis.flatten(1)
         moves = bracket(symmetric[:, None], basis[None]).flatten(2)
@@ -190,7 +218,7 @@ def balanced(basis: Float[Tensor, "k n n"]) -> tuple[Float[Tensor, "k n n"], flo
         damping = 0.05 * float(moved_by.diagonal().mean()) + 1e-12
         eye = torch.eye(len(moves), dtype=torch.float64)
         kept = moved_by @ torch.linalg.solve(moved_by + damping * eye, gradient)
-        if float((kept @ moves).norm()) < max(1e-9, STILL * closure):
+        if float((kept @ moves).norm()) < max(1e-9, TUNED.still * closure):
             break
         m = torch.einsum("s,sij->ij", kept, symmetric)
         step = torch.matrix_exp(-0.25 / max(1.0, float(torch.linalg.matrix_norm(m, 2))) * m)
@@ -198,9 +226,12 @@ def balanced(basis: Float[Tensor, "k n n"]) -> tuple[Float[Tensor, "k n n"], flo
         moved = step @ basis @ torch.linalg.inv(step)
         basis = torch.linalg.qr(moved.flatten(1).T).Q.T.reshape(basis.shape)
         closure = algebra_of(basis)[1]
-        if closure <= max(GROWTH * least, 1e-9):
+        if closure <= max(TUNED.growth * least, 1e-9):
             least, best = min(closure, least), (basis, change)
-        elif closure > 2 * GROWTH * least or float(torch.linalg.cond(change)) > MOST_STRETCH:
+        elif (
+            closure > 2 * TUNED.growth * least
+            or float(torch.linalg.cond(change)) > TUNED.most_stretch
+        ):
             break
     return best[0], float(torch.linalg.cond(best[1]))
 

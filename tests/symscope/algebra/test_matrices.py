@@ -89,24 +89,6 @@ def test_translations_translate():
     assert moved.tolist() == [3.0, 6.5, 1.0]
 
 
-def test_killing_form_of_so3_is_the_known_one():
-    # For so(n), B(X, Y) = (n - 2) tr(X Y), negative definite.
-    basis = algebra.so(3)
-    expected = torch.einsum("aij,bji->ab", basis, basis)
-    torch.testing.assert_close(algebra.killing_form(basis), expected)
-
-
-@pytest.mark.parametrize(("p", "q", "signature"), [(4, 0, (6, 0)), (1, 3, (3, 3)), (2, 2, (2, 4))])
-def test_killing_form_counts_compact_and_noncompact_directions(p, q, signature):
-    values = torch.linalg.eigvalsh(algebra.killing_form(algebra.so(p, q)))
-    assert (int((values < -1e-9).sum()), int((values > 1e-9).sum())) == signature
-
-
-def test_killing_form_is_degenerate_for_gl():
-    values = torch.linalg.eigvalsh(algebra.killing_form(algebra.gl(3)))
-    assert int((values.abs() < 1e-9).sum()) == 1  # the centre, multiples of the identity
-
-
 def test_closure_residual_tells_an_algebra_from_a_span():
     not_closed = torch.stack([algebra.so(3)[0], algebra.so(3)[1]])
     assert algebra.closure_residual(not_closed) == pytest.approx(1.0)
