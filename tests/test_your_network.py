@@ -87,7 +87,10 @@ def test_an_archive_has_no_untrained_copy_and_says_so(place, capsys):
     shapes = ({0: torch.export.Dim("n")},)
     exported = torch.export.export(Network().eval(), (torch.zeros(4, 2),), dynamic_shapes=shapes)
     torch.export.save(exported, place / "network.pt2")
-    space = run(model="network.pt2", data="x.npy", action="linear")
+    path = str(place / "network.pt2")
+    source = f"import torch\n\ndef made():\n    return torch.export.load({path!r}).module()\n"
+    (place / "readers_archive.py").write_text(source, encoding="utf-8")
+    space = run(model="readers_archive:made", data="x.npy", action="linear")
     assert space["found"]["your network"].count == 1
     assert sorted(space["controls"]["your network"]) == ["shuffled"]
     assert "your network: no untrained copy" in capsys.readouterr().out

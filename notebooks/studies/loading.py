@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from symscope._checks import choice
@@ -19,7 +18,6 @@ from symscope.actions.points import PointAction
 from symscope.inputs.files import PLACES, find, load_tensors
 from symscope.inputs.samples import named
 
-ARCHIVES = (".pt2",)
 ACTIONS = ("plane", "linear", "atoms")
 PLAIN = (str, int, float, bool, list, tuple, dict, type(None))
 SESSION = {"In", "Out"}  # of IPython
@@ -50,19 +48,20 @@ def load_network(model: str, weights: str = "") -> nn.Module:
     """A network in eval mode.
 
     Args:
-        model: "package.module:factory", which is called without arguments and gives a module;
-            or the path of a ``torch.export`` archive, "network.pt2".
+        model: "package.module:factory", which is called without arguments and gives a module.
         weights: a file of its state dictionary; default "", those that the factory gives.
 
     Raises:
         FileNotFoundError, ImportError, ValueError: for files, modules and names that are not
-            there, and weights of another network.
+            there, weights of another network, and archives (".pt2"), which can run code.
         TypeError: if the factory gives no module.
     """
-    if Path(model).suffix in ARCHIVES:
-        if weights:
-            raise ValueError(f"{model} holds its own weights: leave weights out")
-        return torch.export.load(find(model)).module()
+    if Path(model).suffix == ".pt2":
+        raise ValueError(
+            f"{model} is an archive of torch.export, which can run code of its own when it is "
+            "loaded: write a module with a function that gives torch.export.load(...).module(), "
+            "if you trust the file, and hand in package.module:function"
+        )
     network = _imported(model, "model")
     network = network if isinstance(network, nn.Module) else network()
     if not isinstance(network, nn.Module):
@@ -72,7 +71,10 @@ def load_network(model: str, weights: str = "") -> nn.Module:
             network.load_state_dict(_state(weights))
         except RuntimeError as error:
             raise ValueError(f"{weights} holds weights of another network: {error}") from error
-    return network.eval()
+    try:
+        return network.eval()
+    except NotImplementedError:  # by an exported program: it stays as it was exported
+        return network
 
 
 def load_action(action: str, data: Any, moves: Any = None) -> Action:
@@ -133,10 +135,7 @@ def _imported(name: str, what: str) -> Any:
     """What a name like "package.module:name" stands for."""
     module, colon, part = name.partition(":")
     if not (module and colon and part):
-        raise ValueError(
-            f"{what} must be like package.module:name"
-            f"{' or an archive network.pt2' if what == 'model' else ''}; got {name!r}"
-        )
+        raise ValueError(f"{what} must be like package.module:name; got {name!r}")
     for place in PLACES:
         if (folder := str(place.resolve())) not in sys.path:
             sys.path.append(folder)

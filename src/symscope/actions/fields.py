@@ -122,7 +122,7 @@ class FieldAction:
         Raises:
             ValueError: if they are not K tensors like the data.
         """
-        ops.check_backend(backend)
+        ops.resolve(backend, data, limit="no kernel writes tangent fields")
         values = self._together(data)
         shape = (len(self.names), *data.shape)
         if not isinstance(values, Tensor) or tuple(values.shape) != shape:

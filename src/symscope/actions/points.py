@@ -79,7 +79,7 @@ class PointAction:
 
     def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
         """A_k x_j + b_k for every sample and point: (K, N, ...)."""
-        ops.check_backend(backend)
+        ops.resolve(backend, data, limit="no kernel writes tangent fields")
         matrices = self.basis[:, : self.n].to(data)
         moved = torch.einsum("kij,nmj->knmi", matrices, self._points(data))
         return moved.reshape(len(self.basis), *data.shape)

@@ -104,7 +104,7 @@ class LinearAction:
 
     def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
         """E_ij x_l for every sample and vector: (n^2, N, ...). No kernel writes them."""
-        ops.check_backend(backend)
+        ops.resolve(backend, data, limit="no kernel writes tangent fields")
         vectors = data.reshape(len(data), self.copies, self.n)
         moved = torch.einsum("kij,nmj->knmi", self.basis.to(data), vectors)
         return moved.reshape(len(self.basis), *data.shape)

@@ -46,7 +46,8 @@ class Moving:
         """The same, once what rows share that are needed several times was computed."""
         directions = len(self.action.basis)
         if (
-            self.samples.device.type == "cpu"  # elsewhere a kernel writes rows without fields
+            self.backend != "triton"
+            and self.samples.device.type == "cpu"  # elsewhere a kernel writes rows without fields
             and hasattr(self.action, "fields")
             and directions <= self.samples[0].numel()
             and directions * self.samples.nbytes <= tuned.TUNED.chunk_bytes

@@ -166,10 +166,9 @@ def plane_fields(
 ) -> Float[Tensor, "k n *channels h w"]:
     """Tangent fields on the image plane; see :func:`.reference.plane_fields`.
 
-    There is no Triton kernel of them: "auto" and "triton" take the definition on a GPU.
+    There is no Triton kernel of them: "auto" takes the definition on a GPU, "triton" is refused.
     """
-    choice("backend", backend, BACKENDS)
-    if backend != "reference" and images.device.type == "cpu":
+    if resolve(backend, images, limit="no kernel writes tangent fields") == "cpu":
         return _arranged("plane_fields").apply(images, plane)
     return reference.plane_fields(images, plane)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from kernel_cases import DEVICE, PLANES, loss, plane, random
 
+import symscope as ss
 from symscope.kernels import ops, reference
 
 # A kernel may lose this many times what torch's float32 loses against float64, and a few
@@ -197,3 +198,19 @@ def test_auto_leaves_a_cpu_to_torch_and_forced_triton_is_not_replaced(monkeypatc
         ops.plane_rows(images, cotangents, WHERE, backend)
     with pytest.raises(AssertionError, match="the kernel was called"):
         ops.plane_rows(images.to(DEVICE), cotangents.to(DEVICE), WHERE, "triton")
+
+
+@pytest.mark.parametrize(
+    ("action", "shape"),
+    [
+        (ss.PlaneAction("gl2"), (2, 4, 5)),
+        (ss.LinearAction(3), (2, 3)),
+        (ss.PointAction(3), (2, 4, 3)),
+        (ss.FieldAction(lambda x: torch.stack([x]), ["scale"]), (2, 3)),
+    ],
+)
+def test_forced_triton_is_not_replaced_for_fields(action, shape):
+    data = torch.ones(shape, device=DEVICE)
+    action.fields(data)
+    with pytest.raises(RuntimeError, match="triton' was asked for, but no kernel writes tangent f"):
+        action.fields(data, "triton")
