@@ -74,7 +74,7 @@ def constructed(invariance: str, seed: int) -> Result:
     """A network that is invariant by construction, on blurred digits."""
     true = algebra_of(invariance)
     found = ss.plane_symmetries(CanonicalNetwork(invariance, 6, seed), blurred(seed), seed=seed)
-    nearest = found.directions[: len(true)]
+    nearest = found.generators[: len(true)]
     angle = float(algebra.principal_angles(nearest, true).max()) if len(true) else math.nan
     name = f"{invariance}, by construction, seed {seed}"
     return Result(name, len(true), found.count, angle, found.answer)
@@ -105,7 +105,7 @@ def searched(invariance: str, seed: int) -> Result:
     tried = [optimize.least_squares(change, start, diff_step=1e-3) for start in starts]
     least = min(tried, key=lambda one: one.cost)
     matrix = torch.tensor([*least.x, 0, 0, 0], dtype=torch.float64).reshape(1, 3, 3)
-    angle = float(algebra.principal_angles(found.directions[:1], matrix / matrix.norm()))
+    angle = float(algebra.principal_angles(found.generators[:1], matrix / matrix.norm()))
     name = f"{invariance}, least finite flow, seed {seed}"
     return Result(name, len(algebra_of(invariance)), found.count, angle, found.answer)
 

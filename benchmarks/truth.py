@@ -30,7 +30,7 @@ from truth_systems import SYSTEMS
 
 import symscope as ss
 from symscope import algebra
-from symscope.decide.rule import TOLERANCE
+from symscope.decide.thresholds import TOLERANCE
 from symscope.reports.pair_report import EquivariantSymmetries
 
 RESULTS = Path(__file__).parents[1] / "data" / "truth.csv"
@@ -81,19 +81,20 @@ class Answer:
 def before(found: ss.Symmetries) -> int:
     """The largest gap of at least 3 whose variance is below all of the shuffled pairing's."""
     assert found.shuffled is not None
-    gaps, below = found.gaps, found.variance[:-1] < found.shuffled.variance.min()
+    gaps = found.liegg.gaps
+    below = found.liegg.variance[:-1] < found.shuffled.liegg.variance.min()
     gaps = gaps.where(below & (gaps >= 3), torch.zeros(()).to(gaps))
     return int(gaps.argmax()) + 1 if gaps.any() else 0
 
 
 def largest_gap(found: ss.Symmetries) -> int:
     """The directions before the largest ratio of neighbouring singular values."""
-    return int(found.gaps.argmax()) + 1
+    return int(found.liegg.gaps.argmax()) + 1
 
 
 def share(found: ss.Symmetries, part: float = 0.1) -> int:
     """The directions whose singular value is less than a tenth of the mean."""
-    singular = found.variance.sqrt()
+    singular = found.liegg.variance.sqrt()
     return int((singular < part * singular.mean()).sum())
 
 
@@ -115,7 +116,7 @@ def judge(case: Case) -> Answer:
         if true <= min(len(much.relative), len(found.bound)):
             rho, bound = float(much.relative[true - 1]), float(found.bound[true - 1])
     return Answer(
-        case.name, case.family, case.half, case.broken, len(found.variance), true, found.count,
+        case.name, case.family, case.half, case.broken, len(found.action.basis), true, found.count,
         found.answer, angle, bound, rho, seconds, before(found), largest_gap(found), share(found),
         names, named,
     )  # fmt: skip
@@ -133,7 +134,7 @@ def judge_pairs(case: PairCase) -> Answer:
             if isinstance(found, EquivariantSymmetries):
                 known = ss.name_algebra(found.on_inputs).names
             else:
-                known = ss.name_algebra(found.generators).names
+                known = ss.name_algebra(found.symmetries).names
             names, named = " = ".join(known), case.named in known
     return Answer(
         case.name, case.family, case.half, case.broken, len(found.relative), true, found.count,

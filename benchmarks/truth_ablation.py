@@ -13,8 +13,9 @@ from torch import Tensor
 from truth_cases import Case
 
 import symscope as ss
-from symscope.decide import rule
 from symscope.decide.decision import Decision
+from symscope.decide.rule import decide
+from symscope.decide.thresholds import RULE
 from symscope.extract import tuned
 from symscope.extract.evidence import Evidence
 
@@ -26,8 +27,8 @@ VALUES: dict[str, tuple[float, ...]] = {
     "pieces": (8, 16, 32, 64),
 }
 USED = {
-    "kappa": rule.KAPPA,
-    "least gap": rule.LEAST_GAP,
+    "kappa": RULE.kappa,
+    "least gap": RULE.least_gap,
     "clip quantile": tuned.TUNED.quantile,
     "pieces": tuned.TUNED.pieces,
 }
@@ -50,9 +51,8 @@ def decided(held: Evidence, kappa: float, gap: float, pieces: float) -> tuple[De
         pairs = [merged.pieces[i : i + 2] for i in range(0, len(merged.pieces), 2)]
         merged.pieces = [p[0].merge(p[1]) if len(p) == 2 else p[0] for p in pairs]
         most //= 2
-    with mock.patch.multiple(rule, KAPPA=kappa, LEAST_GAP=gap):
-        decision = rule.decide(merged)
-        return decision, decision.bound
+    decision = decide(merged, rule=replace(RULE, kappa=kappa, least_gap=gap))
+    return decision, decision.bound
 
 
 def ablated(make: Callable[[], list[Case]]) -> list[dict]:

@@ -92,7 +92,7 @@ def dial(model: torch.nn.Module, turned: Tensor, images: Tensor) -> dict[str, An
             angle = math.pi * step / DIAL
             h = math.cos(angle) * TURN + math.sin(angle) * partner
             along = ss.algebra.coordinates(h, action.basis).to(reference)
-            rho.append(math.sqrt(found.variance_along(h) / float(along @ reference @ along)))
+            rho.append(math.sqrt(found.liegg.variance_along(h) / float(along @ reference @ along)))
             with torch.no_grad():
                 answers = [model(action.flow(images, h, d / start)).softmax(1) for d in AMOUNTS]
             probabilities.append(torch.stack(answers, 1))  # digits x amounts x classes
@@ -131,7 +131,7 @@ def gauge(model: torch.nn.Module, turned: Tensor, images: Tensor) -> dict[str, A
 
     def least(outputs: Any) -> float:
         found = ss.learned_symmetries(outputs, data, action=action)
-        return float(found.variance.min())
+        return float(found.liegg.variance.min())
 
     score = [least(lambda x, s=s: (model(x) + added(x, s)).sum(1, keepdim=True)) for s in GAUGE]
     own = least(lambda x: model(x) - model(x).mean(1, keepdim=True))

@@ -56,18 +56,18 @@ def versions(
     ratio = found.against_shuffled(known[0])  # refuses a report without control
     own = outputs.detach().double().var(0, correction=0).sum()
     numbers: dict[str, Tensor | float] = {
-        "raw": found.variance[0],
-        "relative": found.relative_variance[0],
-        "scaled": found.variance[0] / own,
+        "raw": found.liegg.variance[0],
+        "relative": found.liegg.relative_variance[0],
+        "scaled": found.liegg.variance[0] / own,
         "own_variance": own,
-        "bias": found.bias_to(known)[0],
+        "bias": found.liegg.bias_to(known)[0],
         "ratio": ratio,
     }
     control = found.shuffled
     if control is not None:
         numbers |= {
-            "shuffled_raw": control.variance[0],
-            "shuffled_relative": control.relative_variance[0],
-            "shuffled_bias": control.bias_to(known)[0],
+            "shuffled_raw": control.liegg.variance[0],
+            "shuffled_relative": control.liegg.relative_variance[0],
+            "shuffled_bias": control.liegg.bias_to(known)[0],
         }
     return {name: float(value) for name, value in numbers.items()}

@@ -1,17 +1,22 @@
 """symscope: which Lie group did a network learn, how sure is that, and what is it called."""
 
-from . import actions, algebra, kernels, orbits, runs
+from . import actions as actions
+from . import algebra as algebra
+from . import kernels as kernels
+from . import orbits as orbits
+from . import runs as runs
 from .actions import FieldAction, LinearAction, PlaneAction, PointAction
 from .algebra import name_algebra, nearest_algebra
 from .orbits import CyclicOrbit
-from .reports.compare import compare
 from .reports.equivariance import dynamics_symmetries, equivariant_symmetries
+from .reports.finite import change_along
 from .reports.layers import layer_symmetries
 from .reports.plane import plane_symmetries
 from .reports.query import learned_symmetries
 from .reports.shards import symmetries_of_shards
+from .reports.summary import summary
 from .reports.symmetries import Symmetries
-from .runs import sweeps
+from .runs import sweeps as sweeps
 
 __all__ = [
     "CyclicOrbit",
@@ -20,19 +25,14 @@ __all__ = [
     "PlaneAction",
     "PointAction",
     "Symmetries",
-    "actions",
-    "algebra",
-    "compare",
+    "change_along",
     "dynamics_symmetries",
     "equivariant_symmetries",
-    "kernels",
     "layer_symmetries",
     "learned_symmetries",
     "name_algebra",
     "nearest_algebra",
-    "orbits",
     "plane_symmetries",
-    "runs",
-    "sweeps",
+    "summary",
     "symmetries_of_shards",
 ]

@@ -35,7 +35,7 @@ def test_summed_asks_what_outputs_sum_with_unit_norm_asks():
     options = {"action": ACTION}
     ours = ss.learned_symmetries(nearly_round, points(), outputs=measures.summed, **options)
     same = ss.learned_symmetries(nearly_round, points(), outputs="sum", unit_norm=True, **options)
-    torch.testing.assert_close(ours.variance, same.variance)
+    torch.testing.assert_close(ours.liegg.variance, same.liegg.variance)
 
 
 def test_centred_is_what_softmax_sees(logits):
@@ -50,16 +50,16 @@ def test_versions_say_what_they_are():
     found = ss.learned_symmetries(nearly_round, x, action=ACTION)
     told = measures.versions(found, SO2, nearly_round(x))
     assert all(isinstance(value, float) for value in told.values())
-    assert told["raw"] == float(found.variance[0])
-    assert told["relative"] == pytest.approx(told["raw"] / float(found.variance.mean()))
+    assert told["raw"] == float(found.liegg.variance[0])
+    assert told["relative"] == pytest.approx(told["raw"] / float(found.liegg.variance.mean()))
     spread = sum(float(column.var(correction=0)) for column in nearly_round(x).unbind(1))
     assert told["own_variance"] == pytest.approx(spread)
     assert told["scaled"] == pytest.approx(told["raw"] / spread)
     assert told["ratio"] == pytest.approx(found.against_shuffled(SO2[0]))
-    assert told["bias"] == pytest.approx(float(found.bias_to(SO2)[0])) and told["bias"] < 0.1
-    assert told["shuffled_raw"] == float(found.shuffled.variance[0])
-    assert told["shuffled_bias"] == float(found.shuffled.bias_to(SO2)[0])
-    assert told["shuffled_relative"] == float(found.shuffled.relative_variance[0])
+    assert told["bias"] == pytest.approx(float(found.liegg.bias_to(SO2)[0])) and told["bias"] < 0.1
+    assert told["shuffled_raw"] == float(found.shuffled.liegg.variance[0])
+    assert told["shuffled_bias"] == float(found.shuffled.liegg.bias_to(SO2)[0])
+    assert told["shuffled_relative"] == float(found.shuffled.liegg.relative_variance[0])
 
 
 def test_the_size_of_a_function_shows_in_raw_and_nowhere_else():

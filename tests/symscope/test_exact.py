@@ -85,10 +85,10 @@ def test_known_algebra_is_found(name, dtype):
     assert float(algebra.principal_angles(found.symmetries, basis).max()) < 0.1
     assert float(found.angles_to(basis).max()) < 0.1
     assert found.closure() < 1e-3
-    assert float(found.bias_to(basis)[: found.count].max()) < 1e-3
+    assert float(found.liegg.bias_to(basis)[: found.count].max()) < 1e-3
     assert float(found.bound[found.count - 1]) < {torch.float32: 1e-6, torch.float64: 1e-14}[dtype]
     floor = {torch.float32: 1e-10, torch.float64: 1e-26}[dtype]
-    assert float(found.relative_variance[found.count - 1]) < floor
+    assert float(found.liegg.relative_variance[found.count - 1]) < floor
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -172,6 +172,6 @@ def test_rotation_invariant_images_are_found_on_the_plane():
         return (pictures * window * x[None] * y[:, None]).sum((1, 2))
 
     found = ss.learned_symmetries(invariant, images, action=action)
-    assert float(found.bias_to(algebra.so(2))[0]) < 0.05 and float(found.gaps[0]) > 100
+    assert float(found.liegg.bias_to(algebra.so(2))[0]) < 0.05 and float(found.liegg.gaps[0]) > 100
     other = ss.learned_symmetries(variant, images, action=action)
-    assert float(other.bias_to(algebra.so(2))[0]) > 0.3
+    assert float(other.liegg.bias_to(algebra.so(2))[0]) > 0.3

@@ -1,97 +1,20 @@
-"""Plots of movements of the plane: the change along each, and arrows on the pixel grid."""
+"""Vector fields of the plane as arrows on the pixel grid."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .style import COLORS, DIVERGING, INK, MARKERS, dashed, new
+from .style import DIVERGING, INK, new
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from matplotlib.figure import Figure
     from torch import Tensor
 
-NAMES = 6  # movements with a name that are drawn, those of the least change
 ARROWS = 14  # along a side, about
-
-
-class Movements(Protocol):
-    """What is drawn of a report on image networks, ``PlaneSymmetries``."""
-
-    @property
-    def q(self) -> Any:
-        """The change along each direction, ascending."""
-
-    @property
-    def bound(self) -> Any:
-        """Its upper bounds."""
-
-    @property
-    def reference(self) -> Any:
-        """The least change within random sets of deformations."""
-
-    @property
-    def count(self) -> int | None:
-        """How many directions are symmetries."""
-
-    @property
-    def answer(self) -> str:
-        """What kind of answer that is."""
-
-    @property
-    def levels(self) -> tuple[float, float]:
-        """The largest bounds of an exact and of an approximate symmetry."""
-
-    @property
-    def directions(self) -> Any:
-        """Their matrices."""
-
-    def named(self) -> dict[str, float]:
-        """The change along each movement with a name, ascending."""
-
-
-def moves(found: Movements) -> Figure:
-    """The change along each direction beside the random deformations', and along named ones."""
-    figure, (left, right) = new(1, 2, width=8.4, height=3.2, sharey=True)
-    q, bound = np.asarray(found.q), np.asarray(found.bound)
-    reach = np.where(np.isfinite(bound), bound - q, 0).clip(0)
-    low, high = np.quantile(np.asarray(found.reference), [0.025, 0.975])
-    least = 1e-3  # where a change of zero is drawn
-    left.fill_between([0.5, len(q) + 0.5], low, high, color=INK, alpha=0.2, lw=0)
-    left.text(
-        len(q) + 0.4,
-        low / 1.15,
-        "random deformations",
-        ha="right",
-        va="top",
-        fontsize=9,
-    )
-    left.errorbar(
-        np.arange(1, len(q) + 1),
-        q.clip(least),
-        [0 * q, reach],
-        fmt=MARKERS[0],
-        color=COLORS[0],
-    )
-    told = "unknown" if found.count is None else str(found.count)
-    left.set(yscale="log", xlabel="direction", ylabel="q, relative change")
-    left.set_title(f"symmetries: {told} ({found.answer})", fontsize=10)
-    named = list(found.named().items())[:NAMES]
-    right.plot([max(q, least) for _, q in named], MARKERS[1], color=COLORS[1])
-    right.set_xticks(
-        range(len(named)),
-        [name for name, _ in named],
-        rotation=35,
-        ha="right",
-    )
-    right.set_title("along movements with a name", fontsize=10)
-    for axes in (left, right):
-        for level in found.levels:
-            dashed(axes, y=level)
-    return figure
 
 
 def arrows(

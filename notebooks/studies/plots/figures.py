@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from symscope.reports.plots import heatmap
 
 from ..statistics.intervals import of_groups
 from .display import Album, Shown, animate, show
@@ -34,58 +36,13 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+    from symscope import Symmetries
+
 __all__ = [
-    "COLORS", "DIVERGING", "INK", "MARKERS", "RC", "Album", "Report", "Shown", "animate", "band",
+    "COLORS", "DIVERGING", "INK", "MARKERS", "RC", "Album", "Shown", "animate", "band",
     "dashed", "generators", "heatmap", "house_style", "intervals", "legend_above", "lines",
-    "log_ticks", "new", "pictures", "report", "show", "spectrum",
+    "log_ticks", "new", "pictures", "show", "spectrum",
 ]  # fmt: skip
-
-
-class Report(Protocol):
-    """What is drawn of a report on symmetries, :class:`symscope.Symmetries` say."""
-
-    @property
-    def variance(self) -> Any:
-        """One a direction, ascending."""
-
-    @property
-    def relative_variance(self) -> Any:
-        """The same over their mean."""
-
-    @property
-    def generators(self) -> Any:
-        """Their matrices, (k, n, n)."""
-
-    @property
-    def count(self) -> int | None:
-        """How many are symmetries; None where the data cannot tell."""
-
-    @property
-    def answer(self) -> str:
-        """What kind of answer that is."""
-
-    @property
-    def relative(self) -> Any:
-        """The change of the outputs along each direction, ascending, relative to any other."""
-
-    @property
-    def bound(self) -> Any:
-        """Upper confidence bounds of it."""
-
-    @property
-    def directions(self) -> Any:
-        """The generators in that order."""
-
-    @property
-    def decision(self) -> Any:
-        """With its tolerance and confidence; None where there is none."""
-
-    @property
-    def shuffled(self) -> Any:
-        """The control, if there is one."""
-
-
-LEAST = 1e-17  # where a change of exactly zero is drawn
 
 
 def _looks(names: Iterable[str], first: int = 0) -> Iterator[tuple[str, str, str]]:
@@ -97,30 +54,6 @@ def _looks(names: Iterable[str], first: int = 0) -> Iterator[tuple[str, str, str
 def _on(ax: Axes | None, **size: Any) -> tuple[Figure, Axes]:
     """The axes to draw on and their figure: those given, or new ones."""
     return new(**size) if ax is None else (ax.figure.figure, ax)
-
-
-def heatmap(
-    ax: Axes,
-    matrix: Float[np.ndarray | Tensor, "n m"],
-    limit: float | None = None,
-) -> Any:
-    """A matrix in blue, white and red around zero; up to three rows with their numbers.
-
-    Args:
-        limit: where the colours end; default the largest absolute entry.
-
-    Returns:
-        The image, for a colour bar.
-    """
-    matrix = np.asarray(matrix)
-    limit = float(np.abs(matrix).max()) if limit is None else limit
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    if matrix.shape[0] <= 3:
-        for (i, j), value in np.ndenumerate(matrix):
-            ink = "white" if abs(value) > 0.7 * limit else INK
-            ax.text(j, i, f"{value:+.2f}", ha="center", va="center", color=ink)
-    return ax.imshow(matrix, cmap=DIVERGING, vmin=-limit, vmax=limit)
 
 
 def lines(
@@ -157,7 +90,7 @@ def lines(
 
 
 def spectrum(
-    groups: Mapping[str, Iterable[Report]],
+    groups: Mapping[str, Iterable[Symmetries]],
     *,
     relative: bool = True,
     mark: int | None = None,
@@ -171,8 +104,8 @@ def spectrum(
         mark: draw a vertical line behind this many directions.
     """
 
-    def curve(found: Report) -> tuple[Any, Any]:
-        values = found.relative_variance if relative else found.variance
+    def curve(found: Symmetries) -> tuple[Any, Any]:
+        values = found.liegg.relative_variance if relative else found.liegg.variance
         return np.arange(1, len(values) + 1), values
 
     figure, axes = _on(ax)
@@ -317,46 +250,3 @@ def pictures(
         axes.imshow(image, cmap="gray", vmin=low, vmax=high)
         axes.set_title(title, fontsize=9)
     return figure
-
-
-def report(found: Report) -> Figure:
-    """Changes beside the shuffled control's (or, undecided, variances), and the best directions."""
-    decided = found.decision is not None
-    best = found.directions if decided else found.generators
-    shown = min(max(found.count or 0, 1), 3)
-    ratios = (4.2, *[1.9] * shown)
-    figure, grid = new(1, 1 + shown, width=sum(ratios) + 1.8, height=3.2, width_ratios=ratios)
-    axes, *others = grid
-    if decided:
-        _changes(axes, found)
-    else:
-        spectrum({"as learned": [found]}, relative=False, ax=axes)
-    told = "unknown" if found.count is None else str(found.count)
-    axes.set_title(f"symmetries: {told} ({found.answer})")
-    axes.legend()
-    limit = float(np.abs(np.asarray(best[:shown])).max())
-    for k, axes in enumerate(others):
-        heatmap(axes, best[k], limit)
-        axes.set_title(f"direction {k + 1}")
-    return figure
-
-
-def _changes(axes: Axes, found: Report) -> None:
-    """The relative change along each direction up to its bound, and the tolerance."""
-    rho, bound = np.asarray(found.relative), np.asarray(found.bound)
-    reach = np.where(np.isfinite(bound), bound - rho, 0).clip(0)
-    style = {"fmt": MARKERS[0], "color": COLORS[0], "label": "as learned"}
-    axes.errorbar(np.arange(1, len(rho) + 1), rho.clip(LEAST), [0 * rho, reach], **style)
-    if found.shuffled is not None and found.shuffled.decision is not None:
-        other = np.asarray(found.shuffled.relative).clip(LEAST)
-        places = np.arange(1, len(other) + 1)
-        axes.plot(places, other, MARKERS[1], color=COLORS[1], label="shuffled")
-    axes.axhline(
-        found.decision.tolerance,
-        color=INK,
-        lw=0.8,
-        ls="--",
-        label="tolerance",
-    )
-    axes.set(yscale="log", xlabel="direction", ylabel="relative change")
-    axes.locator_params(axis="x", integer=True)

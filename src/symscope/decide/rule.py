@@ -10,24 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from .._checks import real
 from ..extract.evidence import NETWORK, RANDOM, SHUFFLED, Evidence, Piece
 from ..extract.factor import Factor
 from .decision import Cut, Decision
+from .thresholds import CONFIDENCE, RULE, TOLERANCE, Thresholds, check_levels
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-# The share of movement alone in the reference. Without it (0) a direction that no pairing
-# changes has no reference; with much of it, gradients of unequal length along unequal
-# coordinates look like symmetries.
-KAPPA = 0.3
-TOLERANCE, CONFIDENCE = 0.1, 0.95  # the defaults
-LEAST_GAP = 3.0  # how much more the next direction must change the outputs
-ROUNDINGS = 10.0  # what is within so many of the measured rounding errors is exact
-ALGEBRA = 20 * torch.finfo(torch.float64).eps  # what linear algebra in float64 leaves of rho
-ROWS_A_DIRECTION = 1.5  # each half of the data must determine what is not a symmetry
-LEAST_PIECES = 4
 
 
 class _Sums(NamedTuple):
@@ -39,7 +28,10 @@ class _Sums(NamedTuple):
 
 
 def decide(
-    evidence: Evidence, tolerance: float = TOLERANCE, confidence: float = CONFIDENCE
+    evidence: Evidence,
+    tolerance: float = TOLERANCE,
+    confidence: float = CONFIDENCE,
+    rule: Thresholds = RULE,
 ) -> Decision:
     """Which directions are symmetries, from the evidence of one network on one data set.
 
@@ -54,6 +46,7 @@ def decide(
         evidence: rows of all kinds in at least two pieces.
         tolerance: the largest relative change of the outputs along a symmetry, in (0, 1).
         confidence: of the upper bounds, in (0, 1).
+        rule: its constants.
 
     Raises:
         ValueError: for a tolerance or confidence outside (0, 1), or fewer than two pieces.
@@ -64,34 +57,23 @@ def decide(
             f"a decision needs at least 2 pieces of the data, got {len(evidence.pieces)}"
         )
     halves = evidence.pieces[::2], evidence.pieces[1::2]
-    sums = [_sums(half) for half in halves]
+    sums = [_sums(half, rule.kappa) for half in halves]
     whole = _both(*sums)
-    scale, defined, undefined = _defined(whole.movement, evidence.eps)
+    scale, defined, undefined = _defined(whole.movement, rule.roundings * evidence.eps)
     frame = scale[:, None] * defined  # K x R: well-conditioned coordinates of what is defined
     relative, chosen = _solve(whole, frame)
     directions = (frame @ chosen).T
     noise = evidence.rounding
     floor = (noise.squared(directions.T) / max(noise.samples, 1)).sqrt()
     per_sample = math.sqrt(evidence.samples)  # directions have unit reference summed over samples
-    floor = (ROUNDINGS * floor * per_sample).clamp(min=max(evidence.eps, ALGEBRA))
-    bounds = _Bounds(halves, sums, frame, confidence)
-    cuts = _cuts(relative, floor, bounds, tolerance)
-    count, answer, note = _answer(evidence, relative, floor, tolerance, cuts)
+    floor = (rule.roundings * floor * per_sample).clamp(min=max(evidence.eps, rule.algebra))
+    bounds = _Bounds(halves, sums, frame, confidence, rule.kappa)
+    cuts = _cuts(relative, floor, bounds, tolerance, rule.least_gap)
+    count, answer, note = _answer(evidence, relative, floor, tolerance, cuts, rule)
     return Decision(
         count, answer, relative, bounds.all, floor, directions, undefined, cuts, tolerance,
         confidence, evidence.samples, len(evidence.pieces), note,
     )  # fmt: skip
-
-
-def check_levels(tolerance: float, confidence: float) -> None:
-    """Refuse levels that mean nothing.
-
-    Raises:
-        ValueError: for a tolerance or confidence outside (0, 1).
-    """
-    for name, value in (("tolerance", tolerance), ("confidence", confidence)):
-        if not 0 < real(name, value) < 1:
-            raise ValueError(f"{name} must be between 0 and 1, both excluded; got {value!r}")
 
 
 def reference_metric(evidence: Evidence) -> Float[Tensor, "k k"]:
@@ -111,13 +93,20 @@ def relative_within(
     return relative, turned.T
 
 
-def _sums(pieces: list[Piece]) -> _Sums:
+def relative_along(evidence: Evidence, directions: Float[Tensor, "d k"]) -> Float[Tensor, " d"]:
+    """rho along each of some directions, of any length."""
+    sums = _sums(evidence.pieces)
+    changed = (directions @ sums.own.triangle.cpu().T).square().sum(1)
+    return (changed / torch.einsum("dk,kl,dl->d", directions, sums.reference, directions)).sqrt()
+
+
+def _sums(pieces: list[Piece], kappa: float = RULE.kappa) -> _Sums:
     own, shuffled, movement = (
         Factor.merge(*(piece.factors[kind] for piece in pieces))
         for kind in (NETWORK, SHUFFLED, RANDOM)
     )
     moved = movement.gram
-    return _Sums(own, shuffled.gram + KAPPA**2 * moved, moved)
+    return _Sums(own, shuffled.gram + kappa**2 * moved, moved)
 
 
 def _both(one: _Sums, other: _Sums) -> _Sums:
@@ -126,7 +115,7 @@ def _both(one: _Sums, other: _Sums) -> _Sums:
 
 
 def _defined(
-    movement: Float[Tensor, "k k"], eps: float
+    movement: Float[Tensor, "k k"], noise: float
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, "k r"], Float[Tensor, "u k"]]:
     """A scale for each coordinate, the coordinates along which the data move, and the others.
 
@@ -137,7 +126,7 @@ def _defined(
     scale = torch.where(still, 1.0, 1 / size.where(~still, torch.ones_like(size)))
     values, vectors = torch.linalg.eigh(scale[:, None] * movement * scale)
     # Squares of what rounding leaves in the data, and in this matrix itself.
-    least = max((ROUNDINGS * eps) ** 2, 1e-14) * float(values.max()) * len(size)
+    least = max(noise**2, 1e-14) * float(values.max()) * len(size)
     null = values <= least
     undefined = torch.linalg.qr(scale[:, None] * vectors[:, null]).Q.T
     return scale, vectors[:, ~null], undefined
@@ -165,12 +154,13 @@ class _Bounds:
     sums: list[_Sums]
     frame: Float[Tensor, "k r"]
     confidence: float
+    kappa: float
 
     @cached_property
     def _tests(self) -> list[_Test]:
         chosen = [self.frame @ _solve(own, self.frame)[1] for own in self.sums]
         return [
-            _Test.of(*each, self.confidence)
+            _Test.of(*each, self.confidence, self.kappa)
             for each in zip(chosen, reversed(self.sums), reversed(self.halves), strict=True)
         ]
 
@@ -197,10 +187,16 @@ class _Test:
     lower: Float[Tensor, "r r"]  # of the directions' reference
     whitened: Float[Tensor, "r r"]  # their changes in its metric
     factor: float  # standard errors above the estimate
+    kappa: float
 
     @classmethod
     def of(
-        cls, directions: Float[Tensor, "k r"], sums: _Sums, pieces: list[Piece], confidence: float
+        cls,
+        directions: Float[Tensor, "k r"],
+        sums: _Sums,
+        pieces: list[Piece],
+        confidence: float,
+        kappa: float,
     ) -> _Test:
         """From the sums over all these pieces."""
         from scipy.stats import t
@@ -209,7 +205,7 @@ class _Test:
         half = torch.linalg.solve_triangular(lower, sums.own.within(directions), upper=False)
         whitened = torch.linalg.solve_triangular(lower, half.T, upper=False)
         factor = t.ppf(confidence, len(pieces) - 1) if len(pieces) > 1 else math.inf
-        return cls(directions, pieces, lower, whitened, float(factor))
+        return cls(directions, pieces, lower, whitened, float(factor), kappa)
 
     def bound(self, d: int) -> float:
         """The upper bound of the largest rho among the first d directions."""
@@ -218,19 +214,18 @@ class _Test:
         worst = torch.linalg.solve_triangular(self.lower[:d, :d].T, vectors[:, -1:], upper=True)
         worst = self.directions[:, :d] @ worst[:, 0]
         # The ratio's linearised residuals, piece by piece, and their standard error.
-        residuals = torch.stack([_squares(piece, worst, largest) for piece in self.pieces])
+        residuals = torch.stack([self._residual(piece, worst, largest) for piece in self.pieces])
         n = len(self.pieces)
         error = (residuals.square().sum() * n / max(n - 1, 1)).sqrt()
         return float((largest + self.factor * error).sqrt())
 
-
-def _squares(
-    piece: Piece, direction: Float[Tensor, " k"], ratio: Float[Tensor, ""]
-) -> Float[Tensor, ""]:
-    own, shuffled, movement = (
-        piece.factors[kind].squared(direction) for kind in (NETWORK, SHUFFLED, RANDOM)
-    )
-    return own - ratio * (shuffled + KAPPA**2 * movement)
+    def _residual(
+        self, piece: Piece, direction: Float[Tensor, " k"], ratio: Float[Tensor, ""]
+    ) -> Float[Tensor, ""]:
+        own, shuffled, movement = (
+            piece.factors[kind].squared(direction) for kind in (NETWORK, SHUFFLED, RANDOM)
+        )
+        return own - ratio * (shuffled + self.kappa**2 * movement)
 
 
 def _cuts(
@@ -238,6 +233,7 @@ def _cuts(
     floor: Float[Tensor, " r"],
     bounds: _Bounds,
     tolerance: float,
+    least_gap: float,
 ) -> tuple[Cut, ...]:
     """All admissible answers; behind the last direction stands an unrelated one, with rho 1.
 
@@ -245,7 +241,7 @@ def _cuts(
     """
     following = torch.cat([relative[1:], torch.ones(1, dtype=torch.float64, device="cpu")])
     gaps = following / torch.maximum(relative, floor)
-    likely = ((relative <= tolerance) & (gaps >= LEAST_GAP)).nonzero()[:, 0] + 1
+    likely = ((relative <= tolerance) & (gaps >= least_gap)).nonzero()[:, 0] + 1
     found = [Cut(d, float(gaps[d - 1]), bounds.at(d)) for d in likely.tolist()]
     return tuple(sorted((c for c in found if c.bound <= tolerance), key=lambda cut: -cut.gap))
 
@@ -256,10 +252,11 @@ def _answer(
     floor: Float[Tensor, " r"],
     tolerance: float,
     cuts: tuple[Cut, ...],
+    rule: Thresholds,
 ) -> tuple[int | None, str, str]:
     directions = len(relative)
-    needed = math.ceil(ROWS_A_DIRECTION * directions)
-    if evidence.rows < needed or len(evidence.pieces) < LEAST_PIECES:
+    needed = math.ceil(rule.rows_a_direction * directions)
+    if evidence.rows < needed or len(evidence.pieces) < rule.least_pieces:
         return (
             None,
             "too few samples",
@@ -270,7 +267,7 @@ def _answer(
         count = cuts[0].dimension
         exact = bool(relative[count - 1] <= floor[count - 1])
         return count, "exact" if exact else "approximate", ""
-    blurred = (relative <= floor) & (floor > tolerance / LEAST_GAP)
+    blurred = (relative <= floor) & (floor > tolerance / rule.least_gap)
     if blurred.any():
         return (
             None,

@@ -1,40 +1,46 @@
-"""What every report answers: how many, how sure, and why, from its evidence."""
+"""What every report says: how many are symmetries, which, how sure that is, and why."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
+from ..actions.vectors import Action
 from ..decide.decision import Decision
-from ..decide.rule import CONFIDENCE, TOLERANCE, decide
+from ..decide.rule import decide
+from ..decide.thresholds import CONFIDENCE, TOLERANCE
 from ..extract.evidence import Evidence
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-class Answered:
+class ReportBase:
     """Evidence, and the decision that rests on it.
 
     Attributes:
+        action: that was searched.
         evidence: what decisions rest on, or None.
-        levels: tolerance and confidence of :attr:`decision`.
+        tolerance, confidence: of :attr:`decision`.
     """
 
     def __init__(
         self,
+        action: Action,
         evidence: Evidence | None,
         tolerance: float = TOLERANCE,
         confidence: float = CONFIDENCE,
     ):
-        self.evidence, self.levels = evidence, (tolerance, confidence)
+        self.action, self.evidence = action, evidence
+        self.tolerance, self.confidence = tolerance, confidence
 
     @cached_property
     def decision(self) -> Decision | None:
         """How many directions are symmetries and why; None where there is no evidence."""
-        return self.decide(*self.levels)
+        return self.decide(self.tolerance, self.confidence)
 
     def decide(
         self, tolerance: float = TOLERANCE, confidence: float = CONFIDENCE
@@ -73,11 +79,24 @@ class Answered:
 
     @property
     def bound(self) -> Float[Tensor, " r"]:
-        """Upper confidence bounds: of the largest ``relative`` among the first d directions.
+        """bound[d-1]: upper confidence bound of the largest of the first d ``relative``.
 
-        Infinite behind the first above 1.
+        Infinite after the first bound above 1: later ones are not computed.
         """
         return self.decided().bound
+
+    @property
+    def generators(self) -> Float[Tensor, "r ..."]:
+        """The generators in the order of ``relative``, each of unit Frobenius norm.
+
+        The first :attr:`count` are the symmetries. They are not orthogonal: any two move the data
+        in unrelated ways.
+        """
+        coefficients = self.decided().directions
+        return self._matrices(coefficients / coefficients.norm(dim=1, keepdim=True))
+
+    def _matrices(self, coefficients: Float[Tensor, "a k"]) -> Float[Tensor, "a ..."]:
+        return torch.tensordot(coefficients, self.action.basis.cpu().to(coefficients), 1)
 
     def why(self) -> str:
         """In words how many directions are symmetries, and why each was kept or not."""
@@ -94,6 +113,38 @@ class Answered:
         if self.decision is None:
             raise ValueError(
                 "this report has no evidence to decide on: it was built from a factor alone, of "
-                "whitened features, or of data in which no two samples could be paired"
+                "whitened features, or of data in which no two samples could be paired; LieGG's "
+                "own order is that of its liegg.generators"
             )
         return self.decision
+
+    def __repr__(self) -> str:
+        count = "?" if self.count is None else self.count
+        if self.decision is None:
+            return f"<{type(self).__name__} of {self.action!r}: no decision>"
+        changes = ", ".join(f"{rho:.2g}" for rho in self.relative[: (self.count or 1) + 1])
+        return (
+            f"<{type(self).__name__} of {self.action!r}: {count} of {len(self.relative)} "
+            f"directions ({self.answer}; relative changes {changes}, ...); "
+            f"{self.decision.samples} samples>"
+        )
+
+
+def coefficients(action: Action, known: Float[Tensor, "d ..."]) -> Float[Tensor, "d k"]:
+    """Generators of an algebra on its action's basis.
+
+    Raises:
+        ValueError: if they are not of the basis' shape, or outside of its span.
+    """
+    shape = tuple(action.basis.shape[1:])
+    if tuple(known.shape[1:]) != shape:
+        raise ValueError(
+            f"a basis of known generators must hold some of the shape {shape} of {action!r}; "
+            f"got {tuple(known.shape)}"
+        )
+    basis = action.basis.cpu().double().flatten(1)
+    flat = known.cpu().double().flatten(1)
+    inside = flat @ basis.T
+    if (flat - inside @ basis).norm() > 1e-6 * flat.norm():
+        raise ValueError(f"known generators must lie in the algebra that {action!r} searches")
+    return inside

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import weakref
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,7 +33,7 @@ def untrained_copy(model: nn.Module, seed: int) -> nn.Module:
         fresh = copy.deepcopy(model, _computed(model))
     except Exception as error:  # whatever a layer holds that cannot be copied
         raise TypeError(f"the network cannot be copied ({error}): {way_out}") from error
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         # Hashed: a network that was itself made under this seed must not be drawn again.
         torch.manual_seed(draws.stream(seed, "untrained copy").initial_seed())
         for name, module in fresh.named_modules():
@@ -99,39 +98,21 @@ def _reset(module: nn.Module) -> None:
         setattr(module, name, value)
 
 
-class Asked:
-    """The network and the question of a report, whose data and network it does not keep alive."""
+@dataclass(frozen=True)
+class Provenance:
+    """The network and the question of a report, which it holds so that controls can be asked."""
 
-    def __init__(self, model: object, search: Query, ask: Callable[[Callable, Query], Any]):
-        self.ask = ask
-        self._data, self._model = _weakly(search.data), _weakly(model)
-        self._search = replace(search, data=())
-        self._is_module = isinstance(model, nn.Module)
+    model: Callable[[Tensor], Tensor]
+    query: Query
 
-    def search(self, data: Tensor | Iterable | None) -> Query:
-        """The question, about the data handed in or else those of the report."""
-        data = self._data() if data is None else data
-        if data is None:
-            raise RuntimeError("the data of this report exist no more: hand in controls(data=...)")
-        if isinstance(data, Iterator):
+    def query_about(self, data: Tensor | Iterable | None) -> Query:
+        """The question, about the data handed in or else those of the report.
+
+        Raises:
+            RuntimeError: if these were an iterator.
+        """
+        if isinstance(self.query.data if data is None else data, Iterator):
             raise RuntimeError(
                 "data was an iterator, which is used up: hand in a tensor or a re-iterable loader"
             )
-        return replace(self._search, data=data)
-
-    def model(self) -> object:
-        """The network, None if it was a plain function."""
-        model = self._model()
-        if model is None and self._is_module:
-            raise RuntimeError(
-                "the network of this report exists no more: hand in controls(model=...)"
-            )
-        return model if self._is_module else None
-
-
-def _weakly(value: object) -> Callable[[], Any]:
-    """A reference that keeps nothing alive; but for lists and the like, which allow no other."""
-    try:
-        return weakref.ref(value)
-    except TypeError:
-        return lambda: value
+        return self.query if data is None else replace(self.query, data=data)

@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from ..actions.vectors import Action, LinearAction
-from ..decide.rule import CONFIDENCE, TOLERANCE, check_levels
+from ..decide.thresholds import CONFIDENCE, TOLERANCE, check_levels
 from ..extract.differentiation import Mode
 from ..extract.evidence import Evidence
 from ..extract.extraction import Query, check_action, extract
 from ..extract.modes import running
 from ..extract.network import Network, Outputs
+from ..inputs.samples import Moves, Name
 from ..inputs.stream import Stream
 from .pair_report import DynamicsSymmetries, EquivariantSymmetries
-from .pairs import PairDifferentiation, Pairing, Tied, free, tied
+from .pairs import Carried, Free, OnInputs, PairDifferentiation, Pairing
 
 # Of trajectories few samples at a time, so that what is compared comes from many of them.
 OF_A_TRAJECTORY = 64
@@ -32,9 +33,14 @@ def equivariant_symmetries(
     *,
     action: Action,
     outputs_action: Action | None = None,
+    moves: Moves | None = None,
+    shared: tuple[Name, ...] | None = None,
+    mask: Name | None = None,
     outputs: str | Callable[[Tensor], Tensor] = "all",
     mode: str = "auto",
     batch_size: int = 512,
+    samples: int | None = None,
+    control_samples: int | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
     tolerance: float = TOLERANCE,
@@ -54,8 +60,8 @@ def equivariant_symmetries(
         outputs_action: how B moves the outputs, any action that takes them; default all of gl(m)
             on m outputs. For affine motions of m outputs, let ``outputs`` append a constant 1.
         outputs: "all" (default), or a callable that makes (N, C) of the model's outputs.
-        mode, batch_size, dtype, seed, tolerance, confidence: as for
-            :func:`symscope.learned_symmetries`.
+        moves, shared, mask, mode, batch_size, samples, control_samples, dtype, seed, tolerance,
+            confidence: as for :func:`symscope.learned_symmetries`.
 
     Returns:
         The pairs, an :class:`EquivariantSymmetries`. It needs about 1.5 rows (samples times
@@ -65,12 +71,24 @@ def equivariant_symmetries(
         ValueError: as :func:`symscope.learned_symmetries`; for outputs that do not fit
             ``outputs_action``; for ``outputs="sum"``.
         TypeError: for data that are no tensors, or actions that are none.
+
+    >>> import symscope as ss, torch
+    >>> vectors = torch.randn(600, 6, generator=torch.Generator().manual_seed(0)).double()
+    >>> found = ss.equivariant_symmetries(
+    ...     lambda x: torch.linalg.cross(x[:, :3], x[:, 3:]),
+    ...     vectors,
+    ...     action=ss.LinearAction(3, copies=2),
+    ... )
+    >>> found.count, found.answer, round(found.degree, 6)  # (A, tr A - A^T), all A of gl(3)
+    (9, 'exact', 2.0)
     """
     if outputs == "sum":
         raise ValueError(
             "outputs='sum' leaves one number, on which only scaling acts: hand in a callable, "
             "or 'all'"
         )
+    if outputs_action is not None:
+        check_action(outputs_action, "outputs_action")
     check_levels(tolerance, confidence)
     query = Query(
         data=data,
@@ -80,20 +98,22 @@ def equivariant_symmetries(
         batch_size=batch_size,
         dtype=dtype,
         seed=seed,
+        samples=samples,
+        control_samples=control_samples,
+        moves=moves,
+        shared=shared,
+        mask=mask,
     )
-    if outputs_action is not None:
-        check_action(outputs_action, "outputs_action")
     stream, _, values = _first(model, query)
     if outputs_action is None:
         count = math.prod(values.shape[1:])
-        pairing = free(action, LinearAction(count), (count,))
+        pairing = Free(action, LinearAction(count), (count,))
     else:
         values = values.reshape(len(values), *values.shape[1:] or (1,))
         _check_outputs(outputs_action, values)
-        pairing = free(action, outputs_action, tuple(values.shape[1:]))
-    return EquivariantSymmetries(
-        pairing, *_extracted(model, query, stream, pairing), tolerance, confidence
-    )
+        pairing = Free(action, outputs_action, tuple(values.shape[1:]))
+    evidence, how = _extracted(model, query, stream, pairing)
+    return EquivariantSymmetries(pairing, evidence, how, tolerance, confidence)
 
 
 def dynamics_symmetries(
@@ -102,8 +122,13 @@ def dynamics_symmetries(
     *,
     action: Action,
     time_scaling: bool = False,
+    moves: Moves | None = None,
+    shared: tuple[Name, ...] | None = None,
+    mask: Name | None = None,
     mode: str = "auto",
     batch_size: int = OF_A_TRAJECTORY,
+    samples: int | None = None,
+    control_samples: int | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
     tolerance: float = TOLERANCE,
@@ -111,21 +136,23 @@ def dynamics_symmetries(
 ) -> DynamicsSymmetries:
     """Which motions of its states carry solutions of x' = f(x) into solutions.
 
-    The generators A with Df(x) A x = A f(x), the point symmetries that are linear in the action
-    (Olver, Applications of Lie Groups to Differential Equations, 1993, section 2.3). With
-    ``time_scaling`` pairs (A, tau) with Df(x) A x = (A - tau) f(x), whose motion also makes
-    durations exp(t tau) times as long, as in Kepler's third law.
+    The fields X of the action with Df(x) X(x) = DX(x) f(x), whose Lie bracket with f is zero
+    (Olver, Applications of Lie Groups to Differential Equations, 1993, section 2.3); of linear
+    ones, X(x) = A x, those with Df(x) A x = A f(x). With ``time_scaling`` pairs (X, tau) with
+    Df(x) X(x) = (DX(x) - tau) f(x), whose motion also makes durations exp(t tau) times as long,
+    as in Kepler's third law.
 
     Args:
         field: f, from states (N, ...) to velocities of the same shape.
         data: states, as for :func:`symscope.learned_symmetries`. A tensor of one trajectory after
             another, each in the order of time: pieces of the data, from whose spread the bounds
             are, are consecutive, so that samples that depend on each other stay together.
-        action: how A moves states and velocities; one that is linear in the state.
+        action: how states move: linear or not, but differentiable by torch.
         time_scaling: whether a symmetry may also stretch time; default False.
         batch_size: samples at a time; default 64, so that what is compared comes from 32
             stretches all over the data.
-        mode, dtype, seed, tolerance, confidence: as for :func:`symscope.learned_symmetries`.
+        moves, shared, mask, mode, samples, control_samples, dtype, seed, tolerance, confidence: as
+            for :func:`symscope.learned_symmetries`.
 
     Returns:
         The generators, a :class:`DynamicsSymmetries`.
@@ -133,10 +160,29 @@ def dynamics_symmetries(
     Raises:
         ValueError: as :func:`symscope.learned_symmetries`; if velocities are of another shape than
             the states.
+        TypeError: for an action whose fields torch cannot differentiate.
+
+    >>> import symscope as ss, torch
+    >>> states = torch.randn(600, 2, generator=torch.Generator().manual_seed(0)).double()
+    >>> found = ss.dynamics_symmetries(
+    ...     lambda x: torch.stack([x[:, 1], -x[:, 0]], 1), states, action=ss.LinearAction(2)
+    ... )
+    >>> found.count, found.answer  # an oscillator: turning its plane, and scaling
+    (2, 'exact')
     """
     check_levels(tolerance, confidence)
     query = Query(
-        data=data, action=action, mode=mode, batch_size=batch_size, dtype=dtype, seed=seed
+        data=data,
+        action=action,
+        mode=mode,
+        batch_size=batch_size,
+        dtype=dtype,
+        seed=seed,
+        samples=samples,
+        control_samples=control_samples,
+        moves=moves,
+        shared=shared,
+        mask=mask,
     )
     stream, inputs, values = _first(field, query)
     if values.shape != inputs.shape:
@@ -144,10 +190,9 @@ def dynamics_symmetries(
             "field must give velocities of the states' shape: "
             f"{tuple(inputs.shape[1:])} a sample, got {tuple(values.shape[1:])}"
         )
-    pairing = tied(action, tuple(inputs.shape[1:]), time_scaling)
-    return DynamicsSymmetries(
-        pairing, *_extracted(field, query, stream, pairing), tolerance, confidence
-    )
+    pairing = Carried(action, time_scaling)
+    evidence, how = _extracted(field, query, stream, pairing)
+    return DynamicsSymmetries(pairing, evidence, how, tolerance, confidence)
 
 
 def _in_a_row(raw: Any) -> Any:
@@ -193,7 +238,7 @@ def _extracted(
 
     found = extract(
         Network(model, query.outputs, flat),
-        replace(query, action=Tied(pairing)),
+        replace(query, action=OnInputs(pairing)),
         stream,
         lambda how: PairDifferentiation(**vars(how), pairing=pairing),
     )

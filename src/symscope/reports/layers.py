@@ -24,7 +24,6 @@ from ..extract.modes import running
 from ..extract.network import Network, Outputs
 from ..extract.rows import ForwardRows, Rows
 from ..inputs.samples import Moves, Name
-from .query import report_of
 from .symmetries import Symmetries
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def layer_symmetries(
         found = _extract(network, together.sizes, whitening, query)
     for name, extraction in found.items():
         check_rows(extraction.factor, f"every feature of layer {name!r}")
-    return {name: report_of(extraction, query) for name, extraction in found.items()}
+    return {name: Symmetries.from_extraction(each, query) for name, each in found.items()}
 
 
 def _named(model: nn.Module, layers: Sequence[str] | None) -> list[str]:

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from .._checks import choice
-from ..actions.vectors import Action, LinearAction
+from ..actions.vectors import LinearAction
 from ..algebra import matrices as algebra
-from ..decide.rule import CONFIDENCE, LEAST_GAP, TOLERANCE, reference_metric, relative_within
+from ..decide.rule import reference_metric, relative_within
+from ..decide.thresholds import CONFIDENCE, RULE, TOLERANCE
 from ..extract.differentiation import Mode
 from ..extract.evidence import Evidence
-from .base import Answered
-from .pairs import Pairing
+from .base import ReportBase, coefficients
+from .pairs import Carried, Free, Pairing
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 METRICS = ("frobenius", "data")
 
 
-class PairSymmetries(Answered):
+class PairSymmetries(ReportBase):
     """Which pairs (A, B) of generators a map f carries into each other: Df(x) A x = B f(x).
 
     ``count``, ``answer``, ``bound`` and ``why()`` read as those of :class:`symscope.Symmetries`.
@@ -31,7 +32,7 @@ class PairSymmetries(Answered):
     inputs as far together with the length of B f(x).
 
     Attributes:
-        pairing: the actions on inputs and outputs, and how A and B are tied.
+        pairing: the action on inputs, and how outputs move.
         mode: how derivatives were taken, and why.
         metric: (K, K), the inner product of pairs by how far they move inputs and outputs.
     """
@@ -46,30 +47,20 @@ class PairSymmetries(Answered):
         tolerance: float = TOLERANCE,
         confidence: float = CONFIDENCE,
     ):
-        super().__init__(evidence, tolerance, confidence)
+        super().__init__(pairing.inputs, evidence, tolerance, confidence)
         self.pairing, self.mode = pairing, mode
         self.metric: Float[Tensor, "k k"] = reference_metric(evidence)
 
     def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__} of {self.pairing.inputs!r}: "
-            f"{'?' if self.count is None else self.count} of {len(self.relative)} directions "
-            f"({self.answer}); {self.evidence.samples} samples; {self.mode.name} mode: "
-            f"{self.mode.reason}>"
-        )
+        return f"{super().__repr__()[:-1]}; {self.mode.name} mode: {self.mode.reason}>"
 
     @cached_property
     def found(self) -> Float[Tensor, "d k"]:
         """The symmetries in the search's coordinates, orthonormal there."""
         return algebra.orthonormal(self.decided().directions[: self.count or 0])
 
-    @property
-    def pairs(self) -> tuple[Float[Tensor, "d ..."], Float[Tensor, "d ..."]]:
-        """A (d, ...) and B (d, ...) of the symmetries, each of its action's shape.
-
-        Both are told up to what is undefined.
-        """
-        return self.pairing.matrices(self.found)
+    def _matrices(self, coefficients: Float[Tensor, "a k"]) -> Float[Tensor, "a ..."]:
+        return super()._matrices(coefficients @ self.pairing.to_inputs.T)
 
     def angles(self, known: Float[Tensor, "d k"], metric: str = "frobenius") -> Float[Tensor, " _"]:
         """Principal angles to known directions in the search's coordinates, degrees, ascending.
@@ -95,6 +86,16 @@ class EquivariantSymmetries(PairSymmetries):
     Built by :func:`symscope.equivariant_symmetries`; see :class:`PairSymmetries`.
     """
 
+    pairing: Free
+
+    @property
+    def pairs(self) -> tuple[Float[Tensor, "d ..."], Float[Tensor, "d ..."]]:
+        """A (d, ...) and B (d, ...) of the symmetries, each of its action's shape.
+
+        Both are told up to what is undefined.
+        """
+        return self.pairing.matrices(self.found)
+
     @cached_property
     def _parts(self) -> tuple[Float[Tensor, "i k"], Float[Tensor, "e k"]]:
         """The invariances among the symmetries, and the others, in the search's coordinates."""
@@ -111,7 +112,7 @@ class EquivariantSymmetries(PairSymmetries):
         """The largest rho that counts as that of the symmetries found."""
         last = len(self.found) - 1
         largest = max(float(self.relative[last]), float(self.decided().floor[last]))
-        return min(self.levels[0], LEAST_GAP * largest)
+        return min(self.tolerance, RULE.least_gap * largest)
 
     @property
     def invariances(self) -> Float[Tensor, "i ..."]:
@@ -199,16 +200,18 @@ class EquivariantSymmetries(PairSymmetries):
 
 
 class DynamicsSymmetries(PairSymmetries):
-    """Which linear motions carry the solutions of x' = f(x) into solutions.
+    """Which motions carry the solutions of x' = f(x) into solutions.
 
-    Built by :func:`symscope.dynamics_symmetries`; see :class:`PairSymmetries`. B is A here, or
-    A - tau where a motion may also stretch time.
+    Built by :func:`symscope.dynamics_symmetries`; see :class:`PairSymmetries`. B is what A makes
+    of velocities, less tau where a motion may also stretch time.
     """
 
+    pairing: Carried
+
     @property
-    def generators(self) -> Float[Tensor, "d ..."]:
+    def symmetries(self) -> Float[Tensor, "d ..."]:
         """The A of the symmetries; orthonormal where time is not stretched."""
-        return self.pairs[0]
+        return self._matrices(self.found)
 
     @property
     def time(self) -> Float[Tensor, " d"]:
@@ -219,7 +222,7 @@ class DynamicsSymmetries(PairSymmetries):
     @property
     def undefined(self) -> Float[Tensor, "u ..."]:
         """An orthonormal basis of the A that move neither the data nor their velocities."""
-        return _of_unit_length(self.pairing.matrices(self.decided().undefined)[0])
+        return _of_unit_length(self._matrices(self.decided().undefined))
 
     def angles_to(
         self,
@@ -243,25 +246,6 @@ class DynamicsSymmetries(PairSymmetries):
             tau = torch.zeros(len(known)) if time is None else time
             known = torch.cat([known, tau.to(known)[:, None]], 1)
         return self.angles(known, metric)
-
-
-def coefficients(action: Action, known: Float[Tensor, "d n n"]) -> Float[Tensor, "d k"]:
-    """Matrices of an algebra on its action's basis.
-
-    Raises:
-        ValueError: if they are not of the basis' shape, or outside of its span.
-    """
-    basis = action.basis.cpu().double().flatten(1)
-    if known.shape[1:] != action.basis.shape[1:]:
-        raise ValueError(
-            f"known generators of {action!r} must be of shape {tuple(action.basis.shape[1:])}; "
-            f"got {tuple(known.shape[1:])}"
-        )
-    flat = known.cpu().double().flatten(1)
-    inside = flat @ basis.T
-    if (flat - inside @ basis).norm() > 1e-6 * flat.norm():
-        raise ValueError(f"known generators must lie in the algebra that {action!r} searches")
-    return inside
 
 
 def _of_unit_length(matrices: Float[Tensor, "u ..."]) -> Float[Tensor, "v ..."]:

@@ -1,21 +1,23 @@
 """Rows of pairs (A, B): how far a map is from carrying motions of inputs to motions of outputs.
 
-For one output c of one sample x the row is <grad f_c, A x> - (B f(x))_c in the coordinates of
-(A, B), so that a null direction is a pair with Df(x) A x = B f(x). Where A and B are tied to each
-other, the coordinates are those of the tie.
+For one output c of one sample the row is <grad f_c, A x> - (B f(x))_c in the coordinates of
+(A, B), so that a null direction is a pair with Df(x) A x = B f(x). Of a system x' = f(x) the
+outputs are velocities, which a motion of the states along a field X carries by its derivative:
+the row is <grad f_c, X(x)> - (DX(x) f(x))_c, that of the Lie bracket.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from ..actions.vectors import Action
-from ..decide.rule import KAPPA
+from ..decide.thresholds import RULE
 from ..extract.differentiation import Differentiation
 from ..extract.evidence import NETWORK, RANDOM
 from ..extract.network import Network
@@ -25,85 +27,116 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
+class Pairing(Protocol):
+    """Which pairs (A, B) are searched, in K coordinates."""
+
+    @property
+    def inputs(self) -> Action:
+        """How A moves the inputs."""
+
+    @property
+    def to_inputs(self) -> Float[Tensor, "ka k"]:
+        """From the coordinates to the coefficients of A on its action's basis."""
+
+    def motion(
+        self, inputs: Float[Tensor, "n ..."], values: Float[Tensor, "n c"], first: int, stop: int
+    ) -> Float[Tensor, "n _ k"]:
+        """How each coordinate moves the outputs from first to stop, whose values are known."""
+
+
 @dataclass(frozen=True)
-class Pairing:
-    """Which pairs (A, B) are searched: A and B as linear functions of K coordinates.
+class Free:
+    """Pairs whose A and B are free of each other: coordinates of A, then those of B.
 
     Attributes:
         inputs: how A moves the inputs.
         outputs: how B moves the outputs.
         shape: of one sample's outputs, as the outputs' action takes them.
-        to_inputs: (Ka, K), the coefficients of A on its action's basis.
-        to_outputs: (Kb, K), those of B.
     """
 
     inputs: Action
     outputs: Action
     shape: tuple[int, ...]
-    to_inputs: Float[Tensor, "ka k"]
-    to_outputs: Float[Tensor, "kb k"]
+
+    @cached_property
+    def to_inputs(self) -> Float[Tensor, "ka k"]:
+        """The first of the coordinates."""
+        ka, kb = len(self.inputs.basis), len(self.outputs.basis)
+        return torch.eye(ka, ka + kb, dtype=torch.float64)
 
     def matrices(
         self, coordinates: Float[Tensor, "d k"]
     ) -> tuple[Float[Tensor, "d ..."], Float[Tensor, "d ..."]]:
         """A and B of each pair."""
-        a, b = (
-            torch.tensordot(coordinates @ to.T, action.basis.cpu().to(coordinates), 1)
-            for to, action in ((self.to_inputs, self.inputs), (self.to_outputs, self.outputs))
-        )
-        return a, b
+        a, b = coordinates.tensor_split([len(self.inputs.basis)], 1)
+        return _combined(a, self.inputs), _combined(b, self.outputs)
 
-    def rows_of_outputs(
-        self, values: Float[Tensor, "n c"], first: int, stop: int
+    def motion(
+        self, inputs: Float[Tensor, "n ..."], values: Float[Tensor, "n c"], first: int, stop: int
     ) -> Float[Tensor, "n _ k"]:
-        """(B_k f(x))_c for the outputs c from first to stop."""
-        count = values.shape[1]
-        unit = torch.eye(count, dtype=values.dtype, device=values.device)[first:stop]
+        """(B_k f(x))_c; A moves no outputs."""
+        unit = torch.eye(values.shape[1], dtype=values.dtype, device=values.device)[first:stop]
         unit = unit.expand(len(values), -1, -1).reshape(len(values), -1, *self.shape)
         rows = self.outputs.rows(values.reshape(len(values), *self.shape), unit)
-        return rows @ self.to_outputs.to(rows)
+        return torch.nn.functional.pad(rows, (len(self.inputs.basis), 0))
 
 
-def free(inputs: Action, outputs: Action, shape: tuple[int, ...]) -> Pairing:
-    """Pairs whose A and B are free of each other."""
-    ka, kb = len(inputs.basis), len(outputs.basis)
-    both = torch.eye(ka + kb, dtype=torch.float64)
-    return Pairing(inputs, outputs, shape, both[:ka], both[ka:])
+@dataclass(frozen=True)
+class Carried:
+    """Motions of the states of x' = f(x), each with what its flow makes of velocities.
+
+    Attributes:
+        inputs: how states move.
+        time: whether one more coordinate, tau, lets a motion stretch time.
+    """
+
+    inputs: Action
+    time: bool
+
+    @cached_property
+    def to_inputs(self) -> Float[Tensor, "ka k"]:
+        """All coordinates but tau."""
+        ka = len(self.inputs.basis)
+        return torch.eye(ka, ka + self.time, dtype=torch.float64)
+
+    def motion(
+        self, inputs: Float[Tensor, "n ..."], values: Float[Tensor, "n c"], first: int, stop: int
+    ) -> Float[Tensor, "n _ k"]:
+        """(DX_k(x) f(x))_c, and -f(x)_c for tau.
+
+        Raises:
+            TypeError: if torch cannot differentiate the action's fields.
+        """
+        velocities = values.reshape(inputs.shape).to(inputs)
+
+        def moved(x: Tensor) -> Tensor:
+            if hasattr(self.inputs, "fields"):
+                return fields_of(self.inputs, x, "auto").flatten(2)[..., first:stop].movedim(0, 2)
+            unit = torch.eye(values.shape[1], dtype=x.dtype, device=x.device)[first:stop]
+            unit = unit.expand(len(x), -1, -1).reshape(len(x), -1, *x.shape[1:])
+            return self.inputs.rows(x, unit)
+
+        try:
+            found = torch.func.jvp(moved, (inputs,), (velocities,))[1]
+        except (RuntimeError, NotImplementedError) as error:
+            raise TypeError(
+                f"velocities are carried by the derivative of the fields of {self.inputs!r}, which "
+                f"torch cannot take ({str(error).splitlines()[0]}): write them in torch"
+            ) from error
+        return torch.cat([found, -values[:, first:stop, None]], 2) if self.time else found
 
 
-def tied(action: Action, shape: tuple[int, ...], time_scaling: bool) -> Pairing:
-    """Pairs (A, A) of states and velocities, or with one more coordinate tau (A, A - tau)."""
-    size = len(action.basis)
-    if not time_scaling:
-        same = torch.eye(size, dtype=torch.float64)
-        return Pairing(action, action, shape, same, same)
-    slower = torch.eye(size + 1, dtype=torch.float64)
-    slower[-1] *= -1
-    return Pairing(action, WithScaling(action), shape, slower[:size], slower)
+def _combined(weights: Float[Tensor, "d k"], action: Action) -> Float[Tensor, "d ..."]:
+    return torch.tensordot(weights, action.basis.cpu().to(weights), 1)
 
 
-class WithScaling:
-    """An action, and beside its own directions the scaling of the data."""
-
-    def __init__(self, action: Action):
-        self.check, self.flow, self.shape = action.check, action.flow, action.shape
-        one = torch.eye(action.basis.shape[-1], dtype=torch.float64)[None]
-        self.basis = torch.cat([action.basis.cpu().double(), one])
-        self._inner = action
-
-    def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
-        """The inner action's rows, and <g, x>."""
-        scaled = (cotangents * data[:, None]).flatten(2).sum(2, keepdim=True)
-        return torch.cat([self._inner.rows(data, cotangents), scaled], 2)
-
-
-class Tied:
+class OnInputs:
     """The action on the inputs in the coordinates of a pairing."""
 
     def __init__(self, pairing: Pairing):
         self._inner, self._to = pairing.inputs, pairing.to_inputs
         self.check, self.flow, self.shape = self._inner.check, self._inner.flow, self._inner.shape
-        self.basis = torch.tensordot(self._to.T, self._inner.basis.cpu().to(self._to), 1)
+        self.basis = _combined(self._to.T, self._inner)
         if hasattr(self._inner, "fields"):
             self.fields = self._fields
 
@@ -145,9 +178,9 @@ class PairDifferentiation(Differentiation):
                 yield kind, rows
                 continue
             place, first = rows.start - start, rows.first
-            motion = self.pairing.rows_of_outputs(
-                values[place : place + len(rows)], first, first + rows.rows.shape[1]
-            )
+            here = slice(place, place + len(rows))
+            stop = first + rows.rows.shape[1]
+            motion = self.pairing.motion(inputs[here], values[here], first, stop)
             yield NETWORK, ForwardRows(rows.start, first, rows.rows - motion)
             if len(moved) > 1:  # there are others to compare with
-                yield RANDOM, ForwardRows(rows.start, first, motion / KAPPA)
+                yield RANDOM, ForwardRows(rows.start, first, motion / RULE.kappa)

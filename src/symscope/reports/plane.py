@@ -17,21 +17,17 @@ from torch import Tensor
 from .. import _draws as draws
 from .._checks import real
 from ..actions.plane import PlaneAction
-from ..decide.rule import CONFIDENCE, KAPPA, check_levels, decide
+from ..decide.rule import decide
+from ..decide.thresholds import CONFIDENCE, PLANE, RULE, check_levels
 from ..extract.evidence import NETWORK, RANDOM, Evidence
 from ..extract.modes import device_of, running
 from ..extract.network import Outputs
 from ..inputs.stream import Batch, Stream
-from .plane_report import LOOSE, PlaneSymmetries
+from .plane_report import PlaneSymmetries
 from .warps import Warp, affine_fields, deformations
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-DEGREES = 2.5  # of a turn, to either side; along other directions a path as long
-QUANTILE = 0.95  # of the images' changes, to which larger ones are cut down
-DRAWS = 1000  # random sets of deformations
-ENOUGH_OUTPUTS = 3  # to be centred and of unit norm: of two, nothing would be left
 
 
 def plane_symmetries(
@@ -40,7 +36,7 @@ def plane_symmetries(
     *,
     group: str = "affine",
     contrast: Callable[[Tensor], Tensor] | None = None,
-    degrees: float = DEGREES,
+    degrees: float = PLANE.degrees,
     outside: float | None = None,
     batch_size: int = 512,
     seed: int = 0,
@@ -78,7 +74,7 @@ def plane_symmetries(
     """
     action = PlaneAction(group)
     step = 2**0.5 * math.radians(real("degrees", degrees, above=0))  # a turn has norm sqrt(2)
-    check_levels(LOOSE, confidence)
+    check_levels(PLANE.loose, confidence)
     networks = {"model": model} | ({} if contrast is None else {"contrast": contrast})
     for name, network in networks.items():
         if not callable(network):
@@ -114,10 +110,8 @@ def plane_symmetries(
         one, other = (
             weights[:, None, None] * grams[name][:, :size, :size] for name in ("model", "contrast")
         )
-        compared = decide(_evidence(one, other, outputs, eps), LOOSE, confidence)
-    return PlaneSymmetries(
-        action, evidence, decide(evidence, LOOSE, confidence), compared, draws / draws.median()
-    )
+        compared = decide(_evidence(one, other, outputs, eps), PLANE.loose, confidence)
+    return PlaneSymmetries(action, evidence, compared, draws / draws.median(), confidence)
 
 
 def _running(stream: Stream, networks: Mapping[str, Callable]) -> Iterator[Batch]:
@@ -166,7 +160,7 @@ def _values(name: str, network: Callable[[Tensor], Tensor], images: Tensor) -> T
     values = Outputs()(raw, len(images))
     if not torch.isfinite(values).all():
         raise ValueError(f"the outputs of {name} are NaN or infinite")
-    if values.shape[1] < ENOUGH_OUTPUTS:
+    if values.shape[1] < PLANE.centred:
         return values
     values = values - values.mean(1, keepdim=True)
     return torch.nn.functional.normalize(values, dim=1)
@@ -175,7 +169,7 @@ def _values(name: str, network: Callable[[Tensor], Tensor], images: Tensor) -> T
 def _cut(grams: Float[Tensor, "n f f"]) -> Float[Tensor, " n"]:
     """Squared weights of the images: heavy tails are cut off, exact symmetries stay exact."""
     sizes = grams.diagonal(dim1=1, dim2=2).sum(1)
-    limit = torch.quantile(sizes, QUANTILE)
+    limit = torch.quantile(sizes, PLANE.quantile)
     return torch.where(sizes > limit, limit / sizes, 1.0)
 
 
@@ -190,7 +184,7 @@ def _least_changes(
     half = torch.linalg.solve_triangular(lower, own, upper=False)
     white = torch.linalg.solve_triangular(lower, half.T, upper=False)
     draw = draws.stream(seed, "deformations")
-    random = torch.randn(DRAWS, len(own), size, generator=draw, dtype=torch.float64)
+    random = torch.randn(PLANE.draws, len(own), size, generator=draw, dtype=torch.float64)
     frames = torch.linalg.qr(random).Q
     return torch.linalg.eigvalsh(frames.mT @ white @ frames)[:, 0].clamp(min=0).sqrt()
 
@@ -203,7 +197,7 @@ def _evidence(
     for start, stop, piece in evidence.spans(len(own)):
         images = stop - start
         # The rule's reference is that of the shuffled pairing, here none, and kappa^2 of movement.
-        for kind, grams in ((NETWORK, own), (RANDOM, reference / KAPPA**2)):
+        for kind, grams in ((NETWORK, own), (RANDOM, reference / RULE.kappa**2)):
             rows = images * outputs
             piece.factors[kind].update_gram(grams[start:stop].sum(0), images, rows, torch.float64)
     return evidence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,22 +10,16 @@ import torch
 from ..actions.plane import PlaneAction
 from ..algebra import matrices as algebra
 from ..decide.decision import Decision
-from ..decide.rule import KAPPA, LEAST_GAP, TOLERANCE
-from ..extract.evidence import NETWORK, RANDOM, Evidence
-from ..extract.factor import Factor
+from ..decide.rule import relative_along
+from ..decide.thresholds import CONFIDENCE, PLANE, RULE
+from ..extract.evidence import Evidence
+from .base import ReportBase
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from matplotlib.figure import Figure
     from torch import Tensor
 
-LOOSE = 1 / 3  # the largest bound of q of an approximate symmetry
-# The largest bound of the change in contrast of a learned one. Chosen on MNIST, where it was at
-# most 0.65 for 56 networks trained on augmented digits and at least 0.91 for 11 baselines of
-# another seed; judged on Fashion-MNIST, where it was at most 0.57 and at least 0.83.
-LEARNED = 0.7
-ALIKE = 2.0  # changes within this factor of the least cannot be told apart
-UNUSUAL = 0.025  # the share of random deformations below which a change is small
 # Movements with a name, as (2, 2) matrices beside a translation.
 NAMED = {
     "rotation": (0, -1, 1, 0, 0, 0),
@@ -42,7 +35,7 @@ NAMED = {
 }
 
 
-class PlaneSymmetries:
+class PlaneSymmetries(ReportBase):
     """Along which movements of the plane a network's outputs change least.
 
     Built by :func:`symscope.plane_symmetries`. All tensors are float64 on the CPU; K is the number
@@ -57,37 +50,28 @@ class PlaneSymmetries:
             relative to its median, to which q is relative too.
     """
 
+    action: PlaneAction
+    evidence: Evidence
+    decision: Decision
+
     def __init__(
         self,
         action: PlaneAction,
         evidence: Evidence,
-        decision: Decision,
         contrast: Decision | None,
         reference: Float[Tensor, " draws"],
+        confidence: float = CONFIDENCE,
     ):
-        self.action, self.evidence, self.decision = action, evidence, decision
+        super().__init__(action, evidence, PLANE.loose, confidence)
         self.contrast, self.reference = contrast, reference
-
-    def __repr__(self) -> str:
-        changes = ", ".join(f"{q:.2g}" for q in self.q)
-        told = "?" if self.count is None else self.count
-        return (
-            f"<PlaneSymmetries of {self.action!r}: {told} of {len(self.q)} directions "
-            f"({self.answer}; q {changes}); {self.decision.samples} images>"
-        )
 
     @property
     def q(self) -> Float[Tensor, " r"]:
-        """The outputs' change along each direction per movement of the images, ascending.
+        """``relative``: the outputs' change along each direction per movement of the images.
 
         1 is the median of the least within as many random deformations.
         """
-        return self.decision.relative
-
-    @property
-    def bound(self) -> Float[Tensor, " r"]:
-        """Upper confidence bounds: of the largest q among the first directions."""
-        return self.decision.bound
+        return self.relative
 
     @property
     def answer(self) -> str:
@@ -101,8 +85,8 @@ class PlaneSymmetries:
         if not self.count:
             return "none"
         following = self.q[self.count] if self.count < len(self.q) else 1.0
-        small = self.bound[self.count - 1] <= TOLERANCE
-        exact = small and following >= LEAST_GAP * self.q[self.count - 1]
+        small = self.bound[self.count - 1] <= RULE.tolerance
+        exact = small and following >= RULE.least_gap * self.q[self.count - 1]
         return "exact" if exact else "approximate"
 
     @property
@@ -113,7 +97,7 @@ class PlaneSymmetries:
         """
         if self.decision.count is None:
             return None
-        return int((self.bound <= LOOSE).sum())
+        return int((self.bound <= PLANE.loose).sum())
 
     @property
     def learned(self) -> int | None:
@@ -126,30 +110,19 @@ class PlaneSymmetries:
             return None
         change = self.contrast.relative.clamp(min=1e-12)
         gaps = torch.cat([change[1:], torch.ones(1, dtype=change.dtype)]) / change
-        qualified = gaps[self.contrast.bound <= LEARNED]
+        qualified = gaps[self.contrast.bound <= PLANE.learned]
         return int(qualified.argmax()) + 1 if len(qualified) else 0
-
-    @property
-    def levels(self) -> tuple[float, float]:
-        """The largest bounds of q of an exact and of an approximate symmetry."""
-        return TOLERANCE, LOOSE
-
-    @property
-    def directions(self) -> Float[Tensor, "r n n"]:
-        """The generators in the order of :attr:`q`, each of unit Frobenius norm."""
-        return self._matrices(self.decision)
 
     @property
     def contrasted(self) -> Float[Tensor, "r n n"]:
         """The generators in the order of the change in contrast, each of unit Frobenius norm."""
         if self.contrast is None:
             raise ValueError("no contrast network was handed in: plane_symmetries(contrast=...)")
-        return self._matrices(self.contrast)
+        unit = torch.nn.functional.normalize(self.contrast.directions, dim=1)
+        return self._matrices(unit)
 
-    def _matrices(self, decision: Decision) -> Float[Tensor, "r n n"]:
-        unit = decision.directions / decision.directions.norm(dim=1, keepdim=True)
-        matrices = torch.tensordot(unit, self.action.basis, 1)
-        return algebra.anticlockwise(matrices)
+    def _matrices(self, coefficients: Float[Tensor, "a k"]) -> Float[Tensor, "a n n"]:
+        return algebra.anticlockwise(super()._matrices(coefficients))
 
     @property
     def span(self) -> Float[Tensor, "d n n"]:
@@ -157,16 +130,8 @@ class PlaneSymmetries:
 
         Those whose q is at most twice the least.
         """
-        alike = int((self.q <= ALIKE * self.q[0]).sum())
-        return algebra.orthonormal(self.directions[: self.count or alike])
-
-    @cached_property
-    def _sums(self) -> tuple[Tensor, Tensor]:
-        own, moved = (
-            Factor.merge(*(piece.factors[kind] for piece in self.evidence.pieces)).triangle
-            for kind in (NETWORK, RANDOM)
-        )
-        return own, KAPPA * moved
+        alike = int((self.q <= PLANE.alike * self.q[0]).sum())
+        return algebra.orthonormal(self.generators[: self.count or alike])
 
     def along(self, generator: Float[Tensor, "n n"]) -> float:
         """q along any generator of the group, of any length.
@@ -175,8 +140,7 @@ class PlaneSymmetries:
             ValueError: if it is not of the action's shape, zero, or outside the group's algebra.
         """
         direction = algebra.coordinates(generator, self.action.basis)
-        own, moved = self._sums
-        return float((own @ direction).norm() / (moved @ direction).norm())
+        return float(relative_along(self.evidence, direction[None])[0])
 
     def named(self) -> dict[str, float]:
         """q along each movement that has a name, ascending."""
@@ -192,10 +156,10 @@ class PlaneSymmetries:
         and the least is below that of 97.5 % of the random deformations: a digit's slant makes a
         translation and a shear alike.
         """
-        if self.q[0] > torch.quantile(self.reference, UNUSUAL):
+        if self.q[0] > torch.quantile(self.reference, PLANE.unusual):
             return []
         movements = named_movements(self.action)
-        near = [name for name, q in self.named().items() if q <= ALIKE * float(self.q[0])]
+        near = [name for name, q in self.named().items() if q <= PLANE.alike * float(self.q[0])]
         if not near:
             return []
         spanned = algebra.orthonormal(torch.stack([movements[name] for name in near]))
@@ -207,9 +171,9 @@ class PlaneSymmetries:
 
     def plot(self) -> Figure:
         """q along each direction, with the random deformations, and the first direction."""
-        from studies.plots import fields
+        from . import plots
 
-        return fields.moves(self)
+        return plots.plane(self)
 
 
 def named_movements(action: PlaneAction) -> dict[str, Float[Tensor, "n n"]]:
@@ -228,17 +192,18 @@ def named_movements(action: PlaneAction) -> dict[str, Float[Tensor, "n n"]]:
 def _told(found: PlaneSymmetries) -> list[str]:
     decision, count = found.decision, found.count
     told = "?" if count is None else count
-    shares = torch.tensor([UNUSUAL, 1 - UNUSUAL], dtype=torch.float64)
+    shares = torch.tensor([PLANE.unusual, 1 - PLANE.unusual], dtype=torch.float64)
     low, high = torch.quantile(found.reference, shares).tolist()
     lines = [
         f"{told} of {len(found.q)} directions are symmetries: {found.answer}"
         + (f" ({decision.note})" if decision.note else ""),
         "q: change of the outputs per movement of the images, relative to the least within as "
-        f"many random deformations ({1 - 2 * UNUSUAL:.0%} of these: {low:.2g} to {high:.2g}); "
+        f"many random deformations ({1 - 2 * PLANE.unusual:.0%} of these: {low:.2g} to "
+        f"{high:.2g}); "
         f"bound at {decision.confidence:.0%} confidence, from {decision.samples} images in "
         f"{decision.pieces} pieces",
-        f"exact: bound <= {TOLERANCE:g} and a gap of 3 behind it; approximate: bound "
-        f"<= {LOOSE:.2g}",
+        f"exact: bound <= {RULE.tolerance:g} and a gap of 3 behind it; approximate: bound "
+        f"<= {PLANE.loose:.2g}",
         "direction        q    bound",
     ]
     for place, (q, bound) in enumerate(zip(found.q.tolist(), found.bound.tolist(), strict=True)):
@@ -254,7 +219,7 @@ def _told(found: PlaneSymmetries) -> list[str]:
     if found.contrast is not None:
         c = ", ".join(f"{value:.2g}" for value in found.contrast.relative.tolist())
         lines.append(
-            f"in contrast: {found.learned} learned (bound <= {LEARNED:g}); change relative to the "
-            f"contrast network's along each direction: {c}"
+            f"in contrast: {found.learned} learned (bound <= {PLANE.learned:g}); "
+            f"change relative to the contrast network's along each direction: {c}"
         )
     return lines

@@ -3,55 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..actions.vectors import Action
-from ..decide.rule import CONFIDENCE, TOLERANCE, check_levels
-from ..extract.extraction import Extraction, Query, check_rows, extract
-from ..extract.network import Network, Outputs
+from ..decide.thresholds import CONFIDENCE, TOLERANCE, check_levels
+from ..extract.extraction import Query
+from ..extract.network import Outputs
 from ..inputs.samples import Moves, Name
-from .controls import Asked
 from .symmetries import Symmetries
-
-
-def report(
-    model: Callable[[Tensor], Tensor], search: Query, levels: tuple[float, float]
-) -> Symmetries:
-    """Ask a network a question; see :func:`learned_symmetries`."""
-    extraction = extract(Network(model, search.outputs), search)
-    check_rows(extraction.factor)
-    found = report_of(extraction, search, *levels)
-    found.asked = Asked(model, search, partial(report, levels=levels))
-    return found
-
-
-def report_of(
-    extraction: Extraction,
-    search: Query,
-    tolerance: float = TOLERANCE,
-    confidence: float = CONFIDENCE,
-) -> Symmetries:
-    """What an extraction says, beside its shuffled control if there is one."""
-    evidence, settings = extraction.evidence, (tolerance, confidence)
-    control = (
-        Symmetries(
-            extraction.shuffled,
-            search.action,
-            None,
-            extraction.mode,
-            evidence.of_shuffled(),
-            *settings,
-        )
-        if extraction.shuffled.samples
-        else None
-    )
-    return Symmetries(
-        extraction.factor, search.action, control, extraction.mode, evidence, *settings
-    )
 
 
 def learned_symmetries(
@@ -131,6 +93,16 @@ def learned_symmetries(
         TypeError: for data that are no tensors, or integers; for ``moves`` that is none of these.
         RuntimeError: for ``backend="triton"`` where the kernels cannot run, and
             ``mode="forward"`` where a layer cannot.
+
+    >>> import symscope as ss, torch
+    >>> points = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    >>> found = ss.learned_symmetries(
+    ...     lambda x: x.norm(dim=1).sin(), points, action=ss.LinearAction(3)
+    ... )
+    >>> found.count, found.answer  # of nine directions
+    (3, 'exact')
+    >>> print(ss.name_algebra(found.symmetries))
+    so(3) ~ su(2)
     """
     check_levels(tolerance, confidence)
     query = Query(
@@ -148,4 +120,4 @@ def learned_symmetries(
         shared=shared,
         mask=mask,
     )
-    return report(model, query, (tolerance, confidence))
+    return Symmetries.from_query(model, query, tolerance, confidence)

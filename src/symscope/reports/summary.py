@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from ..algebra import matrices as algebra
 from ..algebra.naming import name_algebra
 from .symmetries import Symmetries
+
+if TYPE_CHECKING:
+    import pandas
+    from jaxtyping import Float
+    from torch import Tensor
 
 ADVICE = {
     "exact": "The network is invariant to rounding; if an untrained copy is too, its architecture "
@@ -30,10 +37,16 @@ def summary(found: Symmetries, controls: Mapping[str, Symmetries | None] | None 
 
     Returns:
         A few lines of Markdown.
+
+    >>> import symscope as ss, torch
+    >>> points = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    >>> found = ss.learned_symmetries(lambda x: x.norm(dim=1), points, action=ss.LinearAction(3))
+    >>> print(ss.summary(found).splitlines()[0])
+    **How many:** 3 of 9 directions (exact).
     """
     controls = {"shuffled": found.shuffled} if controls is None else controls
-    told = "unknown" if found.count is None else str(found.count)
-    lines = [f"**How many:** {told} of {len(found.variance)} directions ({found.answer})."]
+    count = "unknown" if found.count is None else str(found.count)
+    lines = [f"**How many:** {count} of {len(found.action.basis)} directions ({found.answer})."]
     lines += _which(found)
     if found.decision is not None:
         lines.append(_how_sure(found))
@@ -46,8 +59,8 @@ def summary(found: Symmetries, controls: Mapping[str, Symmetries | None] | None 
 def _which(found: Symmetries) -> list[str]:
     if not found.count:
         return []
-    if found.generators.ndim != 3:
-        return ["**Which:** directions of `found.directions`; only matrices have names."]
+    if len(found.action.shape) != 2:
+        return ["**Which:** `found.generators[: found.count]`; only matrices have names."]
     name = name_algebra(found.symmetries)
     known = f"the algebra {name}" if name.certain else f"{name}: {name.reason}"
     return [f"**Which:** {known}; its matrices are `found.symmetries`."]
@@ -94,3 +107,26 @@ def _untold(found: Symmetries) -> str:
     if len(found.undefined):
         told.append(f"along {len(found.undefined)} directions the data do not move")
     return ("; ".join(told) or "nothing") + "."
+
+
+def compare(reports: Mapping[str, Symmetries], basis: Float[Tensor, "d n n"]) -> pandas.DataFrame:
+    """LieGG's quantities of several reports beside a known algebra of dimension d, one row each.
+
+    Columns: ``count``; ``gap`` behind the d-th direction (NaN if that is the last);
+    ``relative_variance``, the largest among the first d; ``angle``, the largest principal angle
+    in degrees; ``bias``, the largest distance from the algebra among the first d.
+    """
+    import pandas
+
+    d = len(algebra.orthonormal(basis))
+    rows = {
+        name: {
+            "count": found.count,
+            "gap": float(found.liegg.gaps[d - 1]) if d <= len(found.liegg.gaps) else float("nan"),
+            "relative_variance": float(found.liegg.relative_variance[d - 1]),
+            "angle": float(found.liegg.angles_to(basis).max()),
+            "bias": float(found.liegg.bias_to(basis)[:d].max()),
+        }
+        for name, found in reports.items()
+    }
+    return pandas.DataFrame.from_dict(rows, orient="index")

@@ -1,4 +1,4 @@
-"""The report: variances, generators, how many are symmetries, which algebra, which controls."""
+"""The report on a network: how many are symmetries, which algebra, beside which controls."""
 
 from __future__ import annotations
 
@@ -11,40 +11,126 @@ from torch import Tensor, nn
 
 from ..actions.vectors import Action
 from ..algebra import matrices as algebra
-from ..decide.rule import CONFIDENCE, TOLERANCE
+from ..decide.rule import reference_metric
+from ..decide.thresholds import CONFIDENCE, TOLERANCE
 from ..extract.differentiation import Mode
 from ..extract.evidence import Evidence
+from ..extract.extraction import Extraction, Query, check_rows, extract
 from ..extract.factor import Factor
-from .base import Answered
-from .controls import Asked, untrained_copy
+from ..extract.network import Network
+from .base import ReportBase, coefficients
+from .controls import Provenance, untrained_copy
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from matplotlib.figure import Figure
 
 
-class Symmetries(Answered):
-    """What a network's derivatives say about its symmetries under one action.
+class LieGG:
+    """The paper's quantities in the paper's order, by the mean squared derivative.
 
-    Two orders of directions: ``variance`` and ``generators`` are LieGG's, by the mean squared
-    derivative. ``relative`` and what is counted compare the change along a direction with that
-    along an unrelated one that moves the data as far, which does not depend on units, and where
-    the data do not move at all nothing is claimed; a report without evidence (of one sample, of
-    whitened features) refuses these with a ValueError. All tensors are float64 on the CPU. Built by
-    :func:`symscope.learned_symmetries`, or from merged parts.
+    Source: LieGG (moskalev2022liegg). They depend on units: see ``Symmetries.relative``.
 
     Attributes:
         variance: (K,), ascending, the mean squared derivative along each direction, summed over
             outputs, in squared output units per unit of the generator.
         generators: (K, n, n), each of the action's shape, orthonormal under the Frobenius inner
-            product.
-        shuffled: the same report with every gradient paired with another sample's input, or None.
+            product, in the order of ``variance``.
+    """
+
+    def __init__(self, factor: Factor, action: Action):
+        self._factor, self._basis = factor, action.basis.cpu().double()
+        self.variance: Float[Tensor, " k"]
+        self.variance, directions = factor.spectrum()
+        self.generators: Float[Tensor, "k ..."] = torch.tensordot(
+            directions, self._basis.to(directions), 1
+        )
+
+    @property
+    def relative_variance(self) -> Float[Tensor, " k"]:
+        """Variance divided by the mean over all directions, which makes it scale-free."""
+        return self.variance / self.variance.mean()
+
+    @property
+    def gaps(self) -> Float[Tensor, " g"]:
+        """How much less symmetric the next direction is, variance[k+1] / variance[k].
+
+        Variances below the rounding floor count as that floor: ratios of rounding errors are 1.
+        The floor is (100 eps)^2 of the largest, eps that of the coarsest numbers that went in;
+        1e-5 of the largest with ``dtype=torch.float32``.
+        """
+        floored = self.variance.clamp(min=float(self.variance.max()) * self._factor.rounding)
+        return floored[1:] / floored[:-1]
+
+    def _known(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, "d n n"]:
+        shape = tuple(self.generators.shape[1:])
+        if tuple(basis.shape[1:]) != shape:
+            raise ValueError(
+                f"basis must hold matrices of the generators' shape {shape}; "
+                f"got {tuple(basis.shape)}"
+            )
+        return algebra.orthonormal(basis)
+
+    def angles_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " d"]:
+        """Principal angles of the first d generators to a known algebra, in degrees, ascending.
+
+        Raises:
+            ValueError: if the algebra's matrices do not have the shape of the generators.
+        """
+        return algebra.principal_angles(self.generators[: len(self._known(basis))], basis)
+
+    def bias_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " k"]:
+        """Symmetry bias: the distance of each unit-norm generator from a known algebra.
+
+        For so(n) it is || H - (H - H^T)/2 ||_F, the paper's. 0 is inside, 1 is orthogonal.
+
+        Raises:
+            ValueError: if the algebra's matrices do not have the shape of the generators.
+        """
+        inside = self._known(basis).flatten(1)
+        flat = self.generators.flatten(1)
+        return (flat - flat @ inside.T @ inside).norm(dim=1)
+
+    def closure(self, count: int) -> float:
+        """Closure residual (0: a Lie algebra) of the first ``count`` generators."""
+        return algebra.closure_residual(self.generators[:count])
+
+    def variance_along(self, generator: Float[Tensor, "n n"]) -> float:
+        """The mean squared derivative along a generator of any length, scaled to unit norm.
+
+        Raises:
+            ValueError: if the generator is not of the report's shape, zero, or outside the
+                algebra.
+        """
+        direction = algebra.coordinates(generator, self._basis)
+        pushed = self._factor.triangle.cpu() @ (direction / direction.norm())
+        return float(pushed.square().sum()) / self._factor.samples
+
+
+class Symmetries(ReportBase):
+    """What a network's derivatives say about its symmetries under one action.
+
+    Directions are compared by the change of the outputs relative to that along an unrelated one
+    that moves the data as far, which does not depend on units, and where the data do not move at
+    all nothing is claimed; a report without evidence (of one sample, of whitened features)
+    refuses these with a ValueError and has :attr:`liegg` alone. All tensors are float64 on the
+    CPU. Built by :func:`symscope.learned_symmetries`, or by :meth:`merge`.
+
+    Attributes:
         action: the action that was searched.
         factor: the factor of the polarization matrix.
-        evidence: what decisions rest on, or None.
-        asked: the network and the question, weakly held, so that controls can be asked the same.
+        shuffled: the same report with every gradient paired with another sample's input, or None.
         mode: how derivatives were taken, ``mode.name`` "forward" or "reverse", and
             ``mode.reason`` why; None for a report built from a factor.
+        evidence: what decisions rest on, or None.
+        provenance: the network and the question, so that controls can be asked the same; None for
+            a report built from a factor, a copy, or after :meth:`forget`.
+
+    >>> import symscope as ss, torch
+    >>> points = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
+    >>> found = ss.learned_symmetries(lambda x: x.norm(dim=1), points, action=ss.LinearAction(3))
+    >>> isinstance(found, ss.Symmetries), found.answer, tuple(found.symmetries.shape)
+    (True, 'exact', (3, 3, 3))
     """
 
     def __init__(
@@ -57,47 +143,52 @@ class Symmetries(Answered):
         tolerance: float = TOLERANCE,
         confidence: float = CONFIDENCE,
     ):
-        self.factor, self.action, self.shuffled, self.mode = factor, action, shuffled, mode
-        super().__init__(evidence, tolerance, confidence)
-        self.asked: Asked | None = None
-        self.variance: Float[Tensor, " k"]
-        self.variance, directions = factor.spectrum()
-        self.generators: Float[Tensor, "k ..."] = self._matrices(directions)
+        super().__init__(action, evidence, tolerance, confidence)
+        self.factor, self.shuffled, self.mode = factor, shuffled, mode
+        self.provenance: Provenance | None = None
+
+    @classmethod
+    def from_query(
+        cls, model: Callable[[Tensor], Tensor], query: Query, *levels: float
+    ) -> Symmetries:
+        """The answer of a network; see :func:`symscope.learned_symmetries`."""
+        extraction = extract(Network(model, query.outputs), query)
+        check_rows(extraction.factor)
+        return cls.from_extraction(extraction, query, *levels, model=model)
+
+    @classmethod
+    def from_extraction(
+        cls,
+        extraction: Extraction,
+        query: Query,
+        *levels: float,
+        model: Callable[[Tensor], Tensor] | None = None,
+    ) -> Symmetries:
+        """What an extraction says, beside its shuffled control if there is one."""
+        evidence, mode, control = extraction.evidence, extraction.mode, None
+        if extraction.shuffled.samples:
+            shuffled = evidence.of_shuffled()
+            control = cls(extraction.shuffled, query.action, None, mode, shuffled, *levels)
+        found = cls(extraction.factor, query.action, control, mode, evidence, *levels)
+        found.provenance = model and Provenance(model, query)
+        return found
 
     def __repr__(self) -> str:
-        found = self.decision
-        if found is None:
-            said = "no decision (no second pairing of the data)"
-        else:
-            shown = ", ".join(f"{rho:.2g}" for rho in found.relative[: (found.count or 1) + 1])
-            said = (
-                f"{'?' if found.count is None else found.count} of {len(self.variance)} directions "
-                f"({found.answer}; relative changes {shown}, ...)"
-            )
-        return (
-            f"<Symmetries of {self.action!r}: {said}; {self.factor.samples} samples"
-            f"{f'; {self.mode.name} mode: {self.mode.reason}' if self.mode else ''}>"
-        )
+        mode = f"; {self.mode.name} mode: {self.mode.reason}" if self.mode else ""
+        return f"{super().__repr__()[:-1]}{mode}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "asked": None}  # a copy has no data of its own to ask again
+        return {**self.__dict__, "provenance": None}  # a copy has no data of its own to ask again
 
-    def _matrices(self, coefficients: Float[Tensor, "a k"]) -> Float[Tensor, "a ..."]:
-        return torch.tensordot(coefficients, self.action.basis.cpu().to(coefficients), 1)
-
-    @property
-    def directions(self) -> Float[Tensor, "r ..."]:
-        """The generators in the order of ``relative``, each of unit Frobenius norm.
-
-        They are not orthogonal: any two move the data in unrelated ways.
-        """
-        coefficients = self.decided().directions
-        return self._matrices(coefficients / coefficients.norm(dim=1, keepdim=True))
+    @cached_property
+    def liegg(self) -> LieGG:
+        """The paper's order, variances, generators and bias."""
+        return LieGG(self.factor, self.action)
 
     @property
     def symmetries(self) -> Float[Tensor, "d ..."]:
-        """An orthonormal basis of the span of the directions that are symmetries."""
-        return algebra.orthonormal(self.directions[: self.count or 0])
+        """An orthonormal basis of the span of the generators that are symmetries."""
+        return algebra.orthonormal(self.generators[: self.count or 0])
 
     @property
     def undefined(self) -> Float[Tensor, "u ..."]:
@@ -107,91 +198,42 @@ class Symmetries(Answered):
         """
         return self._matrices(self.decided().undefined)
 
-    @cached_property
-    def relative_variance(self) -> Float[Tensor, " k"]:
-        """Variance divided by the mean over all directions, which makes it scale-free."""
-        return self.variance / self.variance.mean()
+    def angles_to(self, basis: Float[Tensor, "d ..."]) -> Float[Tensor, " d"]:
+        """Principal angles to a known algebra, in degrees, ascending, in the metric of movement.
 
-    @cached_property
-    def gaps(self) -> Float[Tensor, " k-1"]:
-        """How much less symmetric the next direction is, variance[k+1] / variance[k].
-
-        Variances below the rounding floor count as that floor: ratios of rounding errors are 1.
-        The floor is (100 eps)^2 of the largest, eps that of the coarsest numbers that went in;
-        1e-5 of the largest with ``dtype=torch.float32``.
-        """
-        floored = self.variance.clamp(min=self._rounding())
-        return floored[1:] / floored[:-1]
-
-    def _rounding(self) -> float:
-        """The variance that rounding alone can leave of a direction."""
-        return float(self.variance.max()) * self.factor.rounding
-
-    def _known(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, "d n n"]:
-        shape = tuple(self.generators.shape[1:])
-        if tuple(basis.shape[1:]) != shape:
-            raise ValueError(
-                f"basis must hold matrices of the generators' shape {shape}; "
-                f"got {tuple(basis.shape)}"
-            )
-        return algebra.orthonormal(basis)
-
-    def angles_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " d"]:
-        """Principal angles to a known algebra, in degrees, ascending.
-
-        Compared are as many of the most symmetric directions as the algebra has dimensions,
-        whatever :attr:`count` says, so that networks without a symmetry can be asked too.
+        A difference counts as far as it moves the data, whatever their units and origin. Compared
+        are as many of the first :attr:`generators` as the algebra has dimensions, whatever
+        :attr:`count` says, so that networks without a symmetry can be asked too.
 
         Raises:
-            ValueError: if the algebra's matrices do not have the shape of the generators.
+            ValueError: if the algebra is not of the generators' shape, or outside of what was
+                searched.
         """
-        dimension = len(self._known(basis))
-        return algebra.principal_angles(self.generators[:dimension], basis)
+        decision, known = self.decided(), coefficients(self.action, basis)
+        assert self.evidence is not None  # there is a decision
+        metric = reference_metric(self.evidence)
+        rank = len(algebra.orthonormal(algebra.measured(known, metric)))
+        return algebra.principal_angles(decision.directions[:rank], known, metric)
 
-    def bias_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " k"]:
-        """Symmetry bias: the distance of each unit-norm generator from a known algebra.
+    def closure(self) -> float:
+        """Closure residual of the :attr:`symmetries`, 0 for a Lie algebra.
 
-        For so(n) it is || H - (H - H^T)/2 ||_F, the paper's (moskalev2022liegg). 0 is inside,
-        1 is orthogonal.
-
-        Raises:
-            ValueError: if the algebra's matrices do not have the shape of the generators.
+        See :func:`symscope.algebra.matrices.closure_residual`.
         """
-        inside = self._known(basis).flatten(1)
-        flat = self.generators.flatten(1)
-        return (flat - flat @ inside.T @ inside).norm(dim=1)
-
-    def closure(self, count: int | None = None) -> float:
-        """Closure residual (0: a Lie algebra) of the first ``count`` generators.
-
-        Default: of the :attr:`symmetries`. See :func:`symscope.algebra.matrices.closure_residual`.
-        """
-        span = self.symmetries if count is None else self.generators[:count]
-        return algebra.closure_residual(span)
-
-    def variance_along(self, generator: Float[Tensor, "n n"]) -> float:
-        """The mean squared derivative along a generator of any length, scaled to unit norm.
-
-        Raises:
-            ValueError: if the generator is not of the report's shape, zero, or outside the
-                algebra.
-        """
-        direction = algebra.coordinates(generator, self.action.basis)
-        pushed = self.factor.triangle.cpu() @ (direction / direction.norm())
-        return float(pushed.square().sum()) / self.factor.samples
+        return algebra.closure_residual(self.symmetries)
 
     def against_shuffled(self, generator: Float[Tensor, "n n"]) -> float:
-        """The variance along a generator over the shuffled pairing's along the same one.
+        """LieGG's variance along a generator over the shuffled pairing's along the same one.
 
         0 is invariant; 1 is no more than when each derivative is paired with another sample. It
         does not change with the scale of the features. NaN where both variances are zero.
 
         Raises:
-            ValueError: if the report has no shuffled control, and as :meth:`variance_along`.
+            ValueError: if the report has no shuffled control, and as ``liegg.variance_along``.
         """
         if self.shuffled is None:
             raise ValueError("the report has no shuffled control to compare with")
-        own, control = self.variance_along(generator), self.shuffled.variance_along(generator)
+        own, control = (each.liegg.variance_along(generator) for each in (self, self.shuffled))
         if not control:
             return float("inf") if own else float("nan")
         return own / control
@@ -200,14 +242,19 @@ class Symmetries(Answered):
         """The report of both data sets together.
 
         Raises:
-            ValueError: if the two are of other dimensions or precisions, or one lacks a control.
+            ValueError: if the two are of other actions or precisions, or one lacks a control.
         """
+        if not _same(self.action, other.action):
+            raise ValueError(
+                f"reports of different actions cannot be merged: {self.action!r} and "
+                f"{other.action!r}"
+            )
         if (self.shuffled is None) != (other.shuffled is None):
             raise ValueError("one of the two reports has no shuffled control")
         control = self.shuffled and other.shuffled and self.shuffled.merge(other.shuffled)
         evidence = self.evidence and other.evidence and self.evidence.merge(other.evidence)
-        factor = self.factor.merge(other.factor)
-        return Symmetries(factor, self.action, control, self.mode, evidence, *self.levels)
+        factor, levels = self.factor.merge(other.factor), (self.tolerance, self.confidence)
+        return Symmetries(factor, self.action, control, self.mode, evidence, *levels)
 
     def controls(
         self,
@@ -219,12 +266,10 @@ class Symmetries(Answered):
     ) -> dict[str, Symmetries | None]:
         """The same report for what should have no symmetry.
 
-        A report does not keep the data and the network alive. Where nobody else does, hand
-        them in again.
-
         Args:
             seed: for the untrained copy's weights.
-            data: what the report was made from; default, those data if they still exist.
+            data: what the report was made from; default, those data, which the report holds until
+                :meth:`forget`.
             model: the network, likewise.
             networks: any further networks, by the name their reports get, asked about the
                 same data in the same way; ``untrained=...`` stands in for the fresh copy.
@@ -235,22 +280,44 @@ class Symmetries(Answered):
             where the model is a plain function), and one a network handed in.
 
         Raises:
-            RuntimeError: if the data were an iterator that is used up, or the data or the
-                network exist no more, or the report was built from a factor alone.
+            RuntimeError: if the data were an iterator that is used up, or the report was built
+                from a factor alone, is a copy or was told to forget.
             TypeError: if a layer of the network has weights and no ``reset_parameters``.
         """
-        if self.asked is None:
-            raise RuntimeError("this report was built from a factor: it has no data to ask again")
-        search = self.asked.search(data)
-        if "untrained" not in networks:
-            trained = self.asked.model() if model is None else model
-            if isinstance(trained, nn.Module):
-                networks = {"untrained": untrained_copy(trained, seed), **networks}
-        reports = {name: self.asked.ask(network, search) for name, network in networks.items()}
+        if self.provenance is None:
+            raise RuntimeError(
+                "this report has no data to ask again: it was built from a factor, is a copy, or "
+                "has forgotten them"
+            )
+        query = self.provenance.query_about(data)
+        trained = self.provenance.model if model is None else model
+        if "untrained" not in networks and isinstance(trained, nn.Module):
+            networks = {"untrained": untrained_copy(trained, seed), **networks}
+        levels = self.tolerance, self.confidence
+        reports = {
+            name: Symmetries.from_query(network, query, *levels)
+            for name, network in networks.items()
+        }
         return {"shuffled": self.shuffled, **reports}
 
-    def plot(self) -> Figure:
-        """The spectrum beside the shuffled control, and the most symmetric generators."""
-        from studies.plots import figures
+    def forget(self) -> None:
+        """Let go of the data and the network, which are held for :meth:`controls` alone."""
+        self.provenance = None
 
-        return figures.report(self)
+    def plot(self) -> Figure:
+        """The changes beside the shuffled control's, and the most symmetric generators."""
+        from . import plots
+
+        return plots.report(self)
+
+
+def _same(one: Action, other: Action) -> bool:
+    """Whether two actions move data alike; of one's own without a repr, by class and basis."""
+    if one is other:
+        return True
+    silent = type(one).__repr__ is object.__repr__
+    return (
+        type(one).__qualname__ == type(other).__qualname__
+        and torch.equal(one.basis.cpu(), other.basis.cpu())
+        and (silent or repr(one) == repr(other))
+    )

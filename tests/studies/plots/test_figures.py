@@ -87,13 +87,6 @@ CASES: dict[str, dict[str, Callable]] = {
             {"group": np.exp(tables(1)["group 0"])}, log=True
         ),
     },
-    "report": {
-        "as found": lambda reports: figures.report(reports["trained"][0]),
-        "without a control": lambda reports: figures.report(
-            ss.Symmetries(reports["trained"][0].factor, ss.LinearAction(3, copies=2))
-        ),
-        "method": lambda reports: reports["untrained"][0].plot(),
-    },
 }
 
 
@@ -179,12 +172,12 @@ def test_a_spectrum_draws_every_report_and_names_each_group_once(reports):
     figure = figures.spectrum(reports)
     everyone = [*reports["trained"], *reports["untrained"]]
     for drawn, found in zip(curves_in(figure), everyone, strict=True):
-        np.testing.assert_allclose(drawn, found.relative_variance)
+        np.testing.assert_allclose(drawn, found.liegg.relative_variance)
     assert legend_of(figure) == ["trained", "untrained"]
     used = colors_of(figure)
     assert used[0] == used[1] != used[2]
     raw = curves_in(figures.spectrum(reports, relative=False))
-    np.testing.assert_allclose(raw[0], everyone[0].variance)
+    np.testing.assert_allclose(raw[0], everyone[0].liegg.variance)
     assert figure.axes[0].get_yscale() == "log"
 
 
@@ -220,13 +213,6 @@ def test_intervals_are_drawn_at_their_names_in_any_order():
     assert axes.yaxis_inverted() and axes.get_xlabel() == "slope"
     dashed = [line for line in axes.get_lines() if line not in points]
     assert [list(line.get_xdata()) for line in dashed] == [[0, 0]]
-
-
-def test_a_report_draws_the_network_beside_its_control(reports):
-    found = reports["trained"][0]
-    drawn = curves_in(figures.report(found))
-    np.testing.assert_allclose(drawn[0], found.relative)
-    np.testing.assert_allclose(drawn[1], found.shuffled.relative)
 
 
 def test_more_groups_than_markers_are_not_dropped(reports):

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from symscope.decide.rule import KAPPA, decide, reference_metric, relative_within
+from symscope.decide.rule import decide, reference_metric, relative_within
+from symscope.decide.thresholds import RULE
 from symscope.extract.evidence import NETWORK, RANDOM, SHUFFLED, Evidence
 
 
@@ -15,7 +16,7 @@ def evidence(rho: list[float], samples: int = 320, spread: float = 0.0, seed: in
     size = len(rho)
     turn = torch.linalg.qr(torch.randn(size, size, generator=draw, dtype=torch.float64)).Q
     made = Evidence(size)
-    reference = math.sqrt(1 + KAPPA**2)
+    reference = math.sqrt(1 + RULE.kappa**2)
     for start, stop, piece in made.spans(samples):
         n = stop - start
         size_of_piece = (1 + spread * torch.randn(1, generator=draw, dtype=torch.float64)) * n**0.5
@@ -139,7 +140,7 @@ def test_the_bound_covers_the_truth(true):
         rows = torch.randn(200, 3, 3, generator=draw, dtype=torch.float64)
         for start, stop, piece in made.spans(200):
             own = rows[start:stop, :1] * torch.tensor([true, 1, 1], dtype=torch.float64)
-            piece.factors[NETWORK].update(own * (KAPPA**2 + 1) ** 0.5)
+            piece.factors[NETWORK].update(own * (RULE.kappa**2 + 1) ** 0.5)
             piece.factors[SHUFFLED].update(rows[start:stop, 1:2])
             piece.factors[RANDOM].update(rows[start:stop, 2:])
         covered += float(decide(made).bound[0]) >= true
@@ -159,4 +160,4 @@ def test_rho_within_a_span():
 def test_the_metric_is_the_reference_of_one_sample():
     held = evidence([0.1, 0.5, 1])
     inner = reference_metric(held)
-    torch.testing.assert_close(inner, (1 + KAPPA**2) * torch.eye(3, dtype=torch.float64))
+    torch.testing.assert_close(inner, (1 + RULE.kappa**2) * torch.eye(3, dtype=torch.float64))

@@ -165,7 +165,7 @@ def test_a_network_that_changes_its_input_is_given_copies(mode, changing):
     found = asked(model, data, mode=mode)
     assert torch.equal(data, before)
     expected = asked(lambda x: head(x.relu()), data, mode=mode)
-    torch.testing.assert_close(found.variance, expected.variance)
+    torch.testing.assert_close(found.liegg.variance, expected.liegg.variance)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_batch_size_of_the_network_s_own_is_kept():
     model, data = FixedBatch(), random(128, 12)
     expected = asked(lambda x: model.cells(x.reshape(-1, 4, 3))[0][:, -1], data)
     for found in (asked(model, data, batch_size=64), asked(model, data.split(64))):
-        torch.testing.assert_close(found.variance, expected.variance)
+        torch.testing.assert_close(found.liegg.variance, expected.liegg.variance)
     with pytest.raises(ValueError, match="batches of 64 samples alone, and this one has 36: "):
         asked(model, data[:100], batch_size=64)
     with pytest.raises(RuntimeError, match="Expected hidden size"):

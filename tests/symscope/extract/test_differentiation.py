@@ -67,7 +67,7 @@ def test_fields_and_gram_matrices_only_make_it_faster(outputs, dtype):
     )
     tolerance = {torch.float32: 1e-4, torch.float64: 1e-10}[dtype]
     for a, b in ((fast, plain), (fast.shuffled, plain.shuffled)):
-        torch.testing.assert_close(a.variance, b.variance, rtol=tolerance, atol=1e-9)
+        torch.testing.assert_close(a.liegg.variance, b.liegg.variance, rtol=tolerance, atol=1e-9)
     assert fast.count == plain.count
 
 
@@ -103,9 +103,11 @@ def test_the_kernels_serve_the_public_call(action, shape, dtype):
         ss.learned_symmetries(model, data, action=action, dtype=dtype, backend=backend)
         for backend in ("triton", "reference")
     )
-    scale = float(definition.variance.max())
-    torch.testing.assert_close(kernels.variance, definition.variance, rtol=1e-4, atol=1e-6 * scale)
-    assert float(kernels.angles_to(definition.generators[:1])[0]) < 0.1
+    scale = float(definition.liegg.variance.max())
+    torch.testing.assert_close(
+        kernels.liegg.variance, definition.liegg.variance, rtol=1e-4, atol=1e-6 * scale
+    )
+    assert float(kernels.liegg.angles_to(definition.liegg.generators[:1])[0]) < 0.1
 
 
 @pytest.mark.parametrize("outputs", [1, 3, 20])
@@ -125,9 +127,9 @@ def test_reverse_mode_holds_the_graph_of_a_few_samples(outputs, monkeypatch):
     assert max(seen[12:]) < 64 and sum(size < 20 for size in seen) > 5
     again = ss.layer_symmetries(model, data, action=ACTION, mode="reverse")
     for name, expected in layers.items():
-        torch.testing.assert_close(again[name].variance, expected.variance)
-    torch.testing.assert_close(found.variance, whole.variance)
-    torch.testing.assert_close(found.shuffled.variance, whole.shuffled.variance)
+        torch.testing.assert_close(again[name].liegg.variance, expected.liegg.variance)
+    torch.testing.assert_close(found.liegg.variance, whole.liegg.variance)
+    torch.testing.assert_close(found.shuffled.liegg.variance, whole.shuffled.liegg.variance)
     assert (found.factor.samples, found.factor.rows) == (100, 100 * outputs)
     assert found.count == whole.count
 
@@ -144,7 +146,7 @@ def test_forward_mode_counts_what_runs_through_the_layers(monkeypatch):
     tuned_to(monkeypatch, graph_bytes=10 * 3 * 17 * 500 * 8)
     found = ss.learned_symmetries(noting, data, action=ACTION)
     assert found.mode.name == "forward" and set(seen[-7:]) == {10, 4}
-    torch.testing.assert_close(found.variance, whole.variance)
+    torch.testing.assert_close(found.liegg.variance, whole.liegg.variance)
     assert found.count == whole.count
 
 
@@ -161,5 +163,5 @@ def test_a_batch_that_cannot_be_split_is_not(mode, monkeypatch):
     tuned_to(monkeypatch, chunk_bytes=1000)
     found = ss.learned_symmetries(fixed, data, action=ACTION, mode=mode, batch_size=100)
     expected = ss.learned_symmetries(model, data, action=ACTION, mode=mode, batch_size=100)
-    torch.testing.assert_close(found.variance, expected.variance)
+    torch.testing.assert_close(found.liegg.variance, expected.liegg.variance)
     assert found.mode.name == mode

@@ -34,7 +34,7 @@ def test_stream_equals_the_published_matrix(n, outputs):
     # The definition of the variance: mean squared derivative along the unit direction.
     report = ss.learned_symmetries(model, data, action=ACTION)
     for k in (0, 7, 15):
-        along = rows @ report.generators[k].flatten()
+        along = rows @ report.liegg.generators[k].flatten()
         assert float((along**2).sum() / n) == pytest.approx(float(variance[k]), rel=1e-9, abs=1e-13)
 
 
@@ -56,8 +56,8 @@ def test_convolutions_and_channels_work():
     )
     images = torch.rand(64, 3, 12, 10, generator=torch.Generator().manual_seed(0))
     report = ss.learned_symmetries(model, images, action=ss.PlaneAction("affine"))
-    assert report.generators.shape == (6, 3, 3) and report.variance.isfinite().all()
-    assert (report.generators[:, 2] == 0).all()
+    assert report.liegg.generators.shape == (6, 3, 3) and report.liegg.variance.isfinite().all()
+    assert (report.liegg.generators[:, 2] == 0).all()
 
 
 @pytest.mark.parametrize("outputs", [3, 20])
@@ -70,14 +70,14 @@ def test_a_default_device_changes_nothing(outputs):
     with torch.device("meta"):
         for given in (data, data.split(30)):
             found = ss.learned_symmetries(model, given, action=ss.LinearAction(4, copies=2))
-            torch.testing.assert_close(found.variance, expected.variance)
+            torch.testing.assert_close(found.liegg.variance, expected.liegg.variance)
             assert found.count == expected.count
             found.controls(data=data)
         plane = ss.PlaneAction("affine")
-        assert ss.learned_symmetries(flat, images, action=plane).variance.isfinite().all()
+        assert ss.learned_symmetries(flat, images, action=plane).liegg.variance.isfinite().all()
         assert set(ss.layer_symmetries(model, data, action=ACTION)) == {"layers.1", "layers.2"}
         check_action(ACTION, data[:5])
-        found.angles_to(ss.algebra.so(4)), ss.algebra.sl(3), ss.algebra.scaling(3)
+        found.liegg.angles_to(ss.algebra.so(4)), ss.algebra.sl(3), ss.algebra.scaling(3)
 
 
 MEMORY = """

@@ -57,7 +57,7 @@ def test_merged_factors_make_a_report():
     parts = [asked(model, half, ACTION).factor for half in data.split(200)]
     merged = ss.Symmetries(parts[0].merge(parts[1]), ACTION)
     whole = ss.learned_symmetries(model, data, action=ACTION)
-    torch.testing.assert_close(merged.variance, whole.variance)
+    torch.testing.assert_close(merged.liegg.variance, whole.liegg.variance)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -70,7 +70,7 @@ def test_a_float32_factor_knows_what_it_cannot_see(dtype):
     found = ss.learned_symmetries(invariant, data, action=ss.LinearAction(4), dtype=dtype)
     floor = {torch.float32: 1.2e-5, torch.float64: 1.5e-10}[dtype]
     assert found.factor.rounding == pytest.approx(floor, rel=0.1)
-    assert found.count == 6 and float(found.relative_variance[5]) < floor
+    assert found.count == 6 and float(found.liegg.relative_variance[5]) < floor
 
 
 def test_factors_that_do_not_fit_are_not_merged():

@@ -173,7 +173,9 @@ def test_exported_scripted_and_frozen_networks_are_asked():
         frozen = torch.jit.freeze(torch.jit.script(layers.eval()))
     for model in (exported, scripted, frozen):
         found = ss.learned_symmetries(model, data, action=ss.LinearAction(3))
-        torch.testing.assert_close(found.variance, expected.variance, rtol=1e-4, atol=1e-9)
+        torch.testing.assert_close(
+            found.liegg.variance, expected.liegg.variance, rtol=1e-4, atol=1e-9
+        )
     assert all(module.training for module in scripted.modules())
 
 
@@ -200,7 +202,9 @@ def test_attention_is_pushed_forwards_and_the_switches_are_put_back():
         for mode in ("auto", "reverse")
     )
     assert forwards.mode == ("forward", "30 outputs, 9 directions")
-    torch.testing.assert_close(forwards.variance, reverse.variance, rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(
+        forwards.liegg.variance, reverse.liegg.variance, rtol=1e-9, atol=1e-15
+    )
     assert [flag() for flag in flags] == before
     with pytest.raises(KeyError), plain_attention():
         assert not torch.backends.mha.get_fastpath_enabled()
@@ -260,7 +264,9 @@ def test_compiled_networks_are_used_as_they_come(compiled):
     model, data, reports = compiled
     for mode, expected in zip(MODES, reports, strict=True):
         found = ss.learned_symmetries(model, data, action=ACTION, mode=mode)
-        torch.testing.assert_close(found.variance, expected.variance, rtol=1e-4, atol=1e-9)
+        torch.testing.assert_close(
+            found.liegg.variance, expected.liegg.variance, rtol=1e-4, atol=1e-9
+        )
         assert found.count == expected.count and set(found.controls()) == {"shuffled", "untrained"}
     layers = ss.layer_symmetries(model, data, action=ACTION)
     assert len(layers) == 2 and all(report.factor.samples == 64 for report in layers.values())
@@ -294,4 +300,4 @@ def test_a_call_under_inference_mode_is_a_call():
         found = ss.learned_symmetries(model, data, action=ACTION)
         assert set(found.controls()) == {"shuffled", "untrained"}
         layers = ss.layer_symmetries(model, data, action=ACTION)
-    assert found.variance.equal(expected.variance) and len(layers) == 2
+    assert found.liegg.variance.equal(expected.liegg.variance) and len(layers) == 2

@@ -112,9 +112,9 @@ def test_every_form_gives_the_answer_of_one_tensor(form, truth):
     model, data, moves = FORMS[form]
     found = ss.learned_symmetries(model, data, action=ACTION, moves=moves)
     assert found.count == truth.count == 6
-    torch.testing.assert_close(found.variance, truth.variance, rtol=1e-4, atol=1e-10)
+    torch.testing.assert_close(found.liegg.variance, truth.liegg.variance, rtol=1e-4, atol=1e-10)
     # Of gradients at other positions: another pairing than that of the one tensor.
-    ratio = found.shuffled.variance / truth.shuffled.variance
+    ratio = found.shuffled.liegg.variance / truth.shuffled.liegg.variance
     assert ratio.min() > 0.5 and ratio.max() < 2
 
 
@@ -123,10 +123,12 @@ def test_the_rest_stays_with_its_sample_in_small_batches_too(truth):
     data = {"pos": POS, "z": KINDS}
     for size in (7, 64):
         found = ss.learned_symmetries(NET, data, action=ACTION, moves="pos", batch_size=size)
-        torch.testing.assert_close(found.variance, truth.variance, rtol=1e-4, atol=1e-10)
+        torch.testing.assert_close(
+            found.liegg.variance, truth.liegg.variance, rtol=1e-4, atol=1e-10
+        )
     turned = {"pos": POS, "z": KINDS.roll(1, 0)}
-    other = ss.learned_symmetries(NET, turned, action=ACTION, moves="pos").variance
-    assert (other / truth.variance)[6:].log().abs().max() > 0.02
+    other = ss.learned_symmetries(NET, turned, action=ACTION, moves="pos").liegg.variance
+    assert (other / truth.liegg.variance)[6:].log().abs().max() > 0.02
 
 
 def test_forwards_and_in_reverse_agree():
@@ -140,7 +142,7 @@ def test_forwards_and_in_reverse_agree():
     )
     assert (forward.mode.name, reverse.mode.name) == ("forward", "reverse")
     assert forward.count == 6
-    torch.testing.assert_close(forward.variance, reverse.variance, rtol=1e-3, atol=1e-8)
+    torch.testing.assert_close(forward.liegg.variance, reverse.liegg.variance, rtol=1e-3, atol=1e-8)
 
 
 def test_embedded_tokens_move_beside_their_mask():
@@ -305,14 +307,14 @@ def test_samples_of_several_tensors_are_taken_in_parts_that_fit(mode, monkeypatc
     seen.clear()
     found = ss.learned_symmetries(model, data, action=ACTION, moves="pos", mode=mode)
     assert max(seen[30:]) < 100  # after the look at a few samples
-    torch.testing.assert_close(found.variance, whole.variance, rtol=1e-3, atol=1e-9)
+    torch.testing.assert_close(found.liegg.variance, whole.liegg.variance, rtol=1e-3, atol=1e-9)
     assert found.count == whole.count == 6
     # What a callable takes apart can only be used together.
     seen.clear()
     apart = lambda given: (given["pos"], lambda moved: {**given, "pos": moved})  # noqa: E731
     again = ss.learned_symmetries(model, [data], action=ACTION, moves=apart, mode=mode)
     assert set(seen[30:]) <= {64, 300}
-    torch.testing.assert_close(again.variance, whole.variance, rtol=1e-3, atol=1e-9)
+    torch.testing.assert_close(again.liegg.variance, whole.liegg.variance, rtol=1e-3, atol=1e-9)
 
 
 @pytest.mark.parametrize("whiten", [None, 1e-3])
@@ -323,14 +325,16 @@ def test_layers_of_networks_of_several_inputs(whiten):
     if whiten is None:
         assert found["first"].count == found["last"].count == 6
         outputs = ss.learned_symmetries(model, data, action=ACTION, moves="pos", mode="forward")
-        torch.testing.assert_close(found["last"].variance, outputs.variance, rtol=1e-3, atol=1e-9)
+        torch.testing.assert_close(
+            found["last"].liegg.variance, outputs.liegg.variance, rtol=1e-3, atol=1e-9
+        )
     one = {"pos": POS[:100], "z": KINDS[:100]}
     expected = ss.layer_symmetries(model, one, action=ACTION, moves="pos", whiten=whiten)
     limited = ss.layer_symmetries(
         model, [one, one], action=ACTION, moves="pos", whiten=whiten, samples=100
     )
     torch.testing.assert_close(
-        limited["last"].variance, expected["last"].variance, rtol=1e-3, atol=1e-9
+        limited["last"].liegg.variance, expected["last"].liegg.variance, rtol=1e-3, atol=1e-9
     )
 
 
@@ -374,7 +378,7 @@ def test_what_is_shared_is_whole_however_long_it_is(form, rows):
     found = ss.learned_symmetries(
         model, data, action=ACTION, moves=parts[0], shared=(parts[1],), batch_size=64
     )
-    torch.testing.assert_close(found.variance, expected.variance, rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(found.liegg.variance, expected.liegg.variance, rtol=1e-4, atol=1e-9)
 
 
 @pytest.mark.parametrize("rows", [299, 300, 301])
@@ -408,7 +412,7 @@ def test_a_flag_of_points_is_no_mask_and_loses_no_sample():
         for heavy in (FLAGS, FLAGS.float())
     )
     assert flags.evidence.samples == numbers.evidence.samples == 300
-    torch.testing.assert_close(flags.variance, numbers.variance, rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(flags.liegg.variance, numbers.liegg.variance, rtol=1e-4, atol=1e-9)
 
 
 def test_a_mask_is_known_by_its_name_or_as_it_is_said_to_be():

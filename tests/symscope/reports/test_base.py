@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+import symscope as ss
 from symscope.extract.evidence import NETWORK, RANDOM, SHUFFLED, Evidence
-from symscope.reports.base import Answered
+from symscope.reports.base import ReportBase
+
+ACTION = ss.FieldAction([lambda x: x] * 3)
 
 
 def evidence(rho):
@@ -18,7 +21,7 @@ def evidence(rho):
 
 
 def test_the_answer_is_the_decisions():
-    found = Answered(evidence([0.05, 1, 1]))
+    found = ReportBase(ACTION, evidence([0.05, 1, 1]))
     assert (found.count, found.answer) == (1, "approximate")
     assert found.why() == found.decided().why()
     assert torch.equal(found.relative, found.decided().relative)
@@ -26,14 +29,14 @@ def test_the_answer_is_the_decisions():
 
 
 def test_levels_are_those_asked_for():
-    found = Answered(evidence([0.05, 1, 1]), tolerance=0.01)
+    found = ReportBase(ACTION, evidence([0.05, 1, 1]), tolerance=0.01)
     assert found.count == 0 and found.decide(tolerance=0.2).count == 1
     with pytest.raises(ValueError, match="tolerance must be between 0 and 1"):
         found.decide(tolerance=2)
 
 
 def test_without_evidence_there_is_no_answer():
-    found = Answered(None)
+    found = ReportBase(ACTION, None)
     assert (found.count, found.answer, found.decision) == (None, "no evidence", None)
     assert found.why().startswith("no decision")
     with pytest.raises(ValueError, match="no evidence to decide on"):

@@ -18,31 +18,52 @@ from symscope.reports.controls import untrained_copy
 ACTION = ss.LinearAction(2)
 
 
-def test_a_report_keeps_neither_data_nor_network_alive():
+def test_a_report_of_a_temporary_has_controls_until_it_forgets():
     model, data = torch.nn.Linear(2, 3).double(), torch.randn(60, 2, dtype=torch.float64)
-    found = ss.learned_symmetries(model, data, action=ACTION)
-    assert set(found.controls()) == {"shuffled", "untrained"}
+    found = ss.learned_symmetries(model, data[:50], action=ACTION)  # nobody else holds the slice
+    assert found.controls()["untrained"].factor.samples == 50
     again = copy.deepcopy(found), pickle.loads(pickle.dumps(found))
-    references = weakref.ref(model), weakref.ref(data)
+    reference = weakref.ref(model)
     del model
-    with pytest.raises(RuntimeError, match=r"network .* exists no more: hand in controls\(model="):
-        found.controls()
-    del data
     gc.collect()
-    assert [reference() for reference in references] == [None, None]
-    with pytest.raises(RuntimeError, match=r"data .* exist no more: hand in controls\(data="):
-        found.controls()
-    handed = found.controls(
-        data=torch.ones(60, 2).double().cumsum(0), model=torch.nn.Linear(2, 3).double()
-    )
-    assert handed["untrained"].factor.samples == 60
-    for copied in again:
-        torch.testing.assert_close(copied.variance, found.variance)
+    assert reference() is not None
+    found.forget()
+    gc.collect()
+    assert reference() is None
+    for copied in (found, *again):
+        torch.testing.assert_close(copied.liegg.variance, found.liegg.variance)
         with pytest.raises(RuntimeError, match="no data to ask again"):
             copied.controls()
 
 
-def test_a_plain_function_that_is_gone_has_its_shuffled_control():
+def test_controls_may_be_asked_of_other_data_and_networks():
+    found = ss.learned_symmetries(nn.Linear(2, 3), random(60, 2), action=ACTION)
+    other = found.controls(data=random(40, 2, seed=1), model=nn.Linear(2, 3))
+    assert other["untrained"].factor.samples == 40
+
+
+def test_the_random_state_of_every_device_is_left_as_it_was(monkeypatch):
+    held = []
+
+    class Forked:
+        def __init__(self, devices):
+            held.extend(devices)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # as on a machine with two
+    monkeypatch.setattr(torch.random, "fork_rng", Forked)
+    state = torch.get_rng_state()
+    untrained_copy(nn.Linear(2, 3), 0)
+    torch.set_rng_state(state)  # which the stand-in does not put back
+    assert held == [0, 1]
+
+
+def test_a_plain_function_has_its_shuffled_control():
     data = torch.randn(60, 2, dtype=torch.float64)
     found = ss.learned_symmetries(lambda x: x.square(), data, action=ACTION)
     assert list(found.controls()) == ["shuffled"]
@@ -81,8 +102,8 @@ def test_controls_of_an_iterator_that_is_used_up():
 
 def test_controls_of_a_report_from_a_merged_factor(found):
     report = ss.Symmetries(found.factor.merge(found.factor), VECTORS)
-    torch.testing.assert_close(report.variance, found.variance)
-    with pytest.raises(RuntimeError, match=r"built from a factor.*no data"):
+    torch.testing.assert_close(report.liegg.variance, found.liegg.variance)
+    with pytest.raises(RuntimeError, match=r"no data to ask again: it was built from a factor"):
         report.controls()
 
 
@@ -183,9 +204,9 @@ def test_weights_that_a_reset_leaves_are_not_called_untrained():
         def reset_parameters(self):
             pass
 
+    says = r"leaves 0.weight as it was: .*controls\(untrained="
     forgets = Forgets(6, 8)
     nn.init.normal_(forgets.weight)  # which nothing has filled yet
-    says = r"leaves 0.weight as it was: .*controls\(untrained="
     with pytest.raises(TypeError, match=says):
         untrained_copy(nn.Sequential(forgets), 0)
     halved = nn.Sequential(nn.Linear(6, 8))

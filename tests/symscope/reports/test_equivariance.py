@@ -4,9 +4,11 @@ import pytest
 import torch
 from cases import frame_network, random_network, vector_neurons
 from helpers import seeded_stream
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import symscope as ss
 from symscope import algebra
+from symscope.actions.fields import polynomial
 from symscope.reports.equivariance import dynamics_symmetries, equivariant_symmetries
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -247,7 +249,7 @@ def test_known_symmetries_of_systems(name, time_scaling, dtype):
     found = dynamics_symmetries(field, states.to(dtype), action=action, time_scaling=time_scaling)
     expected = scaled if time_scaling else alone
     assert (found.count, found.answer) == (expected, "exact" if expected else "none"), found.why()
-    assert not len(found.undefined) and len(found.generators) == len(found.time) == expected
+    assert not len(found.undefined) and len(found.symmetries) == len(found.time) == expected
 
 
 def test_keplers_third_law_and_the_rotation():
@@ -310,6 +312,7 @@ def test_a_plane_that_no_trajectory_leaves_is_undefined():
 
 
 VECTORS = ss.LinearAction(3, copies=2)
+SPACE = ss.LinearAction(3)
 
 
 @pytest.mark.parametrize(
@@ -357,3 +360,160 @@ def test_of_scalar_outputs_only_the_degree_can_be_asked(shape):
 def test_velocities_must_be_of_the_states_shape():
     with pytest.raises(ValueError, match=r"velocities of the states' shape: \(6,\) a sample, got"):
         dynamics_symmetries(cross, drawn(6), action=VECTORS)
+
+
+# Motions that are not linear, and what carries velocities: against a numerical flow
+
+
+def flow(field, x, t, steps=8):
+    """Where a field takes points in a time, by Runge and Kutta's steps."""
+    for _ in range(steps):
+        h = t / steps
+        a = field(x)
+        b = field(x + h / 2 * a)
+        c = field(x + h / 2 * b)
+        x = x + h / 6 * (a + 2 * b + 2 * c + field(x + h * c))
+    return x
+
+
+def commutator(field, moved, x, t=1e-3):
+    """How far moving and flowing differ by their order; what is odd in t cancels."""
+    found = 0
+    for s in (t, -t):
+        one, other = flow(moved, flow(field, x, s), s), flow(field, flow(moved, x, s), s)
+        found = found + (one - other) / (2 * t**2)
+    return found
+
+
+CURVED = {
+    "polynomials of degree 2": (polynomial(2, 2), (2,)),
+    "polynomials of the line": (polynomial(1, 4), (1,)),
+    "affine": (polynomial(3, 1), (3,)),
+    "points": (ss.PointAction(2), (3, 2)),
+    "turns and shifts, bent": (
+        ss.FieldAction(
+            [lambda x: x.sin(), lambda x: x[:, [1, 0]].cos(), lambda x: x * x[:, :1].cos()]
+        ),
+        (2,),
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", CURVED)
+def test_the_count_agrees_with_a_numerical_flow(name, seed):
+    # Random systems of an action's own fields: some commute with others, and none is known here.
+    action, shape = CURVED[name]
+    draw = torch.Generator().manual_seed(seed)
+    weights = torch.randn(len(action.basis), generator=draw, dtype=torch.float64)
+    weights = weights * (torch.rand(len(weights), generator=draw) < 0.4)
+    weights[seed % len(weights)] = 0.7
+    states = 0.5 * torch.randn(400, *shape, generator=draw, dtype=torch.float64)
+
+    def field(x):
+        return torch.tensordot(weights, action.fields(x), 1)
+
+    found = dynamics_symmetries(field, states, action=action)
+    few = states[:60]
+    columns = torch.stack(
+        [
+            commutator(field, lambda x, k=k: action.fields(x)[k], few).flatten()
+            for k in range(len(weights))
+        ],
+        1,
+    )
+    scale = torch.stack([f.flatten() for f in action.fields(few)], 1).norm(dim=0)
+    singular = torch.linalg.svdvals(columns / scale)
+    null = int((singular < 1e-4 * singular.max()).sum())
+    assert found.count == null, (found.why(), singular)
+
+
+def test_springs_keep_all_motions_of_space():
+    states = torch.randn(600, 4, 3, generator=seeded_stream(0), dtype=torch.float64)
+
+    def springs(x):
+        apart = x - x.mean(1, keepdim=True)
+        return -apart * apart.square().sum((1, 2), keepdim=True)
+
+    found = dynamics_symmetries(springs, states, action=ss.PointAction())
+    assert (found.count, found.answer) == (6, "exact")
+    motions = torch.cat([algebra.homogeneous(algebra.so(3)), algebra.translations(3)])
+    assert float(found.angles_to(motions).max()) < 1e-5
+
+
+def test_fields_and_a_stretch_of_time():
+    # x' = x^2 on the line: scaling x by s makes time 1/s; d/dx does not carry it over.
+    found = dynamics_symmetries(
+        lambda x: x * x, drawn(1), action=polynomial(1, 1), time_scaling=True
+    )
+    assert (found.count, found.answer) == (1, "exact")
+    assert float(found.time[0] / found.symmetries[0, 1]) == pytest.approx(-1)
+    exact = dynamics_symmetries(lambda x: 1 * x, drawn(2), action=polynomial(2, 2))
+    assert exact.count == 4  # the linear ones
+
+
+def test_fields_that_torch_cannot_differentiate_are_refused():
+    class Rounded(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    action = ss.FieldAction([Rounded.apply, lambda x: x.sin()])
+    with pytest.raises(TypeError, match="velocities are carried by the derivative of the fields"):
+        dynamics_symmetries(lambda x: -x, drawn(2), action=action)
+
+
+# Every kind of data
+
+
+class Ones(IterableDataset):
+    """Samples one by one."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __iter__(self):
+        return iter(self.samples)
+
+
+KINDS = {
+    "tensor": lambda x: x,
+    "list of batches": lambda x: list(x.split(200)),
+    "iterator": lambda x: iter(x.split(200)),
+    "dataset": TensorDataset,
+    "loader": lambda x: DataLoader(TensorDataset(x), 200),
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "iterable dataset"])
+def test_pairs_take_every_kind_of_data(kind):
+    data = KINDS.get(kind, Ones)(drawn(3))
+    found = equivariant_symmetries(lambda x: x * x.norm(dim=1)[:, None], data, action=SPACE)
+    assert (found.count, found.answer, found.degree) == (4, "exact", pytest.approx(2))
+    data = KINDS.get(kind, Ones)(drawn(3))
+    found = dynamics_symmetries(
+        lambda x: x * x.norm(dim=1)[:, None], data, action=SPACE, samples=900
+    )
+    assert found.count == 3 and found.evidence.samples >= 890
+
+
+def test_pairs_take_several_inputs():
+    draw = seeded_stream(0)
+    data = {"pos": torch.randn(400, 5, 3, generator=draw), "z": torch.rand(400, 5, generator=draw)}
+
+    def forces(pos, z):
+        return (pos - pos.mean(1, keepdim=True)) * z[..., None]
+
+    action = ss.PointAction(3, group="linear")
+    found = equivariant_symmetries(
+        forces, data, action=action, outputs_action=ss.PointAction(3, 5, group="linear"),
+        moves="pos",
+    )  # fmt: skip
+    assert (found.count, found.answer) == (9, "exact")
+    found = dynamics_symmetries(forces, list(zip(data["pos"], data["z"], strict=True)),
+                                action=action, moves=0)  # fmt: skip
+    assert (found.count, found.answer) == (9, "exact")

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from helpers import random
 
 import symscope as ss
-from symscope.reports.finite import distance_moved, finite_test, time_to_move
+from studies.molecules import molecules, pair_energy
+from symscope.reports.finite import change_along, distance_moved, finite_test, time_to_move
 
 ACTION, SO2 = ss.PlaneAction("gl2"), ss.algebra.so(2)[0]
 SCALING = torch.eye(2) / 2**0.5
@@ -143,3 +145,61 @@ def test_bad_arguments_are_refused():
         finite_test(upper, IMAGES[:1], LABELS[:1], ACTION, SO2, [1.0])
     with pytest.raises(ValueError, match="data must be images"):
         finite_test(upper, IMAGES.flatten(1), LABELS, ACTION, SO2, [1.0])
+
+
+# Any network: along
+
+VECTORS = ss.LinearAction(2)
+TURN = ss.algebra.so(2)[0]
+STRETCH = torch.tensor([[1.0, 0], [0, 0]], dtype=torch.float64)
+DISTANCES = [-1.0, 0.0, 0.5, 1.0]
+
+
+def length(x):
+    return x.norm(dim=1)
+
+
+def test_a_turn_keeps_lengths_and_a_stretch_does_not():
+    data = random(400, 2, dtype=torch.float64)
+    table = change_along(length, data, VECTORS, {"turn": TURN, "stretch": STRETCH}, DISTANCES)
+    assert table.index.tolist() == DISTANCES
+    assert table["turn"].max() < 1e-12 and table["stretch"].loc[0.0] == 0
+    assert table["stretch"].loc[1.0] > table["stretch"].loc[0.5] > 0.2
+
+
+def test_the_distance_is_the_angle_and_the_change_is_that_to_another_sample():
+    data = random(3000, 2, dtype=torch.float64)
+    table = change_along(lambda x: x[:, 0], data, VECTORS, {"turn": TURN}, [0.0, 0.5, torch.pi])
+    # x cos(a) - y sin(a) - x, over the difference of two independent x: root 1 - cos(a).
+    expected = torch.tensor([0, (1 - torch.tensor(0.5).cos()) ** 0.5, 2**0.5])
+    found = torch.tensor(table["turn"].tolist())
+    torch.testing.assert_close(found, expected.float(), rtol=0.05, atol=1e-9)
+
+
+def test_small_batches_and_molecules_change_nothing_of_it():
+    data = random(200, 2, dtype=torch.float64)
+    one, small = (
+        change_along(length, data, VECTORS, {"stretch": STRETCH}, DISTANCES, batch_size=size)
+        for size in (200, 16)
+    )
+    assert abs(one - small).to_numpy().max() < 0.05
+    turns = ss.algebra.homogeneous(ss.algebra.so(3))
+    table = change_along(
+        pair_energy(0.2), molecules(200), ss.PointAction(), dict(zip("abc", turns, strict=True)),
+        [0.5], moves="pos",
+    )  # fmt: skip
+    kept, *others = table.loc[0.5]  # the turn about the cutoff's axis
+    assert kept < 1e-4 < 1e-2 < min(others)
+
+
+@pytest.mark.parametrize(
+    ("model", "generator", "told"),
+    [
+        (length, torch.zeros(3, 3), r"'h' must be of the action's shape \(2, 2\), got \(3, 3\)"),
+        (length, torch.zeros(2, 2), "the generator does not move the data"),
+        (lambda x: 0 * x, TURN, "the outputs are the same for all samples"),
+    ],
+)
+def test_what_cannot_be_tested_is_refused(model, generator, told):
+    with pytest.raises(ValueError, match=told):
+        change_along(model, random(9, 2), VECTORS, {"h": generator}, [1.0])

@@ -45,12 +45,12 @@ class Convolutional(nn.Module):
 
 def assert_same(found: ss.Symmetries, expected: ss.Symmetries) -> None:
     for report, truth in ((found, expected), (found.shuffled, expected.shuffled)):
-        torch.testing.assert_close(report.variance, truth.variance, rtol=1e-10, atol=0)
+        torch.testing.assert_close(report.liegg.variance, truth.liegg.variance, rtol=1e-10, atol=0)
         assert (report.factor.samples, report.factor.rows) == (
             truth.factor.samples,
             truth.factor.rows,
         )
-    overlap = (found.generators.flatten(1) @ expected.generators.flatten(1).T).abs()
+    overlap = (found.liegg.generators.flatten(1) @ expected.liegg.generators.flatten(1).T).abs()
     torch.testing.assert_close(overlap, torch.eye(len(overlap)).double(), rtol=0, atol=1e-10)
 
 
@@ -220,15 +220,15 @@ def test_the_ratio_knows_no_scale():
     after = layer_symmetries(model, data, action=LINEAR)
     ratios = [found["layers.2"].against_shuffled(3 * generator) for found in (before, after)]
     assert ratios[0] == pytest.approx(ratios[1], rel=1e-10)
-    assert after["layers.2"].variance[0] == pytest.approx(
-        2500 * float(before["layers.2"].variance[0])
+    assert after["layers.2"].liegg.variance[0] == pytest.approx(
+        2500 * float(before["layers.2"].liegg.variance[0])
     )
 
 
 def test_the_variance_along_a_generator_is_that_of_the_report():
     found = ss.learned_symmetries(mlp(6, 9, 4), random(200, 6), action=LINEAR)
-    for variance, generator in zip(found.variance, found.generators, strict=True):
-        along = found.variance_along(7 * generator)
+    for variance, generator in zip(found.liegg.variance, found.liegg.generators, strict=True):
+        along = found.liegg.variance_along(7 * generator)
         assert along == pytest.approx(float(variance), rel=1e-9)
 
 
@@ -274,10 +274,12 @@ def test_whitened_features_do_not_feel_an_invertible_linear_map():
         layer_symmetries(Mixed(body, m), data, action=LINEAR, layers=["out"], whiten=0.0)["out"]
         for m in (torch.eye(5).double(), matrix)
     )
-    torch.testing.assert_close(mixed.variance, plain.variance, rtol=1e-9, atol=0)
-    torch.testing.assert_close(mixed.shuffled.variance, plain.shuffled.variance, rtol=1e-9, atol=0)
+    torch.testing.assert_close(mixed.liegg.variance, plain.liegg.variance, rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        mixed.shuffled.liegg.variance, plain.shuffled.liegg.variance, rtol=1e-9, atol=0
+    )
     raw = [
-        layer_symmetries(Mixed(body, m), data, action=LINEAR, layers=["out"])["out"].variance
+        layer_symmetries(Mixed(body, m), data, action=LINEAR, layers=["out"])["out"].liegg.variance
         for m in (torch.eye(5).double(), matrix)
     ]
     assert not torch.allclose(*raw, rtol=0.1)
@@ -292,7 +294,7 @@ def test_whitening_is_what_it_says(ridge):
     whitened = Mixed(body, axes / values.sqrt() @ axes.T)
     expected = ss.learned_symmetries(whitened, data, action=LINEAR, batch_size=64)
     found = layer_symmetries(body, data, action=LINEAR, whiten=ridge, batch_size=64)["2"]
-    torch.testing.assert_close(found.variance, expected.variance, rtol=1e-9, atol=0)
+    torch.testing.assert_close(found.liegg.variance, expected.liegg.variance, rtol=1e-9, atol=0)
 
 
 # Bad input

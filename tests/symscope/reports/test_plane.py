@@ -95,7 +95,7 @@ def test_contrast(images):
 
 def test_without_contrast():
     found = ss.plane_symmetries(linear(), SMALL, group="gl2")
-    assert found.learned is None and found.directions.shape == (4, 2, 2)
+    assert found.learned is None and found.generators.shape == (4, 2, 2)
     with pytest.raises(ValueError, match="no contrast network was handed in"):
         _ = found.contrasted
 

@@ -5,9 +5,10 @@ import torch
 
 from symscope.actions.plane import PlaneAction
 from symscope.algebra import matrices as algebra
-from symscope.decide.rule import KAPPA, decide
+from symscope.decide.rule import decide
+from symscope.decide.thresholds import PLANE, RULE
 from symscope.extract.evidence import NETWORK, RANDOM, Evidence
-from symscope.reports.plane_report import LEARNED, LOOSE, PlaneSymmetries, named_movements
+from symscope.reports.plane_report import PlaneSymmetries, named_movements
 
 REFERENCE = torch.linspace(0.8, 1.2, 101).double()
 
@@ -21,15 +22,15 @@ def made(q: list[float], contrast: list[float] | None = None, group: str = "affi
             n = stop - start
             grams = (
                 torch.diag(torch.tensor(changes).double() ** 2),
-                torch.eye(len(changes)) / KAPPA**2,
+                torch.eye(len(changes)) / RULE.kappa**2,
             )
             for kind, gram in zip((NETWORK, RANDOM), grams, strict=True):
                 piece.factors[kind].update_gram(n * gram.double(), n, n, torch.float64)
         return held
 
-    other = None if contrast is None else decide(evidence(contrast), LOOSE)
+    other = None if contrast is None else decide(evidence(contrast), PLANE.loose)
     own = evidence(q)
-    return PlaneSymmetries(PlaneAction(group), own, decide(own, LOOSE), other, REFERENCE)
+    return PlaneSymmetries(PlaneAction(group), own, other, REFERENCE)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_the_answers(q, count, answer):
 )
 def test_what_was_learned(change, learned):
     assert made([1, 1, 1, 1], change, "gl2").learned == learned
-    assert made([1, 1, 1, 1], [LEARNED + 0.01, 1, 1, 1], "gl2").learned == 0
+    assert made([1, 1, 1, 1], [PLANE.learned + 0.01, 1, 1, 1], "gl2").learned == 0
 
 
 def test_along_a_generator():
@@ -93,7 +94,7 @@ def test_words_and_picture():
     found = made([0.05, 1, 1, 1], [0.2, 1, 1, 1], "gl2")
     assert "1 of 4 directions are symmetries: exact" in found.why()
     assert "1 learned" in found.why() and "(95% of these: 0.81 to 1.2)" in found.why()
-    assert "1 of 4 directions (exact; q 0.05, 1, 1, 1)" in repr(found)
+    assert "1 of 4 directions (exact; relative changes 0.05, 1, ...)" in repr(found)
     assert len(found.plot().axes) == 2
 
 

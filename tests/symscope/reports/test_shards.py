@@ -42,14 +42,14 @@ def test_shards_give_the_report_of_one_machine(cluster, tmp_path, outputs):
     whole = ss.learned_symmetries(model, data, **options)
     found = ss.symmetries_of_shards(model, shards, scheduler=cluster.address, **options)
     assert (found.factor.samples, found.factor.rows) == (whole.factor.samples, whole.factor.rows)
-    torch.testing.assert_close(found.variance, whole.variance, rtol=1e-9, atol=1e-14)
-    assert float(found.angles_to(whole.generators[:3]).max()) < 1e-4
+    torch.testing.assert_close(found.liegg.variance, whole.liegg.variance, rtol=1e-9, atol=1e-14)
+    assert float(found.liegg.angles_to(whole.liegg.generators[:3]).max()) < 1e-4
     assert found.shuffled.factor.samples == whole.shuffled.factor.samples
     # Another pairing, so other numbers of the same size.
-    ratio = found.shuffled.variance / whole.shuffled.variance
+    ratio = found.shuffled.liegg.variance / whole.shuffled.liegg.variance
     assert float(ratio.min()) > 0.5 and float(ratio.max()) < 2
     again = ss.symmetries_of_shards(model, shards, scheduler=cluster.address, **options)
-    assert torch.equal(again.variance, found.variance)  # whichever shard came first
+    assert torch.equal(again.liegg.variance, found.liegg.variance)  # whichever shard came first
 
 
 def test_one_shard_is_the_whole_report_and_its_control(cluster):
@@ -58,7 +58,7 @@ def test_one_shard_is_the_whole_report_and_its_control(cluster):
     whole = ss.learned_symmetries(network(), data, **options)
     found = ss.symmetries_of_shards(network(), [data], scheduler=cluster.address, **options)
     for one, other in ((found, whole), (found.shuffled, whole.shuffled)):
-        torch.testing.assert_close(one.variance, other.variance, rtol=1e-9, atol=1e-14)
+        torch.testing.assert_close(one.liegg.variance, other.liegg.variance, rtol=1e-9, atol=1e-14)
     assert found.count == whole.count
 
 
