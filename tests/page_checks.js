@@ -40,6 +40,18 @@ async () => {
     );
   }
 
+  // What is cut off, and cells in which words stand one below the other. Formulas hide a copy for
+  // screen readers, and the stage of a plaything hides what leaves it.
+  for (const node of document.body.querySelectorAll("*")) {
+    if (!node.clientWidth || node.closest(".math, mjx-container, svg, .play-stage, .visually-hidden"))
+      continue;
+    const hides = ["hidden", "clip"].includes(getComputedStyle(node).overflowX);
+    if (hides && node.scrollWidth > node.clientWidth + 2 && node.innerText?.trim())
+      complaints.push(`clipped: ${shown(node.innerText)}`);
+    const words = node.matches("td, th") ? node.innerText.trim().split(/\s+/).length : 0;
+    if (words > 7 && node.clientWidth < 90) complaints.push(`stacked words: ${shown(node.innerText)}`);
+  }
+
   return {
     complaints,
     theme: document.documentElement.dataset.theme ?? null,
