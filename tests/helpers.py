@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import studies
 import symscope
 from studies.data import Split, Splits
 
@@ -47,9 +48,10 @@ def idx(values: np.ndarray) -> bytes:
 
 
 def run_python(code: str, *arguments: str) -> subprocess.Popen:
-    """A second Python that imports this same package."""
+    """A second Python that imports these same packages."""
     environment = {k: v for k, v in os.environ.items() if k != "SYMSCOPE_DATA"}
-    environment["PYTHONPATH"] = str(Path(symscope.__file__).parents[1])
+    places = [str(Path(each.__file__).parents[1]) for each in (symscope, studies)]
+    environment["PYTHONPATH"] = os.pathsep.join(places)
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         env=environment,

@@ -6,11 +6,8 @@ from .images import (
     cifar10_jpeg,
     colour_photographs,
     fashion_mnist,
-    image_patches,
     photographs,
     picture_patches,
-    textures,
-    tiles,
 )
 from .sources import DatasetError
 from .splits import Split, Splits
@@ -25,7 +22,6 @@ __all__ = [
     "cifar10_jpeg",
     "colour_photographs",
     "fashion_mnist",
-    "image_patches",
     "mislabelled",
     "mnist",
     "o5_regression",
@@ -34,7 +30,5 @@ __all__ = [
     "picture_patches",
     "rotate",
     "rotated_mnist",
-    "textures",
-    "tiles",
     "whitened",
 ]

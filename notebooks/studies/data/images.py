@@ -1,4 +1,4 @@
-"""Pictures to learn groups from: photographs, textures, Fashion-MNIST, CIFAR-10; their patches.
+"""Pictures to learn groups from: photographs and their patches, Fashion-MNIST, CIFAR-10.
 
 Provenance, licences and hashes: `data/README.md`. MNIST is in :mod:`studies.data.digits`.
 """
@@ -46,31 +46,11 @@ def photographs() -> dict[str, Float[Tensor, "h w"]]:
     return {name: grey(sources.picture(name)) for name in sources.PHOTOGRAPHS}
 
 
-def textures() -> dict[str, Float[Tensor, "h w"]]:
-    """Three textures of scikit-image, by name: brick, grass, gravel; grey as :func:`photographs`.
-
-    Raises:
-        DatasetError: as :func:`photographs`.
-    """
-    return {name: grey(sources.picture(name)) for name in sources.TEXTURES}
-
-
 def grey(pixels: UInt8[Tensor, "h w *channels"]) -> Float[Tensor, "h w"]:
     """Luminance in [0, 1] of grey or RGB pixels of one byte (the weights of Rec. 709)."""
     if pixels.ndim == 3:
         return pixels.float() @ torch.tensor([0.2126, 0.7152, 0.0722]) / 255
     return pixels.float() / 255
-
-
-def tiles(pictures: dict[str, Float[Tensor, "h w"]], patch: int = 6) -> Float[Tensor, "n d"]:
-    """Every patch of pictures side by side, (N, patch * patch), with its mean, in [0, 1].
-
-    Raises:
-        ValueError: for a patch below 1.
-    """
-    whole("patch", patch)
-    cut = [picture.unfold(0, patch, patch).unfold(1, patch, patch) for picture in pictures.values()]
-    return torch.cat([windows.reshape(-1, patch * patch) for windows in cut])
 
 
 def picture_patches(
@@ -128,57 +108,13 @@ def picture_patches(
             patches[mine] = windows[..., y, x, :, :].movedim(-3, 0).flatten(1)
         return patches, chosen
 
-    return _patch_splits(cut, (train, validation, test), f"{', '.join(pictures)}: patches")
-
-
-def image_patches(
-    images: Splits,
-    *,
-    patch: int = 6,
-    train: int = 20_000,
-    validation: int = 2_000,
-    test: int = 5_000,
-    seed: int = 0,
-) -> Splits:
-    """Square patches of a data set of images; inputs as of :func:`picture_patches`, labels kept.
-
-    Each patch comes from an image of the same split chosen at random, at a place chosen at random
-    among those where the patch is not flat: a digit's margin has nothing to learn from. Colours
-    are kept, (N, channels * patch * patch). The target is the image's label.
-
-    Args:
-        images: as :func:`studies.data.digits.mnist` or :func:`fashion_mnist` give them.
-        patch, train, validation, test, seed: as for :func:`picture_patches`.
-
-    Raises:
-        ValueError: for a patch or number below 1, or a patch above the images'.
-    """
-    whole("patch", patch)
-    smallest = min(images.train.inputs.shape[-2:])
-    if patch > smallest:
-        raise ValueError(f"patch must be at most {smallest} for {images.name}, got {patch}")
-
-    def cut(name: str, count: int) -> tuple[Tensor, Tensor]:
-        whole(name, count)
-        draw = stream(seed, f"{name} patches")
-        inputs, labels = getattr(images, name)
-        windows = inputs.unfold(-2, patch, 1).unfold(-2, patch, 1)
-        if windows.ndim == 6:  # channels last but one, as pixels of a patch
-            windows = windows.permute(0, 2, 3, 1, 4, 5)
-        patches, targets = [], []
-        for _ in range(100):  # rounds; one or two do where half of the places are not flat
-            n, y, x = (
-                torch.randint(windows.shape[k], (2 * count,), generator=draw) for k in range(3)
-            )
-            found = windows[n, y, x].flatten(1)
-            lively = found.amax(1) > found.amin(1)
-            patches.append(found[lively])
-            targets.append(labels[n][lively])
-            if sum(map(len, patches)) >= count:
-                return torch.cat(patches)[:count], torch.cat(targets)[:count]
-        raise ValueError(f"the {name} images of {images.name} are all but flat")
-
-    return _patch_splits(cut, (train, validation, test), f"{images.name}: patches")
+    made = []
+    for part, count in zip(("train", "validation", "test"), (train, validation, test), strict=True):
+        patches, targets = cut(part, count)
+        made.append((patches - patches.mean(1, keepdim=True), targets))
+    std = made[0][0].square().mean().sqrt().item()
+    first, second, third = (Split(x / std, t) for x, t in made)
+    return Splits(f"{', '.join(pictures)}: patches", first, second, third, input_std=std)
 
 
 def fashion_mnist(
@@ -264,18 +200,3 @@ def _image_splits(
         input_mean=mean.item(),
         input_std=std.item(),
     )
-
-
-def _patch_splits(
-    cut: Callable[[str, int], tuple[Tensor, Tensor]],
-    counts: tuple[int, int, int],
-    name: str,
-) -> Splits:
-    """The three splits, centred one by one and scaled alike."""
-    made = []
-    for part, count in zip(("train", "validation", "test"), counts, strict=True):
-        patches, targets = cut(part, count)
-        made.append((patches - patches.mean(1, keepdim=True), targets))
-    std = made[0][0].square().mean().sqrt().item()
-    first, second, third = (Split(x / std, t) for x, t in made)
-    return Splits(name, first, second, third, input_std=std)

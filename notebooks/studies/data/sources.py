@@ -64,7 +64,6 @@ CIFAR_CLASSES = (
     *("dog", "frog", "horse", "ship", "truck"),
 )
 PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee", "coins")
-TEXTURES = ("brick", "grass", "gravel")
 # Of the pixels as a C-ordered uint8 array: the files are PNG, so the pixels are the photographs'.
 PICTURE_SHA256 = {
     "astronaut": "a8c429c18afa7b0fd5673e598d73a21225d94c864a71bbb3885126fdecb41071",
@@ -72,9 +71,6 @@ PICTURE_SHA256 = {
     "chelsea": "416b729128bfb2c3d1eb69bf9b1734a796293abc17939267b2dc94f8a5784031",
     "coffee": "0ce2b51640b9c95f19617f03eabf40c3f0368589cc1ee1190b70966165ac184f",
     "coins": "e080cc03805f1fa70516c3cb84883d4633bda2a1b51841da7c22f3d14c072451",
-    "brick": "664a145c5253f0d66db1a12776785f0ea35a44cc7447ffc933f6d6118dc58643",
-    "grass": "b18dae4c68bf850a7a7b28a29d1846c76be890665117b57fd125fe29c4d4ede6",
-    "gravel": "3d51ad45f789cd8b98534b7af6bce774e499ead45421135afd757358c7230009",
 }
 
 

@@ -299,9 +299,9 @@ def test_a_picture_that_is_not_installed_says_how_to_get_it(monkeypatch):
     def offline():
         raise ConnectionError("no internet connection")
 
-    monkeypatch.setattr(skimage.data, "grass", offline)
-    with pytest.raises(DatasetError, match=r"'grass' .* not installed.*download_all\(\)"):
-        pictures.textures()
+    monkeypatch.setattr(skimage.data, "camera", offline)
+    with pytest.raises(DatasetError, match=r"'camera' .* not installed.*download_all\(\)"):
+        pictures.photographs()
 
 
 def test_a_picture_is_the_callers_own():
@@ -310,7 +310,7 @@ def test_a_picture_is_the_callers_own():
     assert sources.picture("coins").max() > 0
 
 
-@pytest.mark.parametrize("name", ["coins", "brick"])
+@pytest.mark.parametrize("name", ["coins", "coffee"])
 def test_a_picture_is_read_once(monkeypatch, name):
     first = sources.picture(name)
     monkeypatch.setattr(skimage.data, name, lambda: pytest.fail("read again"))
@@ -408,7 +408,7 @@ def test_import_needs_only_torch_and_numpy():
         "import sys\n"
         "for name in ('scipy', 'mlxtend', 'pooch', 'jaxtyping', 'pandas', 'requests', 'skimage'):\n"
         "    sys.modules[name] = None\n"
-        "import symscope as ss\n"
+        "import studies, symscope as ss\n"
         "ss.CyclicOrbit()()\n"
         "studies.data.o5_regression(train=10, validation=1, test=1)\n"
         "studies.data.rotate(__import__('torch').rand(1, 4, 4), 30.0)\n"
@@ -423,7 +423,7 @@ def test_extraction_and_kernels_need_only_torch_and_numpy():
         "import sys\n"
         "for name in ('scipy', 'mlxtend', 'pooch', 'jaxtyping', 'pandas', 'triton'):\n"
         "    sys.modules[name] = None\n"
-        "import torch, symscope as ss\n"
+        "import torch, studies, symscope as ss\n"
         "from symscope.kernels import ops\n"
         "images = torch.rand(60, 28, 28)\n"
         "for mode in ('sum', 'all'):\n"
