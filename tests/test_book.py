@@ -248,7 +248,7 @@ BROKEN = {
     "raw MyST: :::": "<p>:::{note}</p>",
     "dead link: gone.html": '<a href="gone.html">on</a>',
     "dead anchor: page.html#gone": '<a href="page.html#gone">on</a>',
-    "clipped: a word": '<p style="width: 3em; overflow: hidden; white-space: nowrap">a word cut</p>',
+    "clipped: a word": '<pre style="width: 3em; overflow: hidden">a word that is cut</pre>',
     "stacked words: eight": (
         '<table style="width: 4em; table-layout: fixed">'
         "<tr><td>eight words of text in a narrow cell</td></tr></table>"
