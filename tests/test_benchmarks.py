@@ -160,3 +160,13 @@ def test_others_that_are_not_installed_are_skipped(benchmark, tmp_path, monkeypa
     monkeypatch.setattr(others.subprocess, "run", lambda *_, **__: broken)
     with pytest.raises(RuntimeError, match="vit: RuntimeError: no memory"):
         others.main(["vit"], tmp_path)
+
+
+def test_other_machines_move_the_seeds_and_nothing_else(benchmark):
+    other = benchmark("other_machines")
+    given = {"seed": 3, "seeds": [0, 1], "draws": 20, "scale": "quick"}
+    assert other.moved(given, 10) == {"seed": 13, "seeds": [10, 11]}
+    assert other.moved(given, 0) == {"seed": 3, "seeds": [0, 1]}
+    assert {environment["OMP_NUM_THREADS"] for _, environment in other.VARIANTS.values()} == {
+        "1", "2"
+    }  # fmt: skip
