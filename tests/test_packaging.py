@@ -161,7 +161,7 @@ def test_the_tool_needs_what_it_imports_and_no_more() -> None:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(str(node.module).partition(".")[0])
     brought_along = {"triton", "dask"}  # by the extra `gpu`, by distributed
-    assert imported - sys.stdlib_module_names - {"symscope", "studies"} - brought_along == names
+    assert imported - sys.stdlib_module_names - {"symscope"} - brought_along == names
 
 
 def test_the_wheel_holds_the_tool_alone() -> None:
