@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from studies.ledger.claims import Claim, Control
-from studies.plots import figures
+from studies.plots.display import Shown
 
 NAN = float("nan")
 
@@ -34,7 +34,7 @@ def beside(*names: str, **more) -> Control:
     return Control(names, **{"must": "<= 2", "shows": "there is no gap"} | more)
 
 
-TEXTS = {"caption": "What is seen", "alt": "A picture in words", "scale": "quick"}
+TEXTS = {"caption": "What is seen", "alt": "A picture in words"}
 
 
 def curves(*seeds: int) -> dict[str, np.ndarray]:
@@ -50,7 +50,7 @@ def names(count: int) -> list[str]:
     return [f"no. {k}" for k in range(count)]
 
 
-def image(shown: figures.Shown) -> Image.Image:
+def image(shown: Shown) -> Image.Image:
     """The picture as a browser would find it: decoded from the HTML."""
     source = parsed(shown).image["src"]
     kind = f"data:image/{shown.kind};base64,"
@@ -87,7 +87,7 @@ class Parsed(HTMLParser):
         self.caption += data
 
 
-def parsed(shown: figures.Shown) -> Parsed:
+def parsed(shown: Shown) -> Parsed:
     found = Parsed()
     found.feed(shown._repr_mimebundle_(include=None, exclude=None)["text/html"])
     assert found.tags == ["figure", "img", "figcaption"]

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from .style import house_style
-
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
@@ -53,75 +51,8 @@ class Shown:
         }
 
 
-def show(figure: Figure, *, caption: str, alt: str, scale: str) -> Shown:
-    """A matplotlib figure for display with its caption, opaque on white."""
-    stream = io.BytesIO()
-    with house_style():
-        figure.savefig(
-            stream,
-            format="png",
-            dpi=170,
-            facecolor="white",
-            transparent=False,
-            metadata={"Software": None},
-        )
-    width = round(figure.get_figwidth() * 100)
-    return Shown(stream.getvalue(), "png", caption, alt, scale, width)
-
-
-def animate(
-    frames: Float[np.ndarray | Tensor, "t h w"],
-    labels: Sequence[str],
-    *,
-    caption: str,
-    alt: str,
-    scale: str,
-    milliseconds: int = 80,
-    pixels: int = 10,
-) -> Shown:
-    """Grey-level frames as a looping GIF: plays in static HTML with no script.
-
-    Args:
-        frames: values in [0, 1], shown white on black.
-        labels: a short text under each frame.
-        milliseconds: a frame stays for; default 80.
-        pixels: edge of a data pixel on the picture; default 10.
-    """
-    from PIL import Image, ImageDraw, ImageFont
-
-    font = ImageFont.load_default(size=18)
-    pictures = []
-    for frame, label in zip(np.asarray(frames), labels, strict=True):
-        grey = Image.fromarray(np.uint8(np.clip(frame, 0, 1) * 255))
-        grey = grey.resize(
-            (frame.shape[1] * pixels, frame.shape[0] * pixels),
-            Image.Resampling.NEAREST,
-        )
-        picture = Image.new("L", (grey.width, grey.height + 30), 255)
-        picture.paste(grey, (0, 0))
-        draw = ImageDraw.Draw(picture)
-        draw.text(
-            (grey.width / 2, grey.height + 15),
-            label,
-            fill=0,
-            font=font,
-            anchor="mm",
-        )
-        pictures.append(picture)
-    stream = io.BytesIO()
-    pictures[0].save(
-        stream,
-        format="GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=milliseconds,
-        loop=0,
-    )
-    return Shown(stream.getvalue(), "gif", caption, alt, scale, pictures[0].width)
-
-
 class Album:
-    """A notebook's pictures: :func:`show` and :func:`animate`, with the scale said once.
+    """A notebook's pictures, with the scale said once.
 
     Args:
         scale: "quick" or "paper"; each caption ends with it.
@@ -132,7 +63,11 @@ class Album:
 
     def show(self, figure: Figure, *, caption: str, alt: str) -> Shown:
         """A matplotlib figure for display with its caption, opaque on white."""
-        return show(figure, caption=caption, alt=alt, scale=self.scale)
+        stream = io.BytesIO()
+        look: dict[str, Any] = {"facecolor": "white", "transparent": False}
+        figure.savefig(stream, format="png", dpi=170, metadata={"Software": None}, **look)
+        width = round(figure.get_figwidth() * 100)
+        return Shown(stream.getvalue(), "png", caption, alt, self.scale, width)
 
     def animate(
         self,
@@ -141,14 +76,32 @@ class Album:
         *,
         caption: str,
         alt: str,
-        **options: int,
+        milliseconds: int = 80,
+        pixels: int = 10,
     ) -> Shown:
-        """Frames as a looping GIF; ``options`` are those of :func:`animate`."""
-        return animate(
-            frames,
-            labels,
-            caption=caption,
-            alt=alt,
-            scale=self.scale,
-            **options,
-        )
+        """Grey-level frames as a looping GIF: plays in static HTML with no script.
+
+        Args:
+            frames: values in [0, 1], shown white on black.
+            labels: a short text under each frame.
+            caption, alt: as for a figure.
+            milliseconds: a frame stays for; default 80.
+            pixels: edge of a data pixel on the picture; default 10.
+        """
+        from PIL import Image, ImageDraw, ImageFont
+
+        font = ImageFont.load_default(size=18)
+        pictures = []
+        for frame, label in zip(np.asarray(frames), labels, strict=True):
+            grey = Image.fromarray(np.uint8(np.clip(frame, 0, 1) * 255))
+            size = frame.shape[1] * pixels, frame.shape[0] * pixels
+            picture = Image.new("L", (size[0], size[1] + 30), 255)
+            picture.paste(grey.resize(size, Image.Resampling.NEAREST), (0, 0))
+            where = size[0] / 2, size[1] + 15
+            ImageDraw.Draw(picture).text(where, label, fill=0, font=font, anchor="mm")
+            pictures.append(picture)
+        stream = io.BytesIO()
+        first, *rest = pictures
+        look: dict[str, Any] = {"append_images": rest, "duration": milliseconds, "loop": 0}
+        first.save(stream, format="GIF", save_all=True, **look)
+        return Shown(stream.getvalue(), "gif", caption, alt, self.scale, first.width)

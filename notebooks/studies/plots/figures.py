@@ -1,7 +1,8 @@
-"""The house's plots: one style, colour-blind safe, every figure shown with caption and alt text.
+"""The book's plots: one style, colour-blind safe, every figure shown with caption and alt text.
 
 What draws curves or points takes ``ax=``: axes to draw on, from :func:`new`. Without it a figure
-of its own is made, with a legend above. Either way the figure is returned.
+of its own is made, with a legend above. Either way the figure is returned. To import this sets
+matplotlib's defaults, so that whatever a notebook draws is in the book's style.
 """
 
 from __future__ import annotations
@@ -10,39 +11,109 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import numpy as np
+import seaborn
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from symscope.reports.plots import heatmap
+from symscope.reports.plots import DIVERGING, GREY, INK, STYLE, heatmap
 
 from ..statistics.intervals import of_groups
-from .display import Album, Shown, animate, show
-from .style import (
-    COLORS,
-    DIVERGING,
-    INK,
-    MARKERS,
-    RC,
-    dashed,
-    house_style,
-    legend_above,
-    log_ticks,
-    new,
-)
+from ..statistics.text import number
+from .display import Album
 
 if TYPE_CHECKING:
     import pandas
     from jaxtyping import Float
     from torch import Tensor
 
-    from symscope import Symmetries
 
 __all__ = [
-    "COLORS", "DIVERGING", "INK", "MARKERS", "RC", "Album", "Shown", "animate", "band",
-    "dashed", "generators", "heatmap", "house_style", "intervals", "legend_above", "lines",
-    "log_ticks", "new", "pictures", "show", "spectrum",
+    "COLORS", "DIVERGING", "INK", "MARKERS", "Album", "arrows", "band", "dashed", "generators",
+    "heatmap", "intervals", "legend_above", "lines", "log_ticks", "new", "pairing", "pictures",
+    "spectrum",
 ]  # fmt: skip
+
+# Ten groups have a colour each; the markers tell apart what printing in grey does not.
+COLORS = seaborn.color_palette("colorblind").as_hex()
+MARKERS = "osD^vPX<>*"
+ARROWS = 14  # along a side, about
+matplotlib.rcParams.update(
+    seaborn.axes_style("ticks")
+    | STYLE
+    | {
+        "axes.prop_cycle": cycler(color=COLORS),
+        "figure.facecolor": "white",
+        "font.family": "DejaVu Sans",
+        "savefig.facecolor": "white",
+    }
+)
+
+
+def new(
+    rows: int = 1,
+    columns: int = 1,
+    width: float = 7.0,
+    height: float = 3.4,
+    **options: Any,
+) -> tuple[Figure, Any]:
+    """An empty figure outside of pyplot's registry, and its axes.
+
+    Args:
+        rows, columns: of axes; one of each gives the axes themselves, not an array.
+        width, height: inches; defaults 7 and 3.4.
+        options: of ``Figure.subplots``, ``sharey=True`` say.
+    """
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def legend_above(figure: Figure) -> None:
+    """One legend for all of a figure's axes, in as few rows as fit its width."""
+    named: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    if not named:
+        return
+    room = 11 * figure.get_figwidth()  # characters; a marker and its margins take six
+    for columns in range(len(named), 0, -1):
+        parts = np.array_split(list(named), columns)
+        if sum(6 + max(map(len, part)) for part in parts) <= room:
+            break
+    figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=columns)
+
+
+def log_ticks(
+    ax: Axes,
+    which: str = "y",
+    subs: Sequence[float] = (1, 2, 5),
+    form: str = "{x:g}",
+) -> None:
+    """A logarithmic axis with plain numbers at its ticks: 0.5, 1, 2, 5, not powers of ten.
+
+    Args:
+        which: "x", "y" (default) or "xy".
+        subs: where in each decade; default 1, 2 and 5.
+        form: of the numbers; default "{x:g}".
+    """
+    for name in which:
+        getattr(ax, f"set_{name}scale")("log")
+        axis = getattr(ax, f"{name}axis")
+        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_major_formatter(form)
+        axis.set_minor_formatter(NullFormatter())
+
+
+def dashed(ax: Axes, *, x: float | None = None, y: float | None = None) -> None:
+    """A thin grey dashed line across the axes: a criterion, or what is no effect."""
+    if x is not None:
+        ax.axvline(x, color=GREY, lw=1, ls="--")
+    if y is not None:
+        ax.axhline(y, color=GREY, lw=1, ls="--")
 
 
 def _looks(names: Iterable[str], first: int = 0) -> Iterator[tuple[str, str, str]]:
@@ -90,7 +161,7 @@ def lines(
 
 
 def spectrum(
-    groups: Mapping[str, Iterable[Symmetries]],
+    groups: Mapping[str, Iterable[Any]],
     *,
     relative: bool = True,
     mark: int | None = None,
@@ -104,7 +175,7 @@ def spectrum(
         mark: draw a vertical line behind this many directions.
     """
 
-    def curve(found: Symmetries) -> tuple[Any, Any]:
+    def curve(found: Any) -> tuple[Any, Any]:
         values = found.liegg.relative_variance if relative else found.liegg.variance
         return np.arange(1, len(values) + 1), values
 
@@ -249,4 +320,91 @@ def pictures(
     for axes, (image, title) in zip(grid.flat, pairs, strict=False):
         axes.imshow(image, cmap="gray", vmin=low, vmax=high)
         axes.set_title(title, fontsize=9)
+    return figure
+
+
+def arrows(
+    fields: Sequence[Float[np.ndarray | Tensor, "2 h w"]],
+    titles: Sequence[str],
+    pictures: Sequence[Float[np.ndarray | Tensor, "h w"]] | None = None,
+) -> Figure:
+    """Vector fields on the pixel grid, right and upwards, each scaled to its own longest arrow.
+
+    Args:
+        fields: (2, H, W) each.
+        titles: one a field.
+        pictures: what lies behind each, signed, in blue and red; default nothing.
+    """
+    figure, grid = new(1, len(fields), width=2.7 * len(fields), height=3.0, squeeze=False)
+    for place, (axes, title, field) in enumerate(zip(grid[0], titles, fields, strict=True)):
+        values = np.asarray(field)
+        height, width = values.shape[1:]
+        if pictures is not None:
+            behind = np.asarray(pictures[place])
+            limit = np.abs(behind).max() or 1
+            axes.imshow(behind, cmap=DIVERGING, vmin=-limit, vmax=limit, alpha=0.5)
+        every = max(1, round(max(height, width) / ARROWS))
+        rows, columns = np.mgrid[every // 2 : height : every, every // 2 : width : every]
+        right, up = values[:, rows, columns]
+        longest = np.hypot(right, up).max() or 1
+        axes.quiver(
+            columns, rows, right, up, scale=longest / (1.3 * every), scale_units="xy",
+            angles="uv", color=INK, width=0.008,
+        )  # fmt: skip
+        axes.set(
+            xticks=[],
+            yticks=[],
+            xlim=(-1, width),
+            ylim=(height, -1),
+            aspect="equal",
+        )
+        axes.spines[:].set_visible(False)
+        axes.set_title(title, fontsize=10)
+    return figure
+
+
+def pairing(
+    images: Float[np.ndarray | Tensor, "2 h w"],
+    velocities: Float[np.ndarray | Tensor, "2 h w"],
+    gradients: Float[np.ndarray | Tensor, "2 h w"],
+) -> Figure:
+    """Two images, how each moves, an output's gradient at each, and products of the two.
+
+    A product's sum over the pixels stands under it: in the own pair the output's rate of change
+    as the image moves, in the wrong pair what the shuffled pairing takes for one.
+
+    Args:
+        images: grey-level pictures.
+        velocities: of each image along a generator, by pixel.
+        gradients: of an output with respect to each image.
+
+    Raises:
+        ValueError: unless all three hold two pictures of one size.
+    """
+    seen, moves, pulls = (np.asarray(each) for each in (images, velocities, gradients))
+    if not seen.shape == moves.shape == pulls.shape or len(seen) != 2:
+        raise ValueError(
+            "images, velocities and gradients must each be two pictures of one size; got shapes "
+            f"{seen.shape}, {moves.shape} and {pulls.shape}"
+        )
+    titles = (
+        "image",
+        "its velocity $v$",
+        "output's gradient $g$",
+        "own pair: $g \\times v$",
+        "wrong pair: $g$ with\nthe other's $v$",
+    )
+    columns = [seen, moves, pulls, pulls * moves, pulls * moves[::-1]]
+    figure, grid = new(2, len(columns), width=8.6, height=4.2)
+    for place, (title, pictures) in enumerate(zip(titles, columns, strict=True)):
+        signed = np.abs(columns[3:] if place > 2 else pictures).max() or 1
+        look = {"cmap": "gray"} if place == 0 else {"cmap": DIVERGING, "vmin": -signed}
+        look |= {} if place == 0 else {"vmax": signed}
+        for axes, picture in zip(grid[:, place], pictures, strict=True):
+            axes.imshow(picture, **look)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            if place > 2:
+                axes.set_xlabel(f"sum {number(float(picture.sum()))}")
+        grid[0, place].set_title(title, fontsize=10)
     return figure

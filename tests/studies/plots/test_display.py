@@ -6,14 +6,17 @@ import torch
 from study_cases import TEXTS, image, names, parsed
 
 from studies.plots import figures
+from studies.plots.display import Shown
+
+ALBUM = figures.Album("quick")
 
 
-def still(**texts: str) -> figures.Shown:
-    return figures.show(figures.new()[0], **TEXTS | texts)
+def still(scale: str = "quick", **texts: str) -> Shown:
+    return figures.Album(scale).show(figures.new()[0], **TEXTS | texts)
 
 
-def moving(**texts: str) -> figures.Shown:
-    return figures.animate(np.zeros((2, 4, 4)), ["a", "b"], **TEXTS | texts)
+def moving(scale: str = "quick", **texts: str) -> Shown:
+    return figures.Album(scale).animate(np.zeros((2, 4, 4)), ["a", "b"], **TEXTS | texts)
 
 
 KINDS = pytest.mark.parametrize("make", [still, moving])
@@ -60,7 +63,7 @@ def shades(count: int) -> np.ndarray:
 
 
 def test_an_animation_is_a_looping_gif_of_all_frames():
-    shown = figures.animate(shades(5), names(5), milliseconds=120, pixels=20, **TEXTS)
+    shown = ALBUM.animate(shades(5), names(5), milliseconds=120, pixels=20, **TEXTS)
     picture = image(shown)
     assert picture.format == "GIF" and picture.n_frames == 5
     assert picture.info["loop"] == 0
@@ -77,7 +80,7 @@ def test_an_animation_is_a_looping_gif_of_all_frames():
 
 def test_frames_that_stand_still_keep_their_time():
     frames = shades(2)[[0, 0, 1]]
-    picture = image(figures.animate(frames, ["a", "a", "b"], milliseconds=100, **TEXTS))
+    picture = image(ALBUM.animate(frames, ["a", "a", "b"], milliseconds=100, **TEXTS))
     total = 0
     for k in range(picture.n_frames):
         picture.seek(k)
@@ -87,7 +90,7 @@ def test_frames_that_stand_still_keep_their_time():
 
 def test_values_outside_of_the_range_are_clipped_and_do_not_wrap():
     frames = np.stack([np.full((4, 6), -0.5), np.full((4, 6), 1.5)])
-    picture = image(figures.animate(frames, names(2), pixels=20, **TEXTS))
+    picture = image(ALBUM.animate(frames, names(2), pixels=20, **TEXTS))
     levels = []
     for k in range(2):
         picture.seek(k)
@@ -96,19 +99,10 @@ def test_values_outside_of_the_range_are_clipped_and_do_not_wrap():
 
 
 def test_tensors_animate_too():
-    picture = image(figures.animate(torch.from_numpy(shades(3)), names(3), **TEXTS))
+    picture = image(ALBUM.animate(torch.from_numpy(shades(3)), names(3), **TEXTS))
     assert picture.n_frames == 3
 
 
 def test_a_frame_without_a_label_is_refused():
     with pytest.raises(ValueError, match="zip"):
-        figures.animate(shades(3), names(2), **TEXTS)
-
-
-def test_an_album_says_the_scale_once():
-    album = figures.Album("paper")
-    texts = {name: TEXTS[name] for name in ("caption", "alt")}
-    figure = figures.new()[0]
-    assert album.show(figure, **texts).caption == "What is seen (paper scale)."
-    moving = album.animate(np.zeros((2, 4, 4)), ["a", "b"], milliseconds=120, **texts)
-    assert moving.caption == "What is seen (paper scale)." and moving.kind == "gif"
+        ALBUM.animate(shades(3), names(2), **TEXTS)

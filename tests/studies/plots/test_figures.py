@@ -12,6 +12,7 @@ import seaborn
 import torch
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.quiver import Quiver
 from study_cases import (
     TEXTS,
     assert_opaque_white_corners,
@@ -52,6 +53,7 @@ def tables(groups: int) -> dict[str, pd.DataFrame]:
     return {f"group {k}": table + k for k in range(groups)}
 
 
+ALBUM = figures.Album("quick")
 ANGLES = list(np.linspace(0, 360, 9))
 
 
@@ -70,6 +72,8 @@ CASES: dict[str, dict[str, Callable]] = {
         "a strip": lambda reports: figures.pictures(images(4), names(4)),
         "two rows": lambda reports: figures.pictures(images(11), names(11)),
     },
+    "arrows": {"one": lambda reports: figures.arrows([np.ones((2, 9, 9))], ["a"])},
+    "pairing": {"random": lambda reports: figures.pairing(*[images(2)] * 3)},
     "lines": {
         "joined": lambda reports: figures.lines(walks(3, 1), xlabel="x", ylabel="y"),
         "points": lambda reports: figures.lines(walks(2), joined=False, first=4),
@@ -110,7 +114,7 @@ def test_a_figure_is_drawn_outside_of_pyplot_and_shown_opaque(name, way, reports
     before, settings = plt.get_fignums(), settings_now()
     figure = CASES[name][way](reports)
     assert isinstance(figure, Figure)
-    shown = figures.show(figure, **TEXTS)
+    shown = ALBUM.show(figure, **TEXTS)
     assert plt.get_fignums() == before
     assert settings_now() == settings
     picture = image(shown)
@@ -124,12 +128,12 @@ def test_the_readers_own_style_does_not_spoil_a_figure(reports):
     # A dark style, or transparent pictures, would leave dark ink on a dark page.
     dark = {"savefig.facecolor": "black", "savefig.transparent": True, "figure.facecolor": "black"}
     with matplotlib.rc_context(dark):
-        shown = figures.show(figures.spectrum(reports), **TEXTS)
+        shown = ALBUM.show(figures.spectrum(reports), **TEXTS)
     assert_opaque_white_corners(image(shown))
 
 
 def test_the_same_figure_is_the_same_picture(reports):
-    first, second = (figures.show(figures.spectrum(reports), **TEXTS) for _ in range(2))
+    first, second = (ALBUM.show(figures.spectrum(reports), **TEXTS) for _ in range(2))
     assert first.image == second.image
 
 
@@ -146,8 +150,10 @@ def colors_of(figure: Figure) -> list[str]:
     return [to_hex(line.get_color()) for line in lines if len(line.get_xdata()) > 2]
 
 
-@pytest.mark.parametrize(("name", "way"), [each for each in EACH if each[0] not in
-                                           ("generators", "pictures")])  # fmt: skip
+GREY = ("arrows", "generators", "pairing", "pictures")
+
+
+@pytest.mark.parametrize(("name", "way"), [each for each in EACH if each[0] not in GREY])
 def test_drawn_curves_use_the_palette(name, way, reports):
     used = colors_of(CASES[name][way](reports))
     assert used and set(used) <= SAFE
@@ -279,3 +285,52 @@ def test_titles_stand_above_their_pictures():
     assert titles == ["one", "two", "three"]
     limits = {axes.get_images()[0].get_clim() for axes in figure.axes if axes.get_images()}
     assert len(limits) == 1  # one scale for all
+
+
+# Arrows, and the shuffled pairing
+
+
+def test_arrows_point_as_the_field_does():
+    field = np.stack([np.full((28, 28), 2.0), np.full((28, 28), -1.0)])
+    figure = figures.arrows([field, 0 * field], ["a", "b"], [field[0], field[0]])
+    quiver = next(part for part in figure.axes[0].collections if isinstance(part, Quiver))
+    assert len(quiver.U) == 14 * 14
+    assert set(quiver.U.tolist()) == {2.0} and set(quiver.V.tolist()) == {-1.0}
+
+
+@pytest.fixture
+def parts() -> tuple[torch.Tensor, ...]:
+    return tuple(torch.randn(3, 2, 5, 4, generator=torch.Generator().manual_seed(0)))
+
+
+def drawn(figure) -> np.ndarray:
+    """(rows, columns, h, w): every picture of the figure."""
+    pictures = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+    return np.stack(pictures).reshape(2, 5, *pictures[0].shape)
+
+
+def test_the_wrong_pair_takes_the_velocity_of_the_other_image(parts):
+    images, velocities, gradients = parts
+    figure = figures.pairing(*parts)
+    shown = drawn(figure)
+    np.testing.assert_allclose(shown[:, 0], images)
+    np.testing.assert_allclose(shown[:, 3], gradients * velocities, rtol=1e-6)
+    np.testing.assert_allclose(shown[:, 4], gradients * velocities.flip(0), rtol=1e-6)
+    sums = [axes.get_xlabel() for axes in figure.axes]
+    own = float((gradients[1] * velocities[1]).sum())
+    assert sums[:3] == ["", "", ""] and sums[8] == f"sum {own:.3g}"
+
+
+def test_products_share_one_scale_of_colours(parts):
+    limits = {
+        axes.images[0].get_clim() for axes in np.array(figures.pairing(*parts).axes)[[3, 4, 8, 9]]
+    }
+    assert len(limits) == 1
+
+
+def test_pictures_that_do_not_fit_are_refused(parts):
+    images, velocities, gradients = parts
+    with pytest.raises(ValueError, match=r"two pictures of one size; got shapes \(1, 5, 4\)"):
+        figures.pairing(images[:1], velocities, gradients)
+    with pytest.raises(ValueError, match="two pictures of one size"):
+        figures.pairing(*(part.repeat(2, 1, 1) for part in parts))

@@ -1,4 +1,4 @@
-"""The house's style: in force wherever a figure is made, and nowhere else."""
+"""The house's style: in force wherever a figure is made."""
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -7,7 +7,7 @@ import pytest
 import seaborn
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from study_cases import curves, legend_of, settings_now, walks
+from study_cases import curves, legend_of, walks
 
 from studies.plots import figures
 
@@ -23,8 +23,7 @@ def test_an_empty_figure_is_outside_of_pyplot_too():
 
 def test_the_palette_is_the_colour_blind_one():
     assert {to_hex(color) for color in figures.COLORS} == SAFE
-    with figures.house_style():
-        cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
     assert {to_hex(color) for color in cycle} <= SAFE
 
 
@@ -69,20 +68,11 @@ def test_logarithmic_ticks_are_plain_numbers():
     assert axes.get_yscale() == "log"
 
 
-def test_what_is_drawn_later_is_in_the_house_style_too():
-    before = settings_now()
-    loud = {"legend.frameon": True, "text.color": "red", "font.family": "DejaVu Serif",
-            "lines.solid_capstyle": "butt", "savefig.facecolor": "red"}  # fmt: skip
-    with matplotlib.rc_context(loud):
-        figure, axes = figures.new()
-        (line,) = axes.plot([0, 1], label="one")
-        inside, above = axes.legend(), figure.legend(loc="outside upper left")
-        note = axes.text(0, 0, "note")
-        seaborn.stripplot(x=[1, 2, 1], y=["a", "b", "c"], hue=[1, 1, 2], ax=axes)
-        title = axes.set_title("title")
-    assert not inside.get_frame_on() and not above.get_frame_on()
-    assert not axes.get_legend().get_frame_on()
-    assert note.get_color() == figures.INK
-    assert note.get_fontfamily() == title.get_fontfamily() == ["DejaVu Sans"]
-    assert line.get_solid_capstyle() == "round"
-    assert settings_now() == before
+def test_what_a_notebook_draws_itself_is_in_the_style():
+    figure, axes = figures.new()
+    (line,) = axes.plot([0, 1], label="one")
+    seaborn.stripplot(x=[1, 2, 1], y=["a", "b", "c"], hue=[1, 1, 2], ax=axes)
+    above, note = figure.legend(loc="outside upper left"), axes.text(0, 0, "note")
+    assert not above.get_frame_on() and not axes.get_legend().get_frame_on()
+    assert note.get_color() == figures.INK and note.get_fontfamily() == ["DejaVu Sans"]
+    assert to_hex(line.get_color()) in SAFE
