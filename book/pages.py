@@ -31,11 +31,12 @@ from sources import (
 )
 
 if TYPE_CHECKING:
-    from studies.ledger.verdicts import Finding
+    from studies.ledger.outcomes import Outcome
+    from studies.ledger.statements import Statement
 
 SCALE_NOTES = {
-    "quick": "At **quick scale**: small data, few seeds; `make paper` computes the paper scale.",
-    "paper": "At **paper scale**: the committed record of the full runs.",
+    "quick": "**Quick runs**: small data, few seeds; `make paper` makes the full runs.",
+    "paper": "**Full runs**: the committed record.",
 }
 OUTDATED = """:::{warning}
 Today's code did not run through, or has not run yet: the outputs are those of the last good run.
@@ -92,41 +93,38 @@ def runs_table(results: dict[str, Result]) -> str:
 
 def generated_texts(root: Path, scale: str, results: dict[str, Result]) -> dict[str, str]:
     """What goes between each kind of marker."""
-    from studies.ledger import tables
-
-    findings = verdicts.findings_of(root, {name: each.path for name, each in results.items()})
-    every = verdicts.all_of(findings)
+    taken = verdicts.taken_of(root, {name: each.path for name, each in results.items()})
+    said, found = verdicts.stated(root), verdicts.outcomes_of(taken)
     notebooks = {name: each.notebook for name, each in results.items()}
-    archived = (root / verdicts.ARCHIVE).exists()
     return {
-        "ledger:short": tables.markdown(every),
-        "ledger:full": verdicts.page(findings, notebooks),
-        "numbers": verdicts.numbers(every),
-        "costs": verdicts.costs(every),
-        "corrections": verdicts.corrections(root, every) if archived else "",
+        "ledger:short": verdicts.short(said, found),
+        "ledger:full": verdicts.page(root, taken, notebooks),
+        "numbers": verdicts.numbers(said, found),
+        "costs": verdicts.costs(root),
+        "corrections": verdicts.corrections(root, found),
         "runs": runs_table(results),
         "scale": " ".join([SCALE_NOTES[scale], *_exceptions(root, scale, results)]),
-    } | _front_texts(root, every, notebooks)
+    } | _front_texts(root, said, found, notebooks)
 
 
 def _front_texts(
-    root: Path, every: list[Finding], notebooks: Mapping[str, NotebookNode]
+    root: Path,
+    said: list[Statement],
+    found: Mapping[str, Outcome],
+    notebooks: Mapping[str, NotebookNode],
 ) -> dict[str, str]:
     """What only the front page and the README show."""
-    from studies.ledger import tables
-    from studies.ledger.claims import PAPERS
+    from studies.statistics.text import with_interval
 
     if not (root / front.FINDINGS).exists():
         return {}
-    values = {
-        each.claim.id: tables.told(each.value).rpartition(", ")[0] for each in every if each.value
-    }
+    values = {id: with_interval(each.own) for id, each in found.items() if each.own}
     listed = front.findings(root, values)
-    counts = Counter(each.verdict for each in every if each.claim.whose in PAPERS)
+    counts = Counter(each.verdict(found)[0] for each in said)
     return {
         "findings": front.cards(listed),
         "findings:short": front.short(listed),
-        "bar": front.bar(counts, "claims of the two papers"),
+        "bar": front.bar(counts, "statements of the two papers"),
         "chapters": front.chapters(front.pages(root, notebooks)),
         "cite": front.citation(root),
     }
@@ -140,7 +138,7 @@ def _exceptions(root: Path, scale: str, results: dict[str, Result]) -> list[str]
     said = []
     short = [name for name, each in results.items() if each.path.parent == root / "notebooks"]
     if short:
-        said.append(f"Not run at paper scale yet, and shown at quick scale: {', '.join(short)}.")
+        said.append(f"Quick runs stand for full ones of: {', '.join(short)}.")
     earlier = [name.partition("_")[0] for name, each in results.items() if each.code == "earlier"]
     if earlier:
         said.append(
@@ -172,9 +170,9 @@ def stage(root: Path, scale: str, folder: str) -> Path:
     shutil.copytree(root / "book", target / "book", ignore=ignored)
     shutil.copy(root / "_config.yml", target)
     (target / "notebooks").mkdir()
-    findings = verdicts.findings_of(root, {name: each.path for name, each in results.items()})
+    taken = verdicts.taken_of(root, {name: each.path for name, each in results.items()})
     for name, result in results.items():
-        linked = verdicts.with_anchors(read_notebook(result.path), findings[name])
+        linked = verdicts.with_anchors(read_notebook(result.path), taken[name])
         if scale == "quick" and result.code != "this":
             linked.cells.insert(1, new_markdown_cell(OUTDATED, id="outdated"))
         write_notebook(linked, target / "notebooks" / result.path.name)
@@ -220,15 +218,9 @@ def render(root: Path, scale: str, folder: str, site: Path) -> None:
 
 
 def readme_picture(root: Path, results: dict[str, Result]) -> tuple[str, str, bytes]:
-    """Alt text, caption and PNG of the figure whose cell is tagged `readme-picture`.
-
-    That of the first record shows a test that could not fail: until the record is made anew, the
-    quick-scale figure of the source notebook stands there, and its caption says so.
-    """
+    """Alt text, caption and PNG of the figure whose cell is tagged `readme-picture`."""
     for result in results.values():
-        first = verdicts.is_first(result.notebook)
-        source = root / "notebooks" / result.path.name
-        for cell in code_cells(read_notebook(source) if first else result.notebook):
+        for cell in code_cells(result.notebook):
             if PICTURE_TAG in cell.metadata.get("tags", []):
                 found = re.search(
                     r'<img src="data:image/png;base64,([^"]*)" alt="([^"]*)"[^>]*>'

@@ -110,7 +110,7 @@ def prepared_notebook(root: Path, scale: str, name: str) -> NotebookNode:
 def run_key(root: Path, name: str, notebook: NotebookNode) -> str:
     """A hash of all that the outputs depend on.
 
-    These are: the code of the cells with their tags, and the parameters; the notebook's claims;
+    These are: the code of the cells with their tags, and the parameters; what it measures;
     the rooms of symscope, of `studies` and of the benchmarks that the cells reach by import; the
     data; the versions of the packages that compute. Prose is left out, of cells, comments and
     docstrings alike, and so is what only shows results (`symscope.runs.keys` says what): a word
@@ -127,15 +127,22 @@ def run_key(root: Path, name: str, notebook: NotebookNode) -> str:
         references = keys.references_of("\n".join(cell.source for cell in cells))
     except SyntaxError:  # a magic of IPython: it cannot be told, so everything counts
         references = set(places)
-    claims = root / "notebooks" / "claims" / f"{name}.yaml"
     constraints = (root / "constraints.txt").read_text(encoding="utf-8")
     return keys.digest(
         [[_code(cell.source), cell.metadata.get("tags", [])] for cell in cells],
-        yaml.safe_load(claims.read_text(encoding="utf-8")) if claims.exists() else None,
+        _measured(root, name),
         keys.rooms(references, places),
         _data(root),
         keys.pinned(constraints),
     )
+
+
+def _measured(root: Path, name: str) -> list[dict[str, Any]]:
+    """What the statements ask of a notebook, in the words of today: it stores them as it runs."""
+    from studies.ledger import measuring, statements
+
+    known = measuring.of_notebook(statements.load(root / "notebooks" / "statements"), name)
+    return [statements.terms(*each) for each in known.values()]
 
 
 def _code(source: str) -> str:

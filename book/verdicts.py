@@ -1,10 +1,9 @@
-"""What the book says of its claims: the ledger's page, its anchors in notebooks, what changed."""
+"""What the book says of the statements: the ledger's page, its anchors, what changed."""
 
 from __future__ import annotations
 
 import ast
 import json
-import statistics
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -17,37 +16,52 @@ from nbformat.v4 import new_markdown_cell
 from sources import BuildError, code_cells
 
 if TYPE_CHECKING:
-    from studies.ledger.verdicts import Finding
+    from studies.ledger.measuring import Taken
+    from studies.ledger.outcomes import Outcome
+    from studies.ledger.statements import Statement
 
-ARCHIVE, REASONS = "book/first_record.json", "book/corrections.yaml"
-SAME = {"not reproduced": "contradicted"}  # the old word for it
-HEADER = ("Notebook", "Claim", "Whose", "Must be", "Found", "Verdict")
+EARLIER, REASONS = "book/earlier.json", "book/corrections.yaml"
+TABLE = "data/depth_and_parameters.csv"
+RECORD = "book/record"
+PAPERS = {"moskalev2022liegg": "LieGG", "theodosis2023linear": "Linear Group Networks"}
 
 
-def findings_of(root: Path, paths: Mapping[str, Path]) -> dict[str, list[Finding]]:
-    """Each notebook's findings: its claims of today, judged by what the executed one stored."""
-    from studies.ledger import book as ledger
-    from studies.ledger import claims, verdicts
+def stated(root: Path) -> list[Statement]:
+    """The statements of the papers."""
+    from studies.ledger import statements
 
-    found = {}
-    for name, path in paths.items():
-        stated = root / "notebooks" / "claims" / f"{name}.yaml"
-        try:
-            given = claims.load(stated) if stated.exists() else []
-            found[name] = verdicts.judge(ledger.measured_by(given, ledger.read(path)))
-        except ValueError as error:
-            raise BuildError(str(error)) from error
-    every = [each.claim for findings in found.values() for each in findings]
     try:
-        claims.refuse_twins(every, "the book")
+        return statements.load(root / "notebooks" / "statements")
     except ValueError as error:
         raise BuildError(str(error)) from error
+
+
+def taken_of(root: Path, paths: Mapping[str, Path]) -> dict[str, list[Taken]]:
+    """Each notebook's measurements, as its executed one stored them."""
+    from studies.ledger import former, measuring
+
+    said, found = stated(root), {}
+    for name, path in paths.items():
+        found[name] = measuring.read(path, said)
+        if not found[name] and path.parent == root / RECORD:
+            found[name] = former.read(path, said, root / TABLE)
     return found
 
 
-def all_of(findings: Mapping[str, list[Finding]]) -> list[Finding]:
-    """Those of all notebooks, in order."""
-    return [each for some in findings.values() for each in some]
+def outcomes_of(taken: Mapping[str, list[Taken]]) -> dict[str, Outcome]:
+    """The outcome of each measurement that was made."""
+    return {each.measurement.id: each.outcome for some in taken.values() for each in some}
+
+
+def short(said: Iterable[Statement], found: Mapping[str, Outcome]) -> str:
+    """How many statements got which verdict: a line, and a bar of as many blocks."""
+    from studies.ledger.statements import VERDICTS
+
+    words = [each.verdict(found)[0] for each in said]
+    blocks = dict(zip(VERDICTS, "\U0001f7e9\U0001f7e8\U0001f7e5\u2b1c\u2b1b", strict=True))
+    counts = [f"{blocks[w]} {words.count(w)} {w}" for w in VERDICTS if w in words]
+    bar = "".join(blocks[word] for word in VERDICTS for _ in range(words.count(word)))
+    return f"{bar}\n\nOf {len(words)} statements of the two papers: {', '.join(counts)}."
 
 
 # --- The ledger's page ----------------------------------------------------------------------------
@@ -66,19 +80,23 @@ def parameters_of(notebook: NotebookNode) -> dict[str, Any]:
     return found
 
 
-def scale_of(finding: Finding, parameters: Mapping[str, Any]) -> str:
-    """At which scale a claim was measured, and that of the paper."""
-    claim = finding.claim
-    if not claim.scale:
-        return f"theirs: {claim.theirs}"
+def scale_of(taken: Taken, parameters: Mapping[str, Any]) -> str:
+    """At which scale a measurement was made, beside that of the paper."""
+    from studies.ledger.measuring import RUNS
+
     shown = {
         name: _told(value, counted=name.endswith("seeds")) for name, value in parameters.items()
     }
+    m = taken.measurement
     try:
-        ours = claim.ours.format(**shown)
+        ours = m.ours.format(**shown)
     except KeyError as error:
-        raise BuildError(f"claim {claim.id}: no parameter {error} for its scale") from error
-    return f"ours ({claim.scale}): {ours}\ntheirs: {claim.theirs}"
+        raise BuildError(f"{m.id}: no parameter {error} for its scale") from error
+    run = RUNS.get(taken.scale, taken.scale)
+    lines = [f"ours, a {run}: {ours}" if ours else f"ours: a {run}", f"theirs: {m.theirs}"]
+    lines += [taken.remark] if taken.remark else []
+    lines += [f"since the run: {'; '.join(taken.changed)}"] if taken.changed else []
+    return "\n".join(lines)
 
 
 def _told(value: Any, counted: bool) -> str:
@@ -87,82 +105,85 @@ def _told(value: Any, counted: bool) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def page(findings: Mapping[str, list[Finding]], notebooks: Mapping[str, NotebookNode]) -> str:
-    """The counts of the three lists, and every claim in one table for the page's script."""
-    from studies.ledger import tables, verdicts
-
-    order = [*verdicts.VERDICTS, verdicts.UNMEASURED]
-    every = all_of(findings)
-    mixed = len(tables.scales(every)) > 1
-    rows = []
-    for name, some in findings.items():
+def page(
+    root: Path, taken: Mapping[str, list[Taken]], notebooks: Mapping[str, NotebookNode]
+) -> str:
+    """A row a statement with its verdict, each opening to its measurements."""
+    found, made = outcomes_of(taken), {}
+    for name, some in taken.items():
         parameters = parameters_of(notebooks[name])
         for each in some:
-            says, whose, quantity, must, found, controls, verdict = tables.cells(each, mixed)
-            claim = each.claim
-            how = f"{quantity}\n{claim.threshold} (set {claim.set})\n{scale_of(each, parameters)}"
-            details = f"<details><summary>how</summary>{_lines(how)}</details>"
-            beside = f'<div class="symscope-controls">{_lines(controls)}</div>' * bool(controls)
-            cells = [
-                f"<td>{name[:2]}</td>",
-                f"<td>{escape(says)}{_links(each, name, notebooks[name])}{details}</td>",
-                f"<td>{escape(whose)}</td><td>{_lines(must)}</td><td>{_lines(found)}{beside}</td>",
-                f'<td data-order="{order.index(each.verdict)}">{_lines(verdict)}</td>',
-            ]
-            rows.append(
-                f'<tr id="{claim.id}" data-paper="{escape(whose)}" data-notebook="{name[:2]}" '
-                f'data-verdict="{each.verdict}">{"".join(cells)}</tr>'
-            )
-    head = "".join(f'<th scope="col">{title}</th>' for title in HEADER)
-    table = (
-        '<div class="pst-scrollable-table-container">\n'
-        f'<table class="symscope-ledger symscope-sortable"><thead><tr>{head}</tr></thead>\n'
-        "<tbody>\n" + "\n".join(rows) + "\n</tbody></table>\n</div>"
+            made[each.measurement.id] = (each, scale_of(each, parameters), notebooks[name])
+    rows = []
+    for statement in stated(root):
+        verdict, why = statement.verdict(found)
+        inside = _measurements(statement, made)
+        details = f"<details><summary>measured by</summary>{inside}</details>" * bool(inside)
+        where = f"{PAPERS[statement.paper]}, {statement.where}; rule set {statement.set}"
+        rows.append(
+            f'<tr id="{escape(statement.id)}"><td>{escape(statement.id)}</td>'
+            f"<td>{escape(statement.says)}"
+            f'<div class="symscope-controls">{escape(where)}</div>{details}</td>'
+            f'<td class="symscope-verdict"><b>{verdict}</b><br>{escape(why)}</td></tr>'
+        )
+    return (
+        f"{short(stated(root), found)}\n\n"
+        '<div class="pst-scrollable-table-container">\n<table class="symscope-ledger"><thead><tr>'
+        "<th></th><th>What the paper says, in our words</th><th>Verdict</th></tr></thead>\n<tbody>"
+        + "\n".join(rows)
+        + "</tbody></table>\n</div>"
     )
-    counts = [f"- {line}" for line in tables.tallies(every)]
-    return "\n".join([*counts, "", tables.legend(every), "", table])
 
 
-def _lines(text: str) -> str:
-    return escape(text).replace("\n", "<br>")
+def _measurements(statement: Statement, made: Mapping[str, tuple[Taken, str, NotebookNode]]) -> str:
+    """The table that a statement opens to."""
+    from studies.ledger.measuring import html_table, row
+    from studies.ledger.outcomes import UNMEASURED, Outcome
+
+    rows = []
+    for m in statement.measurements:
+        taken, scale, notebook = made.get(m.id, (None, f"theirs: {m.theirs}", None))
+        outcome = taken.outcome if taken else Outcome(UNMEASURED, detail=m.price)
+        asks, seen, word = row(m, outcome)
+        beside = {"proof": "not scored"}.get(m.kind, "beside: no part of the rule" * m.beside)
+        lines = [asks, f"{m.kind}{f'; {beside}' if beside else ''}", scale]
+        lines += [f"units: {m.units}"] if m.units else []
+        links = _links(taken, notebook) if taken and notebook else ""
+        rows.append(("\n".join(lines), seen, word, links))
+    return html_table(("We measure", "Found", "Outcome", ""), rows) if rows else ""
 
 
-def _links(finding: Finding, name: str, notebook: NotebookNode) -> str:
-    """Links to the cell that measured a claim and to the figure that shows it."""
-    claim, there = finding.claim, f"../notebooks/{name}.html"
-    links = []
-    if _cell_of(finding, notebook) is not None:
-        links.append(f'<a href="{there}#claim-{claim.id}">cell</a>')
-    if _figure_of(finding, notebook) is not None:
-        links.append(f'<a href="{there}#figure-{claim.figure}">figure</a>')
-    return f"<br>{' '.join(links)}" if links else ""
+def _links(taken: Taken, notebook: NotebookNode) -> str:
+    """Links to the cell that made a measurement and to the figure that shows it."""
+    m = taken.measurement
+    there, links = f"../notebooks/{m.notebook}.html", []
+    if taken.cell is not None:
+        links.append(f'<a href="{there}#{_anchor("cell", m.id)}">cell</a>')
+    if _figure_of(m.figure, notebook) is not None:
+        links.append(f'<a href="{there}#{_anchor("figure", m.figure)}">figure</a>')
+    return " ".join(links)
 
 
-def _cell_of(finding: Finding, notebook: NotebookNode) -> int | None:
-    """Where the cell stands that measured a claim."""
-    number = finding.claim.cell
-    places = [k for k, cell in enumerate(notebook.cells) if cell.get("execution_count") == number]
-    return places[0] if number and places else None
+def _anchor(kind: str, name: str) -> str:
+    return f"{kind}-{name.replace('.', '-')}"
 
 
-def _figure_of(finding: Finding, notebook: NotebookNode) -> int | None:
-    """Where the cell stands whose figure shows a claim, if the notebook has it."""
+def _figure_of(figure: str, notebook: NotebookNode) -> int | None:
+    """Where the cell stands whose figure shows a measurement, if the notebook has it."""
     for k, cell in enumerate(notebook.cells):
-        if cell.get("id") == finding.claim.figure and "<figure" in json.dumps(cell.outputs):
+        if figure and cell.get("id") == figure and "<figure" in json.dumps(cell.outputs):
             return k
     return None
 
 
-def with_anchors(notebook: NotebookNode, findings: Iterable[Finding]) -> NotebookNode:
-    """The notebook with an anchor before each cell that the ledger's page links to.
-
-    Where it ran before verdicts came from intervals, a note says so under its title.
-    """
+def with_anchors(notebook: NotebookNode, taken: Iterable[Taken]) -> NotebookNode:
+    """The notebook with an anchor before each cell that the ledger's page links to."""
     anchors: dict[int, dict[str, None]] = {}
-    for each in findings:
+    for each in taken:
+        m = each.measurement
         for name, place in (
-            (f"claim-{each.claim.id}", _cell_of(each, notebook)),
-            (f"figure-{each.claim.figure}", _figure_of(each, notebook)),
+            (_anchor("cell", m.id), each.cell),
+            (_anchor("figure", m.figure), _figure_of(m.figure, notebook)),
         ):
             if place is not None:
                 anchors.setdefault(place, {})[name] = None
@@ -172,124 +193,82 @@ def with_anchors(notebook: NotebookNode, findings: Iterable[Finding]) -> Noteboo
             spans = "".join(f'<span id="{name}"></span>' for name in anchors[k])
             cells.append(new_markdown_cell(spans, id=f"anchors-{k}"))
         cells.append(cell)
-        if k == 0 and is_first(notebook):
-            cells.append(new_markdown_cell(NOTE, id="first-record"))
     notebook.cells = cells
     return notebook
-
-
-NOTE = """:::{note}
-This run is of the first record, and shows the verdicts of its day. The [ledger](../book/ledger.md)
-judges the same values by the rules of today; [what we got wrong](../book/corrections.md) says what
-changed.
-:::"""
-
-
-def is_first(notebook: NotebookNode) -> bool:
-    """Whether a run is of the first record: its output holds verdicts of its own."""
-    from studies.ledger.book import MIME
-
-    stored = [
-        claim
-        for cell in code_cells(notebook)
-        for output in cell.outputs
-        for claim in output.get("data", {}).get(MIME, ())
-    ]
-    return any("verdict" in claim for claim in stored)
 
 
 # --- Their numbers --------------------------------------------------------------------------------
 
 
-def numbers(findings: Iterable[Finding]) -> str:
-    """Every number that the authors print, beside ours: a table."""
-    from studies.ledger import tables
+def numbers(said: Iterable[Statement], found: Mapping[str, Outcome]) -> str:
+    """Every number that the authors print, beside where one more run of ours would lie: a table."""
+    from studies.ledger.outcomes import UNMEASURED, Outcome
+    from studies.statistics.text import number, with_interval
 
-    lines = ["| What | They print | Ours | Ours over theirs | Verdict |", "|---|---|---|---|---|"]
-    for each in findings:
-        if each.claim.printed is None:
-            continue
-        row = tables.side_by_side(each.claim)
-        ours = row["ours"] if each.claim.scale else ""
-        lines.append(
-            f"| {each.claim.says} | {row['theirs']} | {ours} | {row['ratio']} | {each.verdict} |"
-        )
+    lines = ["| What | They print | One more run of ours | Outcome |", "|---|---|---|---|"]
+    for m in [m for each in said for m in each.measurements if m.printed is not None]:
+        outcome = found.get(m.id, Outcome(UNMEASURED))
+        ours = with_interval(outcome.own, "units") if outcome.own else ""
+        print_ = number(m.printed or 0.0) + f" ({m.printed_as})" * bool(m.printed_as)
+        detail = f", {outcome.detail}" * bool(outcome.detail)
+        lines.append(f"| {m.id}: {m.asks} | {print_} | {ours} | {outcome.word}{detail} |")
     return "\n".join(lines)
 
 
-def costs(findings: Iterable[Finding]) -> str:
-    """What was measured of our code's running time, beside what was aimed at: a table."""
-    from studies.ledger import tables
-
+def costs(root: Path) -> str:
+    """The running times of our code, beside what was aimed at: a table of the last benchmark."""
+    path = root / "benchmarks" / "results" / "cpu.json"
+    targets = json.loads(path.read_text(encoding="utf-8"))["targets"] if path.exists() else []
     lines = ["| Ratio | Aim | Measured |", "|---|---|---|"]
-    for each in findings:
-        if each.claim.says.startswith("Cost:"):
-            _, _, quantity, aim, measured, *_ = tables.cells(each)
-            lines.append(f"| {quantity} | {aim} | {measured.rpartition(', ')[0]} |")
-    return "\n".join(lines)
+    lines += [f"| {each['what']} | {each['asked']} | {each['measured']:.2f} |" for each in targets]
+    return "\n".join(lines).replace("<=", "\u2264").replace(">=", "\u2265")
 
 
 # --- What we got wrong ----------------------------------------------------------------------------
 
 
-def changed(root: Path, findings: Iterable[Finding]) -> dict[str, tuple[dict[str, Any], str]]:
-    """Claims of the first record whose verdict is another now: what was, and the verdict now."""
-    now = {each.claim.id: each.verdict for each in findings}
-    found = {}
-    for old in json.loads((root / ARCHIVE).read_text(encoding="utf-8")):
-        verdict = now.get(old["id"], "withdrawn")
-        if verdict != SAME.get(old["verdict"], old["verdict"]):
-            found[old["id"]] = (old, verdict)
-    return found
-
-
-def corrections(root: Path, findings: Iterable[Finding]) -> str:
+def corrections(root: Path, found: Mapping[str, Outcome]) -> str:
     """Each reason for which verdicts changed, and a table of the claims that it changed."""
-    from studies.ledger.criteria import Criterion
-    from studies.ledger.tables import WHOSE, number, spread
-
-    findings = list(findings)
-    moved = changed(root, findings)
-    quick = {each.claim.id for each in findings if each.claim.scale == "quick"}
+    path = root / EARLIER
+    if not path.exists():
+        return ""
+    earlier = {each["id"]: each for each in json.loads(path.read_text(encoding="utf-8"))}
     reasons = yaml.safe_load((root / REASONS).read_text(encoding="utf-8"))
-    named = [id for reason in reasons for id in reason["claims"]]
-    # A verdict at quick scale alone corrects none of the record's.
-    moved = {id: both for id, both in moved.items() if id in named or id not in quick}
-    if missing := sorted(set(moved) - set(named)):
-        raise BuildError(f"{REASONS} gives no reason for {', '.join(missing)}")
-    if twice := sorted({id for id in named if named.count(id) > 1}):
-        raise BuildError(f"{REASONS} gives two reasons for {', '.join(twice)}")
-    total = len(json.loads((root / ARCHIVE).read_text(encoding="utf-8")))
-    lines = [f"Of {total} claims of the first record, {len(moved)} have another verdict now."]
-    for reason in reasons:
-        ids = [id for id in reason["claims"] if id in moved]
-        if not ids:
-            continue
-        lines += ["", reason["why"], "", "| Claim | Was asked | Was found | Then | Now |"]
+    theirs = {id for id, each in earlier.items() if each["whose"] in PAPERS}
+    second = [id for reason in reasons["second"] for id in reason["claims"]]
+    if sorted(second) != sorted(theirs):
+        raise BuildError(
+            f"{REASONS} must name once: {', '.join(theirs.symmetric_difference(second))}"
+        )
+    now = _today(root, found)
+    lines = [f"## The {len(theirs)} claims of the papers in the second record"]
+    for reason in reasons["second"]:
+        lines += ["", reason["why"], "", "| Claim | Was asked | Was found | Was | Now |"]
         lines += ["| --- | --- | --- | --- | --- |"]
-        for id in ids:
-            old, verdict = moved[id]
-            asked = Criterion(old["criterion"]).shown().replace("<", "&lt;")
-            verdict += " (at quick scale)" * (id in quick)
-            cells = (old["says"], asked, spread(old["values"]), old["verdict"], verdict)
-            lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
-        units = reason.get("in_their_unit", {})
-        for id in [id for id in units if id in moved]:
-            factor, theirs = units[id]
-            middle = statistics.median(moved[id][0]["values"])
-            lines += ["", f"*{moved[id][0]['says']}* {number(middle)} is "]
-            lines[-1] += f"{number(factor * middle)} in their unit; they print {number(theirs)}."
-    whose = {each.claim.id: each.claim.whose for each in findings}
-    taken = [
-        (old["says"], WHOSE[whose[old["id"]]])
-        for old in json.loads((root / ARCHIVE).read_text(encoding="utf-8"))
-        if old["source"] != "symscope" and whose.get(old["id"]) in ("ours", "check")
-    ]
-    lines += [
-        "",
-        f"{len(taken)} claims were counted as a paper's and are not: no page of the papers",
-    ]
-    lines[-1] += " makes them, or they hold by construction."
-    lines += ["", "| Claim | Is |", "| --- | --- |"]
-    lines += [f"| {says} | {is_} |" for says, is_ in taken]
+        for id, new in reason["claims"].items():
+            old = earlier[id]
+            today = now.get(new, new) if new == "withdrawn" else f"{new}: {now[new]}"
+            lines.append(_line(old["says"], old["asked"], old["found"], old["verdicts"][1], today))
+    lines += ["", "## The first record"]
+    for reason in reasons["first"]:
+        lines += ["", reason["why"], "", "| Claim | Was asked | Was found | Was | Then |"]
+        lines += ["| --- | --- | --- | --- | --- |"]
+        for old in (earlier[id] for id in reason["claims"]):
+            asked, was = (old.get(f"first {what}", old[what]) for what in ("asked", "found"))
+            lines.append(_line(old["says"], asked, was, *old["verdicts"]))
     return "\n".join(lines)
+
+
+def _today(root: Path, found: Mapping[str, Outcome]) -> dict[str, str]:
+    """The verdict of each statement, and the outcome of each measurement, by its id."""
+    words = {}
+    for each in stated(root):
+        words[each.id] = each.verdict(found)[0]
+        for m in each.measurements:
+            words[m.id] = found[m.id].word if m.id in found else "not measured"
+    return words
+
+
+def _line(*cells: str) -> str:
+    escaped = (c.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") for c in cells)
+    return "| " + " | ".join(escaped) + " |"

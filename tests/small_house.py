@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import notebooks
 import sources
-from studies.ledger.book import Ledger
+from studies.ledger import measuring, statements
 
 ONE, TWO = "01_one", "02_two"
 FILES = {
@@ -58,28 +58,34 @@ def edit(house: Path, name: str, text: str = "scale: paper\nseeds: 4\n") -> None
     (house / name).write_text(text, encoding="utf-8")
 
 
-CLAIM = {
-    "id": "gap",
-    "whose": "moskalev2022liegg",
-    "says": "There is a gap.",
-    "quantity": "the gap",
-    "unit": "none",
-    "criterion": "> 100",
-    "threshold": "by judgement",
-    "set": "before any run",
-    "interval": "mean",
-    "figure": "cell-1",
-}
+STATEMENT = """paper: moskalev2022liegg
+statements:
+- id: X
+  where: abstract
+  says: There is a gap.
+  rule: every
+  measurements:
+  - {id: X.gap, asks: the gap, kind: more than, quantity: amplitude, controls: [untrained],
+     notebook: 01_one, figure: cell-1, ours: "{seeds} seeds", theirs: one network, units: 3 seeds}
+  - {id: X.loss, asks: the loss, kind: printed, printed: 2.0, notebook: 01_one, beside: true,
+     theirs: one network, units: 3 seeds, price: a minute}
+"""
 
 
-def write_claim(house: Path, **more: object) -> None:
-    """What the first notebook claims."""
-    stated = {"theirs": "one network", "ours": "{seeds} seeds", "claims": [CLAIM | more]}
-    edit(house, f"notebooks/claims/{ONE}.yaml", yaml.safe_dump(stated))
+def write_statement(house: Path, *changes: tuple[str, str]) -> None:
+    """What a paper says, and the first notebook measures."""
+    text = STATEMENT
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    edit(house, "notebooks/statements/key.yaml", text)
 
 
-def measured_bundle(house: Path, cell: int = 3) -> dict:
-    """What the first notebook shows as it ends: the claim, measured in one of its cells."""
-    ledger = Ledger.of(house / f"notebooks/claims/{ONE}.yaml", "paper")
-    ledger["gap"].measure([250.0, 251.0, 252.0], cell=cell)
-    return ledger.verdicts()._repr_mimebundle_()
+def measured_bundle(house: Path, id: str = "X.gap") -> dict:
+    """What the first notebook shows where it measures."""
+    stated = statements.load(house / "notebooks" / "statements")
+    statement, m = measuring.of_notebook(stated, ONE)[id]
+    values = {"X.gap": [2.5, 2.6, 2.7], "X.loss": [1.9, 2.0, 2.1]}[id]
+    controls = {name: [1.0, 1.0, 1.0] for name in m.controls}
+    terms = json.loads(json.dumps(statements.terms(statement, m)))
+    return measuring.Taken(m, statement, values, controls, "paper", terms)._repr_mimebundle_()

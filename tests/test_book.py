@@ -172,48 +172,25 @@ def test_opens_from_disk(browser: Browser, book: Path) -> None:
         tab.wait_for_selector("ul.search a[href]", timeout=10_000)
 
 
-def test_the_ledger_is_sorted_and_filtered_from_disk(browser: Browser, book: Path) -> None:
+def test_the_ledger_opens_to_its_measurements_from_disk(browser: Browser, book: Path) -> None:
     with browser.new_context() as context:
         tab = context.new_page()
         tab.goto(f"{book.as_uri()}/book/ledger.html")
-        rows = tab.locator("table.symscope-sortable tbody tr")
-        total = rows.count()
-        assert total > 50 and tab.get_by_role("status").inner_text() == f"{total} of {total} claims"
-
-        def column(title: str) -> list[str]:
-            head = tab.locator("table.symscope-sortable th", has_text=title)
-            place = head.evaluate("head => head.cellIndex")
-            return [row.locator("td").nth(place).inner_text() for row in rows.all()]
-
-        heading = tab.locator("table.symscope-sortable th", has_text="Notebook")
-        assert heading.get_attribute("aria-sort") == "none"
-        tab.get_by_role("button", name="Notebook").click()
-        assert heading.get_attribute("aria-sort") == "ascending"
-        assert column("Notebook") == sorted(column("Notebook"))
-        tab.get_by_role("button", name="Notebook").press("Enter")
-        assert heading.get_attribute("aria-sort") == "descending"
-        assert column("Notebook") == sorted(column("Notebook"), reverse=True)
-        tab.get_by_role("button", name="Verdict").click()
-        assert heading.get_attribute("aria-sort") == "none"
-        assert column("Verdict")[0].startswith("reproduced")
-
-        tab.get_by_label("Whose").select_option("LieGG")
-        tab.get_by_label("Verdict").select_option("reproduced")
-        shown = [row for row in rows.all() if row.is_visible()]
-        assert 0 < len(shown) < total
-        for row in shown:
-            assert row.get_attribute("data-paper") == "LieGG"
-            assert row.get_attribute("data-verdict") == "reproduced"
-        assert tab.get_by_role("status").inner_text() == f"{len(shown)} of {total} claims"
-        shown[0].get_by_role("link", name="cell").click()
-        tab.wait_for_url("**/notebooks/*.html#claim-*")
+        rows = tab.locator("tr[id] .symscope-verdict")
+        assert 12 < rows.count() < 20
+        row = tab.locator("tr[id=L1]")
+        assert not row.get_by_role("link", name="cell").first.is_visible()
+        row.locator("summary").click()
+        row.get_by_role("link", name="cell").first.click()
+        tab.wait_for_url("**/notebooks/*.html#cell-L1-*")
 
 
 def test_front_page_says_the_scale(
     browser: Browser, server: Server, scale_and_folder: tuple[str, str]
 ) -> None:
     front = visit(browser, server.url, ["book/index.html"])["book/index.html"]
-    assert f"{scale_and_folder[0]} scale" in front.text
+    runs = {"quick": "Quick runs", "paper": "Full runs"}
+    assert runs[scale_and_folder[0]] in front.text
 
 
 def test_notebooks_can_be_downloaded_and_launched(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_output
-from small_house import ONE, TWO, measured_bundle, result, write_claim, write_source
+from small_house import ONE, TWO, measured_bundle, result, write_source, write_statement
 
 import notebooks
 import pages
@@ -37,12 +37,12 @@ def test_what_the_record_lacks_is_shown_at_quick_scale_and_named(
     assert paths[ONE].path == result(house, ONE, "paper")
     assert paths[TWO].path == house / "notebooks" / f"{TWO}.ipynb"
     texts = pages.generated_texts(house, "paper", paths)
-    assert texts["scale"].endswith(f"Not run at paper scale yet, and shown at quick scale: {TWO}.")
+    assert texts["scale"].endswith(f"Quick runs stand for full ones of: {TWO}.")
     last = texts["runs"].splitlines()[-1]
     assert TWO in last and last.endswith("| - |")
     notebooks.run(house, "paper", [TWO])
     whole = pages.results_of(house, "paper", notebooks.RESULTS["paper"])
-    assert "quick scale" not in pages.generated_texts(house, "paper", whole)["scale"]
+    assert "Quick runs" not in pages.generated_texts(house, "paper", whole)["scale"]
 
 
 def test_what_ran_with_earlier_code_is_named_on_the_front_page(house: Path, ran: list[str]) -> None:
@@ -71,8 +71,8 @@ def test_a_time_that_leaves_out_kept_work_says_so(house: Path, ran: list[str]) -
 # --- Pages ----------------------------------------------------------------------------------------
 
 
-def record_claim(house: Path) -> None:
-    """Lays a measured claim, and the README's figure, into the first notebook's record."""
+def record_measurement(house: Path) -> None:
+    """Lays a measurement, and the README's figure, into the first notebook's record."""
     path = result(house, ONE, "paper")
     notebook = sources.read_notebook(path)
     first, last = sources.code_cells(notebook)[0], sources.code_cells(notebook)[-1]
@@ -84,61 +84,37 @@ def record_claim(house: Path) -> None:
 
 
 def test_markers_are_filled_from_the_record(house: Path, ran: list[str]) -> None:
-    write_claim(house)
+    write_statement(house)
     notebooks.run(house, "paper")
-    record_claim(house)
+    record_measurement(house)
     (house / "book/ledger.md").write_text(
-        "<!-- ledger:full -->\nold\n<!-- /ledger -->\nbetween\n<!-- runs --><!-- /runs -->\n"
+        "<!-- ledger:full -->\nstale\n<!-- /ledger -->\nbetween\n<!-- runs --><!-- /runs -->\n"
     )
     staged = pages.stage(house, "paper", notebooks.RESULTS["paper"])
     page = (staged / "book/ledger.md").read_text(encoding="utf-8")
     assert "There is a gap." in page
-    assert "reproduced" in page
+    assert "<b>holds</b>" in page
     assert f"| {TWO} | paper | 1.0 | 3.11.7 | 2.13.0 | this |" in page
     assert "\nbetween\n" in page
-    assert "old" not in page
-    assert "**paper scale**" in (staged / "book/index.md").read_text(encoding="utf-8")
+    assert "stale" not in page
+    assert "**Full runs**" in (staged / "book/index.md").read_text(encoding="utf-8")
     assert (staged / "notebooks" / f"{TWO}.ipynb").exists()
     assert not (staged / "book/record").exists()
 
 
 def test_the_readme_is_filled_again_and_again(house: Path, ran: list[str]) -> None:
-    write_claim(house)
+    write_statement(house)
     notebooks.run(house, "paper")
-    record_claim(house)
+    record_measurement(house)
     readme = house / "README.md"
     readme.write_text(
         "# small\n\n<!-- picture --><!-- /picture -->\n\n<!-- ledger:short --><!-- /ledger -->\n"
     )
     readme.write_text(pages.readme(house)[0])
-    assert "1 reproduced" in readme.read_text(encoding="utf-8")
+    assert "1 holds" in readme.read_text(encoding="utf-8")
     assert f"![a < b]({pages.PICTURE})" in readme.read_text(encoding="utf-8")
     assert pages.readme(house)[1] == b"hi"
     assert pages.readme(house)[0] == readme.read_text(encoding="utf-8")
-
-
-def test_the_picture_of_the_first_record_gives_way_to_that_of_the_source(
-    house: Path, ran: list[str]
-) -> None:
-    write_claim(house)
-    notebooks.run(house, "paper")
-    record_claim(house)
-    path = result(house, ONE, "paper")
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace('"cell": 3,', '"cell": 3, "verdict": "x",'), encoding="utf-8")
-    source = house / "notebooks" / f"{ONE}.ipynb"
-    notebook = sources.read_notebook(source)
-    cell = sources.code_cells(notebook)[0]
-    cell.metadata.tags.append(pages.PICTURE_TAG)
-    figure = (
-        '<img src="data:image/png;base64,bmV3" alt="new" width="7"><figcaption>Seen (quick scale).'
-    )
-    cell.outputs = [new_output("display_data", data={"text/html": figure})]
-    sources.write_notebook(notebook, source)
-    readme = house / "README.md"
-    readme.write_text("# small\n\n<!-- picture --><!-- /picture -->\n")
-    text, picture = pages.readme(house)
-    assert f"![new]({pages.PICTURE})\n\n*Seen (quick scale).*" in text and picture == b"new"
 
 
 def test_a_record_without_the_readmes_picture_is_an_error(house: Path, ran: list[str]) -> None:

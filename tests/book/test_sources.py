@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_output
-from small_house import ONE, TWO, edit, write_source
+from small_house import ONE, STATEMENT, edit, write_source, write_statement
 
 import build
 import sources
@@ -54,14 +54,16 @@ def test_the_key_holds_the_rooms_reached(house: Path, code: list[str], names: li
     assert key(house, *code) == before
 
 
-def test_a_word_in_a_claims_comment_does_not_count(house: Path) -> None:
-    edit(house, f"notebooks/claims/{ONE}.yaml", "gap:\n  criterion: '> 1'\n")
+def test_a_word_in_a_statements_comment_does_not_count(house: Path) -> None:
+    write_statement(house)
     before = key(house, "1")
-    edit(house, f"notebooks/claims/{ONE}.yaml", "# said\ngap: {criterion: '> 1'}\n")
+    edit(house, "notebooks/statements/key.yaml", f"# said\n{STATEMENT}")
     assert key(house, "1") == before
-    edit(house, f"notebooks/claims/{ONE}.yaml", "gap: {criterion: '> 2'}\n")
-    assert key(house, "1") != before
-    edit(house, f"notebooks/claims/{TWO}.yaml", "gap: {criterion: '> 3'}\n")
+    write_statement(house, ("01_one, beside", "02_two, beside"))
+    other = key(house, "1")
+    assert other != before
+    write_statement(house, ("01_one, beside", "02_two, beside"), ("the loss", "a loss"))
+    assert key(house, "1") == other  # it is another notebook's
 
 
 # --- The notebooks as they are --------------------------------------------------------------------

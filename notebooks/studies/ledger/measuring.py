@@ -30,6 +30,7 @@ class Taken:
         scale: of the run.
         terms: what it was judged by when it was made; empty where the run stored none.
         cell: place of the notebook's cell that made it, from 0; None where it is not known.
+        remark: what is to be said of the values.
     """
 
     measurement: Measurement
@@ -39,6 +40,7 @@ class Taken:
     scale: str
     terms: Mapping[str, Any]
     cell: int | None = None
+    remark: str = ""
 
     @property
     def outcome(self) -> Outcome:
