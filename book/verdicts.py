@@ -82,7 +82,7 @@ def parameters_of(notebook: NotebookNode) -> dict[str, Any]:
 
 def scale_of(taken: Taken, parameters: Mapping[str, Any]) -> str:
     """At which scale a measurement was made, beside that of the paper."""
-    from studies.ledger.measuring import RUNS
+    from studies.statistics.text import run_of
 
     shown = {
         name: _told(value, counted=name.endswith("seeds")) for name, value in parameters.items()
@@ -92,7 +92,7 @@ def scale_of(taken: Taken, parameters: Mapping[str, Any]) -> str:
         ours = m.ours.format(**shown)
     except KeyError as error:
         raise BuildError(f"{m.id}: no parameter {error} for its scale") from error
-    run = RUNS.get(taken.scale, taken.scale)
+    run = run_of(taken.scale)
     lines = [f"ours, a {run}: {ours}" if ours else f"ours: a {run}", f"theirs: {m.theirs}"]
     lines += [taken.remark] if taken.remark else []
     lines += [f"since the run: {'; '.join(taken.changed)}"] if taken.changed else []

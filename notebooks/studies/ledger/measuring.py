@@ -16,7 +16,6 @@ from .statements import Measurement, Statement, plain
 
 MIME = "application/vnd.symscope.measurement+json"
 FINDING = "application/vnd.symscope.finding+json"
-RUNS = {"quick": "quick run", "paper": "full run", "full": "full run"}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..statistics.text import run_of
+
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
@@ -38,7 +40,7 @@ class Shown:
         if not caption.strip() or not alt.strip():
             raise ValueError("a figure needs a caption and an alt text")
         self.image, self.kind, self.alt, self.width = image, kind, alt, width
-        self.caption = f"{caption} ({scale} scale)."
+        self.caption = f"{caption} ({run_of(scale)})."
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         source = f"data:image/{self.kind};base64,{base64.b64encode(self.image).decode()}"
@@ -55,7 +57,7 @@ class Album:
     """A notebook's pictures, with the scale said once.
 
     Args:
-        scale: "quick" or "paper"; each caption ends with it.
+        scale: "quick" or "paper"; each caption ends with it: "(quick run)", "(full run)".
     """
 
     def __init__(self, scale: str):

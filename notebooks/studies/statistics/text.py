@@ -24,6 +24,15 @@ def number(value: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+def run_of(scale: str) -> str:
+    """A scale in a reader's words: their "paper scale" is not ours.
+
+    >>> run_of("paper")
+    'full run'
+    """
+    return {"paper": "full"}.get(scale, scale) + " run"
+
+
 def spread(values: Iterable[float], of: str = "seeds") -> str:
     """The median and the range, which is no interval: "1.20 [1.10, 1.40]".
 

@@ -41,11 +41,11 @@ def test_what_is_said_is_escaped_and_comes_back_as_it_was(make):
 
 
 @KINDS
-@pytest.mark.parametrize("scale", ["quick", "paper"])
-def test_the_caption_ends_with_the_scale(make, scale):
+@pytest.mark.parametrize(("scale", "run"), [("quick", "quick run"), ("paper", "full run")])
+def test_the_caption_ends_with_the_scale(make, scale, run):
     caption = parsed(make(scale=scale)).caption
     assert caption.startswith(TEXTS["caption"])
-    assert caption.removeprefix(TEXTS["caption"]).strip(" ().") == f"{scale} scale"
+    assert caption.removeprefix(TEXTS["caption"]).strip(" ().") == run
 
 
 @KINDS
