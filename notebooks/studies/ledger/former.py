@@ -66,11 +66,7 @@ def read(notebook: str | Path, stated: Iterable[Statement], table: str | Path) -
         table: of the networks of notebook 04, a CSV file; read for that notebook alone.
     """
     known = measuring.of_notebook(stated, Path(notebook).stem)
-    stored = {
-        each["id"]: each
-        for _, some in measuring.outputs(notebook, MIME)
-        for each in some
-    }
+    stored = {each["id"]: each for _, some in measuring.outputs(notebook, MIME) for each in some}
     found = []
     for id, (statement, measurement) in known.items():
         claim, changed, remark = CLAIMS.get(id, ("", _same, ""))
