@@ -182,7 +182,10 @@ def _name(whole: Algebra, t: float, tolerance: float) -> str | None:
     named = _core(core, t) if core.dimension else ()
     if named is None:
         return None
-    return _sum(simple, named, _abelian(rest.part(apart).matrices, tolerance), len(apart))
+    abelian = rest.part(apart).matrices
+    if len(apart) < whole.dimension:  # alone, it may suit other coordinates
+        abelian = balanced(algebra.orthonormal(abelian))[0] if len(abelian) else abelian
+    return _sum(simple, named, _abelian(abelian, tolerance), len(apart))
 
 
 def _span(*rows: Float[Tensor, "_ k"]) -> Float[Tensor, "l k"]:
@@ -211,7 +214,7 @@ def _abelian(matrices: Float[Tensor, "k n n"], tolerance: float) -> str:
     k, n = matrices.shape[:2]
     if not k:
         return ""
-    flat = balanced(algebra.orthonormal(matrices))[0].flatten(1)
+    flat = matrices.flatten(1)
     identity = torch.eye(n, dtype=torch.float64).flatten() / n**0.5
     parts = []
     if float((flat @ identity).norm()) > math.sqrt(1 - tolerance**2):
