@@ -23,7 +23,8 @@ smoke_tests := tests/symscope/algebra/test_matrices.py tests/symscope/test_exact
 # What pyproject.toml admits and a matrix of CI tries.
 pythons := 3.11 3.12 3.13 3.14
 # Two files at a time, each with its share of the cores, those that take longest first.
-at_once := -n 2 --dist loadfile
+at_once := -n 2 --dist loadfile --no-loadscope-reorder
+longest := notebooks tests/test_book.py tests/test_truth.py tests/test_benchmarks.py
 share := OMP_NUM_THREADS=$(shell echo $$(( ($$(nproc 2>/dev/null || echo 2) + 1) / 2 )))
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout 3600
 
@@ -37,7 +38,7 @@ book: $(ready) ## run what changed at quick scale and render the book
 	@$(python) book/build.py book
 
 test: lint ## check everything: style, units, notebooks, the book in a browser
-	@$(kernel_environment) $(share) $(python) -m pytest $(at_once) $(nbval) notebooks tests
+	@$(kernel_environment) $(share) $(python) -m pytest $(at_once) $(nbval) $(longest) tests
 
 quick: $(ready) ## check the units alone, in three minutes, for the one who is at work
 	@$(share) SYMSCOPE_GUARDS=0 $(python) -m pytest $(at_once) -m 'not slow' \
