@@ -122,17 +122,18 @@ def more_than(
     scale, margin = QUANTITIES[quantity].scale, QUANTITIES[quantity].margin
     apart, words = {}, {}
     for name, theirs in controls.items():
-        gained = [_log_or_same(each, scale) for each in combined(values, theirs, scale)]
-        found = interval([-each for each in gained] if less else gained, "mean")
+        gained = combined(values, theirs, scale)  # ours over theirs, or less theirs
+        apart[name] = found = interval(gained, scale)
         words[name] = UNDECIDED
         if found and _enough(gained, 3):
-            if found.low > 0 and found.estimate >= margin:
+            middle, low, high = map(math.log, found[:3]) if scale == "log" else found[:3]
+            if less:
+                middle, low, high = -middle, -high, -low
+            if low > 0 and middle >= margin:
                 words[name] = "yes"
-            elif found.high < margin:
+            elif high < margin:
                 words[name] = "no"
-        apart[name] = _back(found, scale, less)
-    said = set(words.values())
-    word = "no" if "no" in said else UNDECIDED if UNDECIDED in said else "yes"
+    word = next((each for each in ("no", UNDECIDED) if each in words.values()), "yes")
     not_so = [name for name, each in words.items() if each == word != "yes"]
     beside = {name: interval(theirs, scale) for name, theirs in controls.items()}
     return Outcome(word, interval(values, scale), ", ".join(not_so), beside, apart)
@@ -207,10 +208,10 @@ def trend(table: Mapping[str, Sequence[Any]], factors: Mapping[str, str], of: st
             ]
             levels[f"{name} {level:,}"] = interval(slopes, "mean")
         words.append(_across(own, levels, crossed, margin))
-        apart |= {at_level: _back(found, "log", False) for at_level, found in levels.items()}
+        apart |= {at_level: _ratio(found) for at_level, found in levels.items()}
         detail += [name] if words[-1] == "depends" else []
     said = next((word for word in ("depends", UNDECIDED) if word in words), _way(own, margin))
-    return Outcome(said, _back(own, "log", False), ", ".join(detail), {}, apart)
+    return Outcome(said, _ratio(own), ", ".join(detail), {}, apart)
 
 
 def _fit(columns: Sequence[Any], values: Any, rows: Any) -> Any:
@@ -257,20 +258,11 @@ def _across(
     return overall
 
 
-def _log_or_same(value: float, scale: str) -> float:
-    if scale == "mean":
-        return value
-    return math.log(value) if value > 0 else math.nan
-
-
-def _back(found: Interval | None, scale: str, turned: bool) -> Interval | None:
-    """A difference on the scale it is told on: own over control, own less control."""
+def _ratio(found: Interval | None) -> Interval | None:
+    """An interval of logarithms as one of ratios."""
     if found is None:
         return None
-    ends = (found.estimate, found.low, found.high)
-    middle, low, high = (-end for end in (ends[0], ends[2], ends[1])) if turned else ends
-    if scale == "log":
-        middle, low, high = map(math.exp, (middle, low, high))
+    middle, low, high = (math.exp(end) for end in (found.estimate, found.low, found.high))
     return Interval(middle, low, high, found.units, found.dropped)
 
 
