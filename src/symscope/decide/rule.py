@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from ..extract.evidence import NETWORK, RANDOM, SHUFFLED, Evidence, Piece
+from ..extract.evidence import COMMON, NETWORK, RANDOM, SHUFFLED, Evidence, Piece
 from ..extract.factor import Factor
 from .decision import Cut, Decision
 from .thresholds import CONFIDENCE, RULE, TOLERANCE, Thresholds, check_levels
@@ -101,12 +101,12 @@ def relative_along(evidence: Evidence, directions: Float[Tensor, "d k"]) -> Floa
 
 
 def _sums(pieces: list[Piece], kappa: float = RULE.kappa) -> _Sums:
-    own, shuffled, movement = (
+    own, shuffled, movement, common = (
         Factor.merge(*(piece.factors[kind] for piece in pieces))
-        for kind in (NETWORK, SHUFFLED, RANDOM)
+        for kind in (NETWORK, SHUFFLED, RANDOM, COMMON)
     )
-    moved = movement.gram
-    return _Sums(own, shuffled.gram + kappa**2 * moved, moved)
+    apart, alike = movement.gram, common.gram
+    return _Sums(own, shuffled.gram + kappa**2 * apart + alike, apart + alike)
 
 
 def _both(one: _Sums, other: _Sums) -> _Sums:
@@ -222,10 +222,10 @@ class _Test:
     def _residual(
         self, piece: Piece, direction: Float[Tensor, " k"], ratio: Float[Tensor, ""]
     ) -> Float[Tensor, ""]:
-        own, shuffled, movement = (
-            piece.factors[kind].squared(direction) for kind in (NETWORK, SHUFFLED, RANDOM)
+        own, shuffled, movement, common = (
+            piece.factors[kind].squared(direction) for kind in (NETWORK, SHUFFLED, RANDOM, COMMON)
         )
-        return own - ratio * (shuffled + self.kappa**2 * movement)
+        return own - ratio * (shuffled + self.kappa**2 * movement + common)
 
 
 def _cuts(

@@ -1,10 +1,12 @@
-"""What a decision on symmetries rests on: rows of four kinds in pieces of the data, mergeable.
+"""What a decision on symmetries rests on: rows of several kinds in pieces of the data, mergeable.
 
 A direction is a symmetry if the outputs change along it much less than along an unrelated
 direction that moves the data as far. So beside a network's own rows stand those of the shuffled
 pairing (its gradients at other samples), of a second one, and of movement alone (random
-gradients of the same length). Each is summed within pieces of the data, from whose spread an
-interval follows.
+gradients of the same length). Where all samples move alike, as in a shift, every pairing is the
+network's own: so the motion that is common to all is taken out of these, and stands against
+random gradients by itself. Each is summed within pieces of the data, from whose spread an interval
+follows.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ from .factor import Factor
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-KINDS = NETWORK, SHUFFLED, SHUFFLED_AGAIN, RANDOM = (
+KINDS = NETWORK, SHUFFLED, SHUFFLED_AGAIN, RANDOM, COMMON, CONTROL = (
     "network",
-    "shuffled",
+    "shuffled",  # without the common motion, as the next two
     "shuffled_again",
     "random",
+    "common",  # random gradients along it
+    "control",  # the shuffled pairing with it, which the shuffled report is of
 )
+ALIKE = "alike"  # the network's gradients along the common motion, which are taken from others
 
 
 @dataclass
@@ -144,9 +149,10 @@ class Evidence:
         for piece in self.pieces:
             held = piece.factors
             factors = {
-                NETWORK: held[SHUFFLED],
+                NETWORK: held[CONTROL],
                 SHUFFLED: held[SHUFFLED_AGAIN],
                 RANDOM: held[RANDOM],
+                COMMON: held[COMMON],
             }
             turned.pieces.append(Piece(piece.samples, factors))
         return turned

@@ -18,14 +18,25 @@ from ..kernels import ops
 from . import tuned
 from .checks import MODES, probe
 from .differentiation import Differentiation, Mode
-from .evidence import NETWORK, RANDOM, SHUFFLED, SHUFFLED_AGAIN, Evidence, Span
+from .evidence import (
+    ALIKE,
+    COMMON,
+    CONTROL,
+    NETWORK,
+    RANDOM,
+    SHUFFLED,
+    SHUFFLED_AGAIN,
+    Evidence,
+    Span,
+)
 from .factor import FACTOR_DTYPES, Factor
 from .modes import running
 from .network import Network, Outputs
-from .references import Reference, References, combined_gradients
+from .references import CommonMotion, Reference, References, combined_gradients
 from .rows import ForwardRows, ReverseRows, Rows
 
 MEMBERS = ("basis", "check", "rows", "flow")  # that every action has
+PAIRINGS = (SHUFFLED, SHUFFLED_AGAIN)
 PATIENCE = 5.0  # seconds until the bar appears
 
 
@@ -109,6 +120,7 @@ class Extraction:
         if reference:
             self.evidence.eps = max(self.evidence.eps, torch.finfo(batch.inputs.dtype).eps)
             intake.add(RANDOM, reference.random)
+            intake.add(COMMON, reference.common)
         return intake
 
 
@@ -120,9 +132,22 @@ class Intake:
     start: int
     reference: Reference | None
     spans: list[Span]
+    _alike: list[Rows] = field(default_factory=list)  # those of the common motion, the last
 
     def add(self, kind: str, rows: Rows) -> None:
-        """Add rows of some of the batch's samples."""
+        """Add rows of some of the batch's samples; those of the common motion come first."""
+        if kind == ALIKE:
+            self._alike[:] = [rows]
+            return
+        if self.reference and kind == SHUFFLED:
+            self._add_to_pieces(CONTROL, rows)
+        self._add_to_pieces(kind, rows.less(*self._alike) if kind in PAIRINGS else rows)
+        if kind == NETWORK:
+            rows.add_to(self.extraction.factor)
+        elif kind == SHUFFLED:
+            rows.add_to(self.extraction.shuffled)
+
+    def _add_to_pieces(self, kind: str, rows: Rows) -> None:
         if self.reference:
             place = rows.start - self.start
             parts = [
@@ -130,14 +155,11 @@ class Intake:
                 for span in self.spans
                 if span.start - place < len(rows) and span.stop > place
             ]
-            weights = self.reference.weights[kind][place : place + len(rows)]
+            weights = self.reference.weights[SHUFFLED if kind == CONTROL else kind]
+            weights = weights[place : place + len(rows)]
             rows.add_to_pieces(
                 [(first, last, piece.factors[kind]) for first, last, piece in parts], weights
             )
-        if kind == NETWORK:
-            rows.add_to(self.extraction.factor)
-        elif kind == SHUFFLED:
-            rows.add_to(self.extraction.shuffled)
 
 
 @dataclass(frozen=True)
@@ -208,7 +230,7 @@ def steps(
     Raises:
         ValueError: for data that are empty, or too few for the action.
     """
-    how, references = None, []
+    how, references, common = None, [], CommonMotion()
     draw = draws.stream(query.seed, "random combinations")
     for batch in with_progress(stream, stream.total):
         device = network.device(batch.inputs.device)
@@ -233,6 +255,8 @@ def steps(
             continue
         moved |= {SHUFFLED: how.moving(others), SHUFFLED_AGAIN: how.moving(again)}
         moved = {kind: samples.prepared() for kind, samples in moved.items()}
+        alike = common.of(moved[NETWORK]).prepared()
+        moved = {NETWORK: moved.pop(NETWORK), ALIKE: alike, **moved}
         rows = how.rows(network, inputs, moved, batch.start)
         ahead = next(rows)
         pulled = ahead[1].cotangents if isinstance(ahead[1], ReverseRows) else None

@@ -16,9 +16,9 @@ from torch import Tensor
 from .. import _draws as draws
 from . import tuned
 from .differentiation import Differentiation
-from .evidence import NETWORK, RANDOM
+from .evidence import ALIKE, COMMON, NETWORK, RANDOM
 from .network import Network
-from .rows import Moving, ReverseRows
+from .rows import Known, Moving, ReverseRows, Rows
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -30,11 +30,13 @@ class Reference:
 
     Attributes:
         weights: a weight for each sample's rows, by the kind of rows.
-        random: the rows of random gradients.
+        random: the rows of random gradients along the motion of each sample, less the common.
+        common: their rows along the common motion.
     """
 
     weights: dict[str, Float[Tensor, " n"]]
-    random: ReverseRows
+    random: Rows
+    common: ReverseRows
 
 
 class References:
@@ -73,9 +75,10 @@ class References:
         slopes, step = squares.sum(1).sqrt(), self._step(steps[NETWORK])
         slopes = _cut(slopes, self._slope(slopes))
         weights = {kind: slopes * _cut(each, step) for kind, each in steps.items()}
-        weights[RANDOM] = weights[NETWORK]
+        weights[RANDOM] = weights[COMMON] = weights[NETWORK]
         signs *= self._lengths(squares, inputs)
-        return Reference(weights, ReverseRows(start, 0, moved[NETWORK], signs))
+        common = ReverseRows(start, 0, moved[ALIKE], signs)
+        return Reference(weights, ReverseRows(start, 0, moved[NETWORK], signs).less(common), common)
 
     def _lengths(
         self, squares: Float[Tensor, "n d"], inputs: Float[Tensor, "n ..."]
@@ -98,6 +101,51 @@ class References:
         )
         lengths = torch.minimum(even, scaled * (1 / relative).clamp(max=1 / least).to(dtype))
         return lengths.reshape(len(inputs), 1, *inputs.shape[1:]).to(inputs.dtype)
+
+
+class CommonMotion:
+    """How all samples move alike: their mean motion, learned of the first of them.
+
+    Of an action that is affine in the data it is the motion of the mean sample; of any other that
+    has ``fields``, their mean. A mean is shrunk by what chance leaves of it, element by element,
+    so that few samples about the origin have none. Samples of other shapes have their own.
+    """
+
+    def __init__(self) -> None:
+        self._means: dict[torch.Size, _Learned] = {}
+        self._affine: bool | None = None
+
+    def of(self, moved: Moving) -> Moving:
+        """The common motion, as of so many samples."""
+        samples = moved.samples
+        if self._affine is None:
+            self._affine = not hasattr(moved.action, "fields") or _is_affine(moved)
+        mean = self._means.setdefault(samples.shape[1:], _Learned(_shrunk_mean))
+        if self._affine:
+            alike = mean(samples).to(samples).expand_as(samples)
+            return Moving(alike, moved.action, moved.backend)
+        fields = moved.fields.transpose(0, 1)
+        alike = mean(fields).to(fields).expand_as(fields).transpose(0, 1)
+        return Known(samples, moved.action, moved.backend, alike)
+
+
+def _is_affine(moved: Moving) -> bool:
+    """Whether the motion of a mean is the mean of motions, in four samples."""
+    few = moved.samples[:4]
+    means = Moving(few.double().mean(0, keepdim=True).to(few), moved.action, "auto").fields
+    each = Moving(few, moved.action, "auto").fields.double()
+    error = (means.double() - each.mean(1, keepdim=True)).norm()
+    return bool(error <= 100 * torch.finfo(few.dtype).eps * each.norm())
+
+
+def _shrunk_mean(data: Float[Tensor, "n *d"]) -> Float[Tensor, " *d"]:
+    """The mean, less the part of its square that is within its error."""
+    n, mean = len(data), data.mean(0)
+    if n < 2:
+        return torch.zeros_like(mean)
+    error = data.var(0) / n
+    square = mean.square()
+    return mean * torch.where(square > error, 1 - error / square, 0.0).nan_to_num()
 
 
 class _Learned:

@@ -64,11 +64,35 @@ class Moving:
         """These samples, where a kernel was asked for that need not write rows."""
         return Moving(self.samples, self.action, "auto") if self.backend == "triton" else self
 
+    @property
+    def linear(self) -> bool:
+        """Whether motions of sums are known to be sums of motions: those of all with a Gram."""
+        return hasattr(self.action, "gram")
+
     def split(self, chunk: int) -> list[Moving]:
         """As many of the samples at a time."""
         if chunk >= len(self):
             return [self]
         return [Moving(part, self.action, self.backend) for part in self.samples.split(chunk)]
+
+
+@dataclass(frozen=True)
+class Known(Moving):
+    """Samples whose tangent fields are given."""
+
+    given: Float[Tensor, "k n ..."]
+
+    def __post_init__(self) -> None:
+        self.__dict__["fields"] = self.given
+
+    def without_kernel(self) -> Moving:
+        """These samples."""
+        return self
+
+    def split(self, chunk: int) -> list[Moving]:
+        """As many of the samples at a time."""
+        parts = zip(self.samples.split(chunk), self.given.split(chunk, 1), strict=True)
+        return [Known(part, self.action, self.backend, fields) for part, fields in parts]
 
 
 def fields_of(
@@ -110,6 +134,10 @@ class Rows:
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows; ValueError names the first sample whose derivatives are not finite."""
         raise NotImplementedError
+
+    def less(self, other: Rows) -> Rows:
+        """These rows less others of the same samples and outputs."""
+        return ForwardRows(self.start, self.first, self.rows - other.rows)
 
     def add_to(self, factor: Factor, weights: Float[Tensor, " n"] | None = None) -> None:
         """Take the rows into a factor, each sample's times its weight."""
@@ -161,6 +189,14 @@ class ReverseRows(Rows):
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows, checked."""
         return _finite(self.moved.rows(self.cotangents), self.start)
+
+    def less(self, other: Rows) -> Rows:
+        """The same; where rows need not be written, of samples less others."""
+        moved = self.moved
+        if isinstance(other, ReverseRows) and moved.linear and not moved.writes_rows:
+            apart = Moving(moved.samples - other.moved.samples, moved.action, moved.backend)
+            return ReverseRows(self.start, self.first, apart, self.cotangents)
+        return super().less(other)
 
     def add_to(self, factor: Factor, weights: Float[Tensor, " n"] | None = None) -> None:
         """Take in the rows, or their Gram matrix where that keeps as many digits."""

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from ..actions.vectors import Action
-from ..decide.thresholds import RULE
 from ..extract.differentiation import Differentiation
-from ..extract.evidence import NETWORK, RANDOM
+from ..extract.evidence import COMMON, NETWORK
 from ..extract.network import Network
 from ..extract.rows import ForwardRows, Moving, Rows, fields_of
 
@@ -167,10 +166,7 @@ class PairDifferentiation(Differentiation):
         moved: Mapping[str, Moving],
         start: int,
     ) -> Iterator[tuple[str, Rows]]:
-        """As of one network; beside its own rows, the outputs' motion as rows of movement.
-
-        These are divided by kappa, with which the reference takes movement: it holds E |B f|^2.
-        """
+        """As of one network; beside its own rows, the outputs' motion, which counts in full."""
         with torch.no_grad():
             values = network(inputs)
         for kind, rows in super().rows(network, inputs, moved, start):
@@ -183,4 +179,4 @@ class PairDifferentiation(Differentiation):
             motion = self.pairing.motion(inputs[here], values[here], first, stop)
             yield NETWORK, ForwardRows(rows.start, first, rows.rows - motion)
             if len(moved) > 1:  # there are others to compare with
-                yield RANDOM, ForwardRows(rows.start, first, motion / RULE.kappa)
+                yield COMMON, ForwardRows(rows.start, first, motion)

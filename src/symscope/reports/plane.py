@@ -18,8 +18,8 @@ from .. import _draws as draws
 from .._checks import real
 from ..actions.plane import PlaneAction
 from ..decide.rule import decide
-from ..decide.thresholds import CONFIDENCE, PLANE, RULE, check_levels
-from ..extract.evidence import NETWORK, RANDOM, Evidence
+from ..decide.thresholds import CONFIDENCE, PLANE, check_levels
+from ..extract.evidence import COMMON, NETWORK, Evidence
 from ..extract.modes import device_of, running
 from ..extract.network import Outputs
 from ..inputs.stream import Batch, Stream
@@ -196,8 +196,7 @@ def _evidence(
     evidence = Evidence(own.shape[-1], eps=eps)
     for start, stop, piece in evidence.spans(len(own)):
         images = stop - start
-        # The rule's reference is that of the shuffled pairing, here none, and kappa^2 of movement.
-        for kind, grams in ((NETWORK, own), (RANDOM, reference / RULE.kappa**2)):
+        for kind, grams in ((NETWORK, own), (COMMON, reference)):  # which counts in full
             rows = images * outputs
             piece.factors[kind].update_gram(grams[start:stop].sum(0), images, rows, torch.float64)
     return evidence

@@ -5,9 +5,16 @@ import torch
 
 import symscope as ss
 from symscope.extract.differentiation import Differentiation, Mode
-from symscope.extract.evidence import NETWORK, RANDOM, SHUFFLED, SHUFFLED_AGAIN
+from symscope.extract.evidence import (
+    ALIKE,
+    COMMON,
+    NETWORK,
+    RANDOM,
+    SHUFFLED,
+    SHUFFLED_AGAIN,
+)
 from symscope.extract.network import Network, Outputs
-from symscope.extract.references import References, combined_gradients
+from symscope.extract.references import CommonMotion, References, combined_gradients
 from symscope.extract.rows import Moving
 from symscope.extract.tuned import TUNED
 
@@ -20,6 +27,7 @@ def referred(gradients, inputs):
 
 
 def moving(inputs, **others):
+    others = {ALIKE: torch.zeros_like(inputs), **others}
     return {kind: Moving(x, ACTION, "auto") for kind, x in {NETWORK: inputs, **others}.items()}
 
 
@@ -39,7 +47,7 @@ def test_long_gradients_and_long_steps_are_cut_to_the_quantile():
 
 def test_random_gradients_are_as_long_as_the_networks_own():
     inputs, gradients = drawn(20_000, 3), drawn(20_000, 1, 3, seed=1)
-    movement = referred(gradients, inputs).random
+    movement = referred(gradients, inputs).common
     own = gradients.square().sum()
     assert float(movement.cotangents.square().sum()) == pytest.approx(float(own), rel=0.02)
     mean = movement.cotangents.sum((0, 1)) / movement.cotangents.abs().sum((0, 1))
@@ -50,7 +58,7 @@ def test_random_gradients_follow_the_units_of_the_data():
     # Inputs a hundred times as large have gradients a hundredth as long.
     sizes = torch.tensor([100.0, 1, 1], dtype=torch.float64)
     inputs, gradients = drawn(5000, 3) * sizes, drawn(5000, 1, 3, seed=1) / sizes
-    movement = referred(gradients, inputs).random.cotangents
+    movement = referred(gradients, inputs).common.cotangents
     lengths = movement.square().mean((0, 1)).sqrt() * sizes
     assert float(lengths.max() / lengths.min()) < 1.25
 
@@ -58,7 +66,7 @@ def test_random_gradients_follow_the_units_of_the_data():
 def test_an_ignored_input_still_has_random_gradients():
     gradients = drawn(500, 1, 3, seed=1)
     gradients[..., 2] = 0
-    movement = referred(gradients, drawn(500, 3)).random.cotangents
+    movement = referred(gradients, drawn(500, 3)).common.cotangents
     lengths = movement.square().mean((0, 1)).sqrt()
     assert float(lengths.max() / lengths.min()) < 1.2
 
@@ -72,7 +80,36 @@ def test_limits_are_those_of_the_first_samples_however_they_come():
     late = inputs[300:], gradients[300:]
     one, other = (r.of(late[1], moving(late[0]), 300).weights[NETWORK] for r in (whole, parts))
     torch.testing.assert_close(one, other, rtol=0.2, atol=0)
-    assert set(whole.of(late[1], moving(late[0]), 0).weights) == {NETWORK, RANDOM}
+    assert set(whole.of(late[1], moving(late[0]), 0).weights) == {NETWORK, ALIKE, RANDOM, COMMON}
+
+
+POINTS = ss.PointAction(2)
+BENT = ss.FieldAction([lambda x: x * x, lambda x: 3 + 0 * x])
+
+
+@pytest.mark.parametrize(("action", "shape"), [(ACTION, (3,)), (POINTS, (5, 2)), (BENT, (2,))])
+def test_the_common_motion_is_the_mean_of_all(action, shape):
+    inputs = drawn(256, *shape) + 2
+    found = CommonMotion().of(Moving(inputs, action, "auto"))
+    mean = action.fields(inputs).mean(1, keepdim=True)
+    torch.testing.assert_close(found.fields, mean.expand_as(found.fields), rtol=0.02, atol=0.02)
+    for part in found.split(100):
+        torch.testing.assert_close(part.fields, found.fields[:, : len(part)])
+    slopes = drawn(256, 1, *shape, seed=1)
+    rows = found.rows(slopes)
+    torch.testing.assert_close(
+        rows, torch.einsum("ncu,knu->nck", slopes.flatten(2), found.fields.flatten(2))
+    )
+
+
+@pytest.mark.parametrize("count", [2, 10, 200])
+def test_chance_leaves_no_common_motion_but_shifts_have_theirs(count):
+    sizes = []
+    for seed in range(20):
+        found = CommonMotion().of(Moving(drawn(count, 6, 2, seed=seed), POINTS, "auto"))
+        torch.testing.assert_close(found.fields[[2, 5]], POINTS.fields(drawn(count, 6, 2))[[2, 5]])
+        sizes.append(float(found.fields[[0, 1, 3, 4]].square().mean()))
+    assert sum(sizes) / 20 < 0.3 / count  # of what moves, 1 a coordinate; the mean has 1 / count
 
 
 @pytest.mark.parametrize("held", [0, 2**19])  # in chunks of 512 samples

@@ -8,7 +8,7 @@ from helpers import random
 import symscope as ss
 from symscope import algebra
 from symscope.decide.thresholds import RULE
-from symscope.extract.evidence import NETWORK, RANDOM, SHUFFLED
+from symscope.extract.evidence import COMMON, NETWORK, RANDOM, SHUFFLED
 from symscope.extract.extraction import Query, extract
 from symscope.extract.network import Network, Outputs
 from symscope.reports.pairs import Carried, Free, OnInputs, PairDifferentiation
@@ -90,6 +90,7 @@ def test_the_reference_holds_the_outputs_own_motion_and_no_cross_terms(monkeypat
     tuned_to(monkeypatch, quantile=1.0)
     found = evidence_of(MAP, Free(SPACE, PLANE, (2,)))
     reference = gram(found, SHUFFLED) + RULE.kappa**2 * gram(found, RANDOM)
+    reference = reference + gram(found, COMMON)
     values = MAP(STATES)
     motion = torch.einsum("kcd,nd->nck", PLANE.basis, values)
     torch.testing.assert_close(reference[9:, 9:], torch.einsum("nck,ncl->kl", motion, motion))
