@@ -324,7 +324,7 @@ def ask(name: str) -> Told:
     assert found.mode is not None and found.shuffled is not None
     return Told(
         name, f"{found.factor.rows // found.factor.samples}", question.known, found.count,
-        found.answer, found.relative.tolist(), float(found.shuffled.relative[0]), other.count,
+        found.level, found.relative.tolist(), float(found.shuffled.relative[0]), other.count,
         f"{found.mode.name}: {found.mode.reason}", seconds, alone, peak,
     )  # fmt: skip
 

@@ -77,7 +77,7 @@ def constructed(invariance: str, seed: int) -> Result:
     nearest = found.generators[: len(true)]
     angle = float(algebra.principal_angles(nearest, true).max()) if len(true) else math.nan
     name = f"{invariance}, by construction, seed {seed}"
-    return Result(name, len(true), found.count, angle, found.answer)
+    return Result(name, len(true), found.count, angle, found.level)
 
 
 def searched(invariance: str, seed: int) -> Result:
@@ -107,7 +107,7 @@ def searched(invariance: str, seed: int) -> Result:
     matrix = torch.tensor([*least.x, 0, 0, 0], dtype=torch.float64).reshape(1, 3, 3)
     angle = float(algebra.principal_angles(found.generators[:1], matrix / matrix.norm()))
     name = f"{invariance}, least finite flow, seed {seed}"
-    return Result(name, len(algebra_of(invariance)), found.count, angle, found.answer)
+    return Result(name, len(algebra_of(invariance)), found.count, angle, found.level)
 
 
 def flowed(splines: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -190,7 +190,7 @@ def learned(source: str, movement: str | None, seed: int) -> Result:
         true = named_movements(found.action)[movement][None]
         angle = float(algebra.principal_angles(found.contrasted[:1], true))
     name = f"{movement or 'none'}, trained on {source}, seed {seed}"
-    answer = "learned" if found.learned else found.answer
+    answer = "learned" if found.learned else found.level
     return Result(name, int(movement is not None), found.learned, angle, answer)
 
 

@@ -117,7 +117,7 @@ def judge(case: Case) -> Answer:
             rho, bound = float(much.relative[true - 1]), float(found.bound[true - 1])
     return Answer(
         case.name, case.family, case.half, case.broken, len(found.action.basis), true, found.count,
-        found.answer, angle, bound, rho, seconds, before(found), largest_gap(found), share(found),
+        found.level, angle, bound, rho, seconds, before(found), largest_gap(found), share(found),
         names, named,
     )  # fmt: skip
 
@@ -138,7 +138,7 @@ def judge_pairs(case: PairCase) -> Answer:
             names, named = " = ".join(known), case.named in known
     return Answer(
         case.name, case.family, case.half, case.broken, len(found.relative), true, found.count,
-        found.answer, angle, NAN, NAN, seconds, names=names, named=named,
+        found.level, angle, NAN, NAN, seconds, names=names, named=named,
     )  # fmt: skip
 
 

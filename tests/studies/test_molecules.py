@@ -14,14 +14,14 @@ def asked(uneven):
 
 def test_a_round_cutoff_keeps_all_motions_of_space():
     found = asked(0.0)
-    assert found.count == 6 and found.answer == "exact"
+    assert found.count == 6 and found.level == "exact"
     assert "e(3)" in str(ss.name_algebra(found.symmetries))
 
 
 def test_a_cutoff_that_is_not_round_costs_two_turns_in_proportion():
     one, two = asked(0.02), asked(0.04)
     for found in (one, two):
-        assert found.count == 4 and found.answer == "exact"
+        assert found.count == 4 and found.level == "exact"
         assert [cut.dimension for cut in found.decision.cuts] == [4, 6]
     assert 1.7 < two.relative[5] / one.relative[5] < 2.3
     kept = ss.algebra.homogeneous(ss.algebra.so(3))[:1]  # the turn in x and y

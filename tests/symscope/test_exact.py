@@ -81,7 +81,7 @@ def test_known_algebra_is_found(name, dtype):
     function, n, copies, basis = KNOWN[name]
     found = ask(function, n, copies, dtype)
     assert found.count == len(basis)
-    assert found.answer == "exact" and not len(found.undefined)
+    assert found.level == "exact" and not len(found.undefined)
     assert float(algebra.principal_angles(found.symmetries, basis).max()) < 0.1
     assert float(found.angles_to(basis).max()) < 0.1
     assert found.closure() < 1e-3
@@ -101,7 +101,7 @@ def test_a_function_without_symmetry_has_none(n, copies, dtype):
 def test_an_ignored_input_is_a_symmetry(dtype):
     # Whatever moves the third coordinate: three directions, in the control too.
     found = ask(lambda x: generic(x[:, :2]), 3, 1, dtype)
-    assert found.count == 3 and found.answer == "exact"
+    assert found.count == 3 and found.level == "exact"
     moved = torch.zeros(3, 3, 3, dtype=torch.float64)
     moved[range(3), 2, range(3)] = 1
     assert float(algebra.principal_angles(found.symmetries, moved).max()) < 0.1
@@ -129,7 +129,7 @@ def test_coordinates_of_unlike_size(size, dtype):
     found = ss.learned_symmetries(
         lambda x: (x / sizes.to(x)).square().sum(1).sin(), data.to(dtype), action=ss.LinearAction(3)
     )
-    assert found.count == 3 and found.answer == "exact"
+    assert found.count == 3 and found.level == "exact"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

@@ -32,9 +32,11 @@ class Decision:
     """Which directions are symmetries.
 
     Attributes:
-        count: how many, or None where the data cannot tell; ``answer`` says which.
-        answer: "exact" (within rounding), "approximate", "none", or, with a count of None,
-            "below resolution" or "too few samples".
+        count: how many, or None where the data cannot tell; ``level`` says why.
+        level: "exact" (within rounding), "approximate", "partial" (none is within the tolerance,
+            and some stand out), "none", or, with a count of None, "too few data" or "below
+            resolution".
+        partial: how many of the first directions stand out, the symmetries among them.
         relative: (R,), ascending, rho: the root mean square change of the outputs along each
             direction, relative to an unrelated one that moves the data as far. About 1 for a
             network without symmetry.
@@ -52,7 +54,8 @@ class Decision:
     """
 
     count: int | None
-    answer: str
+    level: str
+    partial: int
     relative: Float[Tensor, " r"]
     bounds: Callable[[], Float[Tensor, " r"]]
     floor: Float[Tensor, " r"]
@@ -73,9 +76,9 @@ class Decision:
     def why(self) -> str:
         """In words why each direction was kept or not, one line each."""
         kept = self.count or 0
-        told = "?" if self.count is None else str(self.count)
+        count = "?" if self.count is None else str(self.count)
         lines = [
-            f"{told} of {len(self.relative)} directions are symmetries: {self.answer}"
+            f"{count} of {len(self.relative)} directions are symmetries: {self.level}"
             + (f" ({self.note})" if self.note else ""),
             "rho: change of the outputs, relative to an unrelated direction; at most "
             f"{self.tolerance:g}",
@@ -107,6 +110,8 @@ class Decision:
         if rho <= float(self.floor[place]):
             return "not kept: rounding hides its change"
         if rho > self.tolerance:
+            if place < self.partial:
+                return "stands out: less than the controls and the next"
             return "not kept: it changes the outputs"
         if bound > self.tolerance:
             return "not kept: the samples are too few to be sure"

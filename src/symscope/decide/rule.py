@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from ..extract.evidence import COMMON, NETWORK, RANDOM, SHUFFLED, Evidence, Piece
+from ..extract.evidence import COMMON, CONTROL, NETWORK, RANDOM, SHUFFLED, Evidence, Piece
 from ..extract.factor import Factor
 from .decision import Cut, Decision
 from .thresholds import CONFIDENCE, RULE, TOLERANCE, Thresholds, check_levels
@@ -42,6 +42,9 @@ def decide(
     the largest gap. Bounds: directions chosen on one half of the data are tested on the other,
     both ways, and the larger bound counts.
 
+    Beyond these the first d stand out in part, if the bound of their largest rho is well below
+    the d-th of the shuffled pairing, and that of its ratio to the next rho well below 1.
+
     Args:
         evidence: rows of all kinds in at least two pieces.
         tolerance: the largest relative change of the outputs along a symmetry, in (0, 1).
@@ -69,10 +72,14 @@ def decide(
     floor = (rule.roundings * floor * per_sample).clamp(min=max(evidence.eps, rule.algebra))
     bounds = _Bounds(halves, sums, frame, confidence, rule.kappa)
     cuts = _cuts(relative, floor, bounds, tolerance, rule.least_gap)
-    count, answer, note = _answer(evidence, relative, floor, tolerance, cuts, rule)
+    count, level, note = _level(evidence, relative, floor, tolerance, cuts, rule)
+    partial = count or 0
+    if count is not None:
+        partial = _partial(relative, _least_of_control(evidence, frame), bounds, count, rule)
+        level = "partial" if partial and level == "none" else level
     return Decision(
-        count, answer, relative, bounds.all, floor, directions, undefined, cuts, tolerance,
-        confidence, evidence.samples, len(evidence.pieces), note,
+        count, level, partial, relative, bounds.all, floor, directions, undefined, cuts,
+        tolerance, confidence, evidence.samples, len(evidence.pieces), note,
     )  # fmt: skip
 
 
@@ -168,6 +175,10 @@ class _Bounds:
         """The bound for the first d directions."""
         return max(test.bound(d) for test in self._tests)
 
+    def ratio(self, d: int) -> float:
+        """The bound of the largest rho among the first d over the least of the others."""
+        return max(test.ratio(d) for test in self._tests)
+
     def all(self) -> Float[Tensor, " r"]:
         """The bounds for every d; infinite behind the first above 1."""
         found = torch.full((self.frame.shape[1],), math.inf, dtype=torch.float64, device="cpu")
@@ -219,6 +230,25 @@ class _Test:
         error = (residuals.square().sum() * n / max(n - 1, 1)).sqrt()
         return float((largest + self.factor * error).sqrt())
 
+    def ratio(self, d: int) -> float:
+        """The upper bound of the largest rho among the first d over the least of the others."""
+        values, vectors = torch.linalg.eigh(self.whitened[:d, :d])
+        largest, change = values[-1].clamp(min=1e-300), vectors[:, -1]
+        unit = torch.eye(len(self.lower), dtype=torch.float64, device="cpu")
+        frame = self.directions @ torch.linalg.solve_triangular(self.lower.T, unit, upper=True)
+        ends = [(frame[:, :d] @ change, largest)]
+        if d < len(self.lower):
+            values, vectors = torch.linalg.eigh(self.whitened[d:, d:])
+            ends.append((frame[:, d:] @ vectors[:, 0], values[0].clamp(min=1e-300)))
+        residuals = [
+            torch.stack([self._residual(piece, v, at) for piece in self.pieces]) / at
+            for v, at in ends
+        ]
+        if len(ends) == 1:  # beside an unrelated direction, of rho 1
+            residuals.append(torch.zeros_like(residuals[0]))
+            ends.append((ends[0][0], torch.ones_like(largest)))
+        return _upper_ratio(ends[0][1] / ends[1][1], residuals[0] - residuals[1], self.factor)
+
     def _residual(
         self, piece: Piece, direction: Float[Tensor, " k"], ratio: Float[Tensor, ""]
     ) -> Float[Tensor, ""]:
@@ -226,6 +256,13 @@ class _Test:
             piece.factors[kind].squared(direction) for kind in (NETWORK, SHUFFLED, RANDOM, COMMON)
         )
         return own - ratio * (shuffled + self.kappa**2 * movement + common)
+
+
+def _upper_ratio(square: Float[Tensor, ""], residuals: Float[Tensor, " p"], factor: float) -> float:
+    """The upper bound of a ratio from its square and the residuals of its logarithm by piece."""
+    n = len(residuals)
+    error = (residuals.square().sum() * n / max(n - 1, 1)).sqrt()
+    return float((square.log() + factor * error).mul(0.5).exp())
 
 
 def _cuts(
@@ -239,14 +276,44 @@ def _cuts(
 
     No bound is below its rho: of two ratios of sums the larger is at least that of both sums.
     """
-    following = torch.cat([relative[1:], torch.ones(1, dtype=torch.float64, device="cpu")])
-    gaps = following / torch.maximum(relative, floor)
+    gaps = _following(relative) / torch.maximum(relative, floor)
     likely = ((relative <= tolerance) & (gaps >= least_gap)).nonzero()[:, 0] + 1
     found = [Cut(d, float(gaps[d - 1]), bounds.at(d)) for d in likely.tolist()]
     return tuple(sorted((c for c in found if c.bound <= tolerance), key=lambda cut: -cut.gap))
 
 
-def _answer(
+def _least_of_control(evidence: Evidence, frame: Float[Tensor, "k r"]) -> Float[Tensor, " r"]:
+    """rho of the shuffled pairing, ascending, at most 1: what chance leaves of the least."""
+    factors = evidence.pieces[0].factors
+    if CONTROL not in factors or not factors[CONTROL].rows:  # it is the control itself
+        return torch.ones(frame.shape[1], dtype=torch.float64, device="cpu")
+    return _solve(_sums(evidence.of_shuffled().pieces), frame)[0].clamp(max=1.0)
+
+
+def _partial(
+    relative: Float[Tensor, " r"],
+    control: Float[Tensor, " r"],
+    bounds: _Bounds,
+    count: int,
+    rule: Thresholds,
+) -> int:
+    """How many of the first directions stand out, the symmetries among them."""
+    gaps = _following(relative) / relative.clamp(min=1e-300)
+    stands = (relative <= rule.partial * control) & (gaps >= rule.partial_gap)
+    stands[:count] = False
+    for d in sorted((stands.nonzero()[:, 0] + 1).tolist(), key=lambda d: -gaps[d - 1]):
+        below = bounds.at(d) <= rule.partial * float(control[d - 1])
+        if below and bounds.ratio(d) <= rule.partial_ratio:
+            return d
+    return count
+
+
+def _following(relative: Float[Tensor, " r"]) -> Float[Tensor, " r"]:
+    """The next rho; behind the last direction stands an unrelated one."""
+    return torch.cat([relative[1:], torch.ones(1, dtype=torch.float64, device="cpu")])
+
+
+def _level(
     evidence: Evidence,
     relative: Float[Tensor, " r"],
     floor: Float[Tensor, " r"],
@@ -256,10 +323,17 @@ def _answer(
 ) -> tuple[int | None, str, str]:
     directions = len(relative)
     needed = math.ceil(rule.rows_a_direction * directions)
+    if evidence.units < evidence.dimension:  # rows of one sample do not replace others
+        few = "samples" if evidence.units == evidence.samples else "groups of samples"
+        return (
+            None,
+            "too few data",
+            f"{evidence.units} independent {few} for {evidence.dimension} directions",
+        )
     if evidence.rows < needed or len(evidence.pieces) < rule.least_pieces:
         return (
             None,
-            "too few samples",
+            "too few data",
             f"{evidence.rows} rows (samples x outputs) for {directions} directions; "
             f"about {needed} are needed",
         )

@@ -25,6 +25,10 @@ class Thresholds:
         algebra: what linear algebra in float64 leaves of rho.
         rows_a_direction: each half of the data must determine what is not a symmetry.
         least_pieces: from whose spread a bound may follow.
+        partial: the largest bound of what stands out in part, over the shuffled pairing's
+            (data/levels.csv: tuned on even seeds, judged on odd ones, as the next two).
+        partial_gap: how much more the next direction must change the outputs there.
+        partial_ratio: the largest bound of the ratio to it.
     """
 
     tolerance: float = 0.1
@@ -35,6 +39,9 @@ class Thresholds:
     algebra: float = 20 * torch.finfo(torch.float64).eps
     rows_a_direction: float = 1.5
     least_pieces: int = 4
+    partial: float = 0.6
+    partial_gap: float = 1.4
+    partial_ratio: float = 0.85
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ class Evidence:
     dtype: torch.dtype = torch.float64
     pieces: list[Piece] = field(default_factory=list)
     size: int = 0  # samples of a piece, once the first batch has come
+    groups: int = 0  # of samples that belong together, if there are any
     eps: float = torch.finfo(torch.float64).eps
 
     def __post_init__(self) -> None:
@@ -93,6 +94,11 @@ class Evidence:
     def samples(self) -> int:
         """Samples that were taken into account."""
         return sum(piece.samples for piece in self.pieces)
+
+    @property
+    def units(self) -> int:
+        """Samples that do not depend on each other: one of each group, where there are groups."""
+        return self.groups or self.samples
 
     @property
     def rows(self) -> int:
@@ -138,13 +144,14 @@ class Evidence:
         merged.rounding = self.rounding.merge(other.rounding)
         merged.pieces = [*self.pieces, *other.pieces]
         merged.size = max(self.size, other.size)
+        merged.groups = self.groups + other.groups
         merged.eps = max(self.eps, other.eps)
         merged._shrink()
         return merged
 
     def of_shuffled(self) -> Evidence:
         """The same of the shuffled pairing: the second one is its control."""
-        turned = Evidence(self.dimension, self.dtype, size=self.size, eps=self.eps)
+        turned = Evidence(self.dimension, self.dtype, [], self.size, self.groups, self.eps)
         turned.rounding = self.rounding
         for piece in self.pieces:
             held = piece.factors

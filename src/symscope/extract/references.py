@@ -138,7 +138,7 @@ def _is_affine(moved: Moving) -> bool:
     return bool(error <= 100 * torch.finfo(few.dtype).eps * each.norm())
 
 
-def _shrunk_mean(data: Float[Tensor, "n *d"]) -> Float[Tensor, " *d"]:
+def _shrunk_mean(data: Tensor) -> Tensor:
     """The mean, less the part of its square that is within its error."""
     n, mean = len(data), data.mean(0)
     if n < 2:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .._checks import choice
 from ..actions.vectors import Action
 from ..decide.decision import Decision
 from ..decide.rule import decide
@@ -16,6 +17,12 @@ from ..extract.evidence import Evidence
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+
+LEVELS = ("exact", "approximate", "partial")
+
+
+LEVELS = ("exact", "approximate", "partial")
 
 
 class ReportBase:
@@ -60,13 +67,30 @@ class ReportBase:
         return self.decision.count if self.decision else None
 
     @property
-    def answer(self) -> str:
-        """What kind of answer the count is.
+    def level(self) -> str:
+        """How symmetric the most symmetric directions are.
 
-        "exact" (the outputs change no more than by rounding), "approximate" (at most by the
-        tolerance), "none", "below resolution", "too few samples" or "no evidence".
+        "exact": the outputs change no more than by rounding. "approximate": by at most the
+        tolerance. "partial": by more, and clearly less than along the next direction and than in
+        the shuffled control. "none". Where the data cannot tell: "too few data", "below
+        resolution" (rounding hides it) or "no evidence" (of whitened features, or one sample).
         """
-        return self.decision.answer if self.decision else "no evidence"
+        return self.decision.level if self.decision else "no evidence"
+
+    def counted(self, level: str) -> int:
+        """How many of the first :attr:`generators` are at least that symmetric.
+
+        Args:
+            level: "exact", "approximate" or "partial".
+
+        Raises:
+            ValueError: for another level, or a report without evidence.
+        """
+        choice("level", level, LEVELS)
+        decision, count = self.decided(), self.count or 0
+        if level == "exact":
+            return int((decision.relative <= decision.floor)[:count].sum())
+        return count if level == "approximate" else max(decision.partial, count)
 
     @property
     def relative(self) -> Float[Tensor, " r"]:
@@ -125,7 +149,7 @@ class ReportBase:
         changes = ", ".join(f"{rho:.2g}" for rho in self.relative[: (self.count or 1) + 1])
         return (
             f"<{type(self).__name__} of {self.action!r}: {count} of {len(self.relative)} "
-            f"directions ({self.answer}; relative changes {changes}, ...); "
+            f"directions ({self.level}; relative changes {changes}, ...); "
             f"{self.decision.samples} samples>"
         )
 

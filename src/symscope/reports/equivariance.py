@@ -79,7 +79,7 @@ def equivariant_symmetries(
     ...     vectors,
     ...     action=ss.LinearAction(3, copies=2),
     ... )
-    >>> found.count, found.answer, round(found.degree, 6)  # (A, tr A - A^T), all A of gl(3)
+    >>> found.count, found.level, round(found.degree, 6)  # (A, tr A - A^T), all A of gl(3)
     (9, 'exact', 2.0)
     """
     if outputs == "sum":
@@ -167,7 +167,7 @@ def dynamics_symmetries(
     >>> found = ss.dynamics_symmetries(
     ...     lambda x: torch.stack([x[:, 1], -x[:, 0]], 1), states, action=ss.LinearAction(2)
     ... )
-    >>> found.count, found.answer  # an oscillator: turning its plane, and scaling
+    >>> found.count, found.level  # an oscillator: turning its plane, and scaling
     (2, 'exact')
     """
     check_levels(tolerance, confidence)

@@ -27,7 +27,7 @@ METRICS = ("frobenius", "data")
 class PairSymmetries(ReportBase):
     """Which pairs (A, B) of generators a map f carries into each other: Df(x) A x = B f(x).
 
-    ``count``, ``answer``, ``bound`` and ``why()`` read as those of :class:`symscope.Symmetries`.
+    ``count``, ``level``, ``bound`` and ``why()`` read as those of :class:`symscope.Symmetries`.
     ``relative`` is how much Df(x) A x and B f(x) differ, relative to an unrelated A that moves the
     inputs as far together with the length of B f(x).
 

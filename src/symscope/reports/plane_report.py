@@ -74,14 +74,14 @@ class PlaneSymmetries(ReportBase):
         return self.relative
 
     @property
-    def answer(self) -> str:
-        """What kind of answer :attr:`count` is.
+    def level(self) -> str:
+        """How symmetric the most symmetric directions are.
 
         "exact": the bound of q at most 0.1, and the next q at least three times as large;
-        "approximate": the bound of q at most 1/3; "none"; "too few samples".
+        "approximate": the bound of q at most 1/3; "none"; "too few data".
         """
         if self.count is None:
-            return self.decision.answer
+            return self.decision.level
         if not self.count:
             return "none"
         following = self.q[self.count] if self.count < len(self.q) else 1.0
@@ -195,7 +195,7 @@ def _told(found: PlaneSymmetries) -> list[str]:
     shares = torch.tensor([PLANE.unusual, 1 - PLANE.unusual], dtype=torch.float64)
     low, high = torch.quantile(found.reference, shares).tolist()
     lines = [
-        f"{told} of {len(found.q)} directions are symmetries: {found.answer}"
+        f"{told} of {len(found.q)} directions are symmetries: {found.level}"
         + (f" ({decision.note})" if decision.note else ""),
         "q: change of the outputs per movement of the images, relative to the least within as "
         f"many random deformations ({1 - 2 * PLANE.unusual:.0%} of these: {low:.2g} to "

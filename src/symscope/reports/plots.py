@@ -109,7 +109,7 @@ def plane(found: Any) -> Figure:
 
 def _title(found: Any) -> str:
     count = "unknown" if found.count is None else str(found.count)
-    return f"symmetries: {count} ({found.answer})"
+    return f"symmetries: {count} ({found.level})"
 
 
 def _changes(axes: Axes, found: Any) -> None:

@@ -99,7 +99,7 @@ def learned_symmetries(
     >>> found = ss.learned_symmetries(
     ...     lambda x: x.norm(dim=1).sin(), points, action=ss.LinearAction(3)
     ... )
-    >>> found.count, found.answer  # of nine directions
+    >>> found.count, found.level  # of nine directions
     (3, 'exact')
     >>> print(ss.name_algebra(found.symmetries))
     so(3) ~ su(2)

@@ -19,9 +19,11 @@ ADVICE = {
     "makes it so, and nothing was learned.",
     "approximate": "The outputs change by less than the tolerance along these directions. Whether "
     "that was learned, the untrained copy says.",
+    "partial": "Along the directions that stand out the outputs change by more than the tolerance, "
+    "and clearly less than along others. Ask the untrained copy, or learned_symmetries(contrast=).",
     "none": "No direction changes the outputs by less than the tolerance. Directions near it are "
     "in the table; another action may hold others.",
-    "too few samples": "Hand in more samples, or an action of fewer directions.",
+    "too few data": "Hand in more samples, or an action of fewer directions.",
     "below resolution": "Hand in the data and the network in float64.",
     "no evidence": "Hand in at least two samples that can be paired.",
 }
@@ -46,13 +48,13 @@ def summary(found: Symmetries, controls: Mapping[str, Symmetries | None] | None 
     """
     controls = {"shuffled": found.shuffled} if controls is None else controls
     count = "unknown" if found.count is None else str(found.count)
-    lines = [f"**How many:** {count} of {len(found.action.basis)} directions ({found.answer})."]
+    lines = [f"**How many:** {count} of {len(found.action.basis)} directions ({found.level})."]
     lines += _which(found)
     if found.decision is not None:
         lines.append(_how_sure(found))
     lines.append(f"**Against controls:** {_against(controls)}")
     lines.append(f"**What could not be told:** {_untold(found)}")
-    lines.append(f"**Next:** {ADVICE[found.answer]}")
+    lines.append(f"**Next:** {ADVICE[found.level]}")
     return "\n\n".join(lines)
 
 

@@ -129,7 +129,7 @@ class Symmetries(ReportBase):
     >>> import symscope as ss, torch
     >>> points = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
     >>> found = ss.learned_symmetries(lambda x: x.norm(dim=1), points, action=ss.LinearAction(3))
-    >>> isinstance(found, ss.Symmetries), found.answer, tuple(found.symmetries.shape)
+    >>> isinstance(found, ss.Symmetries), found.level, tuple(found.symmetries.shape)
     (True, 'exact', (3, 3, 3))
     """
 

@@ -40,7 +40,7 @@ def of_distances(points):
 def test_distances_keep_six_of_the_affine_maps_and_three_of_the_linear():
     data = random(500, 5, 3, dtype=torch.float64)
     found = ss.learned_symmetries(of_distances, data, action=ss.PointAction())
-    assert found.count == 6 and found.answer == "exact"
+    assert found.count == 6 and found.level == "exact"
     assert "e(3)" in str(ss.name_algebra(found.symmetries))
     assert ss.algebra.principal_angles(found.symmetries, ss.algebra.euclidean(3)).max() < 0.01
     linear = ss.learned_symmetries(of_distances, data, action=ss.PointAction(group="linear"))
@@ -70,13 +70,13 @@ def test_a_cutoff_that_is_not_round_is_seen_in_proportion():
         for uneven in (0.0, 0.05, 0.1, 1.0)
     }
     # Translations and turns about z stay exact; the other two turns change with the cutoff.
-    assert asked[0.0].answer == "exact" and asked[0.0].count == 6
+    assert asked[0.0].level == "exact" and asked[0.0].count == 6
     for uneven in (0.05, 0.1, 1.0):
         assert asked[uneven].relative[3] < 1e-6 < asked[uneven].relative[4]
     small, twice = asked[0.05].relative[5], asked[0.1].relative[5]
     assert 1.6 < twice / small < 2.4
     for uneven in (0.05, 0.1):  # four exactly, and six but for a little
-        assert asked[uneven].count == 4 and asked[uneven].answer == "exact"
+        assert asked[uneven].count == 4 and asked[uneven].level == "exact"
         assert {cut.dimension for cut in asked[uneven].decision.cuts} == {4, 6}
         assert asked[uneven].relative[6] > 0.3
 

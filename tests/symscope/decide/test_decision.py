@@ -9,7 +9,8 @@ from symscope.decide.decision import Cut, Decision
 
 SURE = Decision(
     count=1,
-    answer="exact",
+    level="exact",
+    partial=1,
     relative=torch.tensor([1e-17, 0.05, 0.09, 0.8]).double(),
     bounds=lambda: torch.tensor([1e-16, 0.06, 0.3, math.inf]).double(),
     floor=torch.full((4,), 1e-15).double(),
@@ -40,6 +41,6 @@ def test_each_direction_has_its_reason():
 
 
 def test_no_answer_is_no_zero():
-    unsure = dataclasses.replace(SURE, count=None, answer="too few samples", note="9 rows", cuts=())
-    assert unsure.why().startswith("? of 4 directions are symmetries: too few samples (9 rows)")
+    unsure = dataclasses.replace(SURE, count=None, level="too few data", note="9 rows", cuts=())
+    assert unsure.why().startswith("? of 4 directions are symmetries: too few data (9 rows)")
     assert "rounding hides" in unsure.why()

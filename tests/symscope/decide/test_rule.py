@@ -34,8 +34,10 @@ def evidence(rho: list[float], samples: int = 320, spread: float = 0.0, seed: in
     [
         ([0.05, 1, 1, 1], 1, "approximate"),
         ([0.05, 0.05, 0.05, 1], 3, "approximate"),
-        ([0.2, 1, 1, 1], 0, "none"),  # above the tolerance
-        ([0.05, 0.14, 0.14, 0.14], 0, "none"),  # the gap is below three
+        ([0.2, 1, 1, 1], 0, "partial"),  # above the tolerance
+        ([0.7, 1, 1, 1], 0, "none"),  # no less than controls may be
+        ([0.2, 0.26, 0.33, 0.42], 0, "partial"),  # all, beside an unrelated direction
+        ([0.05, 0.14, 0.14, 0.14], 0, "partial"),  # the gap is below three
         ([0.05, 0.16, 0.16, 0.16], 1, "approximate"),
         ([0.01, 0.05, 1, 1], 2, "approximate"),  # the largest gap of two that qualify
         ([0.001, 0.05, 0.3, 1], 1, "approximate"),
@@ -47,7 +49,7 @@ def evidence(rho: list[float], samples: int = 320, spread: float = 0.0, seed: in
 )
 def test_the_rule(rho, count, answer):
     found = decide(evidence(rho))
-    assert (found.count, found.answer) == (count, answer)
+    assert (found.count, found.level) == (count, answer)
     torch.testing.assert_close(
         found.relative, torch.tensor(rho, dtype=torch.float64), atol=1e-12, rtol=1e-6
     )
@@ -66,7 +68,7 @@ def test_spread_between_pieces_widens_the_bound():
     assert noisy.count == 0 and "too few to be sure" in noisy.why()
 
 
-@pytest.mark.parametrize("rho", [[0.2, 1, 1], [0.05, 0.1, 0.2]])
+@pytest.mark.parametrize("rho", [[0.7, 1, 1], [0.5, 0.65, 0.8]])
 def test_no_bound_is_computed_that_decides_nothing(rho, monkeypatch):
     def refuse(*_):
         raise AssertionError("a bound was computed")
@@ -96,7 +98,7 @@ def test_too_few_rows_are_an_answer_of_their_own():
         for kind in (NETWORK, SHUFFLED, RANDOM):
             piece.factors[kind].update(torch.randn(stop - start, 1, 9, dtype=torch.float64))
     found = decide(made)
-    assert found.count is None and found.answer == "too few samples"
+    assert found.count is None and found.level == "too few data"
     assert "12 rows" in found.note and "about 14" in found.note and "? of 9" in found.why()
 
 
@@ -105,7 +107,7 @@ def test_a_direction_within_coarse_rounding_is_below_resolution():
     noise = torch.eye(4, dtype=torch.float64) * 0.02
     made.rounding.update(noise[None])
     found = decide(made)
-    assert found.count is None and found.answer == "below resolution"
+    assert found.count is None and found.level == "below resolution"
     assert "use float64" in found.why()
 
 
@@ -161,3 +163,29 @@ def test_the_metric_is_the_reference_of_one_sample():
     held = evidence([0.1, 0.5, 1])
     inner = reference_metric(held)
     torch.testing.assert_close(inner, (1 + RULE.kappa**2) * torch.eye(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("rho", "count", "partial"),
+    [
+        ([0.2, 1, 1, 1], 0, 1),
+        ([0.05, 0.2, 1, 1], 1, 2),  # beyond what is counted
+        ([0.05, 0.07, 0.13, 0.9], 0, 3),  # some of them within the tolerance, with no gap
+        ([0.7, 1, 1, 1], 0, 0),
+        ([0.3, 0.4, 0.45, 0.5], 0, 4),
+    ],
+)
+def test_what_stands_out(rho, count, partial):
+    found = decide(evidence(rho))
+    assert (found.count, found.partial) == (count, partial), found.why()
+    assert ("stands out" in found.why()) == (partial > count)
+
+
+def test_rows_do_not_replace_samples():
+    made = Evidence(9)
+    for start, stop, piece in made.spans(8):  # of eight samples, whatever their outputs
+        for kind in (NETWORK, SHUFFLED, RANDOM):
+            piece.factors[kind].update(torch.randn(stop - start, 50, 9, dtype=torch.float64))
+    found = decide(made)
+    assert (found.count, found.level) == (None, "too few data")
+    assert found.note == "8 independent samples for 9 directions"

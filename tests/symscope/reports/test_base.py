@@ -22,7 +22,7 @@ def evidence(rho):
 
 def test_the_answer_is_the_decisions():
     found = ReportBase(ACTION, evidence([0.05, 1, 1]))
-    assert (found.count, found.answer) == (1, "approximate")
+    assert (found.count, found.level) == (1, "approximate")
     assert found.why() == found.decided().why()
     assert torch.equal(found.relative, found.decided().relative)
     assert torch.equal(found.bound, found.decided().bound)
@@ -37,7 +37,7 @@ def test_levels_are_those_asked_for():
 
 def test_without_evidence_there_is_no_answer():
     found = ReportBase(ACTION, None)
-    assert (found.count, found.answer, found.decision) == (None, "no evidence", None)
+    assert (found.count, found.level, found.decision) == (None, "no evidence", None)
     assert found.why().startswith("no decision")
     with pytest.raises(ValueError, match="no evidence to decide on"):
         found.bound  # noqa: B018

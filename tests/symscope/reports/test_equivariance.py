@@ -78,7 +78,7 @@ KNOWN = {
 
 
 def agrees(found, pairs, invariances, undefined, degree):
-    assert (found.count, found.answer) == (pairs, "exact"), found.why()
+    assert (found.count, found.level) == (pairs, "exact"), found.why()
     assert len(found.invariances) == invariances
     assert len(found.on_inputs) == pairs and len(found.on_outputs) == pairs - invariances
     assert (len(found.undefined_inputs), len(found.undefined_outputs)) == (0, undefined)
@@ -153,7 +153,7 @@ def test_affine_motions_of_outputs_by_a_constant_output():
         action=action,
         outputs=lambda y: torch.cat([y, torch.ones_like(y[:, :1])], 1),
     )
-    assert found.count == 3 and found.answer == "exact"
+    assert found.count == 3 and found.level == "exact"
     b = found.pairs[1]
     assert b[:, 3].abs().max() < 1e-12  # the last row of an affine motion
     centre = torch.tensor([1.0, 2, 3, 1], dtype=torch.float64)
@@ -165,7 +165,7 @@ def test_a_random_network_has_none(seed):
     network = random_network(4, (8, 16, 64)[seed % 3], (1, 3, 4)[seed % 3], seed)
     data = drawn(4, ("normal", "uniform")[seed % 2], seed=seed)
     found = equivariant_symmetries(network, data, action=ss.LinearAction(4))
-    assert (found.count, found.answer, found.degree) == (0, "none", None), found.why()
+    assert (found.count, found.level, found.degree) == (0, "none", None), found.why()
     assert len(found.pairs[0]) == len(found.invariances) == len(found.on_outputs) == 0
 
 
@@ -178,7 +178,7 @@ def test_broken_a_little_is_approximate_and_by_a_third_is_none(intact, broken, a
         lambda x: intact(x) + share * other(x), data, action=ss.LinearAction(3, copies=2)
     )
     whole = {frame_network: 3, vector_neurons: 4}[intact]
-    assert (found.count, found.answer) == ((whole if broken < 0.1 else 0), answer)
+    assert (found.count, found.level) == ((whole if broken < 0.1 else 0), answer)
 
 
 def test_forwards_and_in_reverse_the_same_is_found():
@@ -248,7 +248,7 @@ def test_known_symmetries_of_systems(name, time_scaling, dtype):
     field, states, action, alone, scaled = SYSTEMS[name]
     found = dynamics_symmetries(field, states.to(dtype), action=action, time_scaling=time_scaling)
     expected = scaled if time_scaling else alone
-    assert (found.count, found.answer) == (expected, "exact" if expected else "none"), found.why()
+    assert (found.count, found.level) == (expected, "exact" if expected else "none"), found.why()
     assert not len(found.undefined) and len(found.symmetries) == len(found.time) == expected
 
 
@@ -436,7 +436,7 @@ def test_springs_keep_all_motions_of_space():
         return -apart * apart.square().sum((1, 2), keepdim=True)
 
     found = dynamics_symmetries(springs, states, action=ss.PointAction())
-    assert (found.count, found.answer) == (6, "exact")
+    assert (found.count, found.level) == (6, "exact")
     motions = torch.cat([algebra.homogeneous(algebra.so(3)), algebra.translations(3)])
     assert float(found.angles_to(motions).max()) < 1e-5
 
@@ -446,7 +446,7 @@ def test_fields_and_a_stretch_of_time():
     found = dynamics_symmetries(
         lambda x: x * x, drawn(1), action=polynomial(1, 1), time_scaling=True
     )
-    assert (found.count, found.answer) == (1, "exact")
+    assert (found.count, found.level) == (1, "exact")
     assert float(found.time[0] / found.symmetries[0, 1]) == pytest.approx(-1)
     exact = dynamics_symmetries(lambda x: 1 * x, drawn(2), action=polynomial(2, 2))
     assert exact.count == 4  # the linear ones
@@ -493,7 +493,7 @@ KINDS = {
 def test_pairs_take_every_kind_of_data(kind):
     data = KINDS.get(kind, Ones)(drawn(3))
     found = equivariant_symmetries(lambda x: x * x.norm(dim=1)[:, None], data, action=SPACE)
-    assert (found.count, found.answer, found.degree) == (4, "exact", pytest.approx(2))
+    assert (found.count, found.level, found.degree) == (4, "exact", pytest.approx(2))
     data = KINDS.get(kind, Ones)(drawn(3))
     found = dynamics_symmetries(
         lambda x: x * x.norm(dim=1)[:, None], data, action=SPACE, samples=900
@@ -513,7 +513,7 @@ def test_pairs_take_several_inputs():
         forces, data, action=action, outputs_action=ss.PointAction(3, 5, group="linear"),
         moves="pos",
     )  # fmt: skip
-    assert (found.count, found.answer) == (9, "exact")
+    assert (found.count, found.level) == (9, "exact")
     found = dynamics_symmetries(forces, list(zip(data["pos"], data["z"], strict=True)),
                                 action=action, moves=0)  # fmt: skip
-    assert (found.count, found.answer) == (9, "exact")
+    assert (found.count, found.level) == (9, "exact")

@@ -25,7 +25,7 @@ def test_what_is_invariant_by_construction_is_found(invariance, images):
     true = algebra_of(invariance)
     found = ss.plane_symmetries(CanonicalNetwork(invariance, 6), images)
     assert found.count == len(true), found.why()
-    assert found.answer == "none" if not len(true) else found.answer in ("exact", "approximate")
+    assert found.level == "none" if not len(true) else found.level in ("exact", "approximate")
     if len(true):
         assert float(algebra.principal_angles(found.span, true).max()) < 3
 
@@ -41,7 +41,7 @@ def linear(outputs: int = 4, seed: int = 0):
 def test_without_a_symmetry_q_is_about_one():
     for seed in range(4):
         found = ss.plane_symmetries(linear(seed=seed), SMALL)
-        assert found.count == 0 and found.answer == "none"
+        assert found.count == 0 and found.level == "none"
         assert 0.5 < float(found.q[0]) < 2
 
 
@@ -122,7 +122,7 @@ def test_bad_input():
 
 def test_too_few_images_are_an_answer():
     found = ss.plane_symmetries(linear(), SMALL[:3])
-    assert found.count is None and found.answer == "too few samples" and "?" in found.why()
+    assert found.count is None and found.level == "too few data" and "?" in found.why()
 
 
 def test_the_model_is_put_back_in_its_mode():

@@ -50,7 +50,7 @@ def made(q: list[float], contrast: list[float] | None = None, group: str = "affi
 )
 def test_the_answers(q, count, answer):
     found = made(q, group="gl2")
-    assert (found.count, found.answer) == (count, answer)
+    assert (found.count, found.level) == (count, answer)
     torch.testing.assert_close(found.q, torch.tensor(q).double(), rtol=1e-6, atol=1e-9)
 
 

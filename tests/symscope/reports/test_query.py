@@ -24,7 +24,7 @@ def test_one_sample_leaves_no_evidence():
     found = ss.learned_symmetries(
         lambda x: torch.cat([x, x * x], 1), torch.randn(1, 2), action=ss.LinearAction(2)
     )
-    assert found.count is None and found.answer == "no evidence"
+    assert found.count is None and found.level == "no evidence"
 
 
 @pytest.mark.parametrize("name", ["tolerance", "confidence"])

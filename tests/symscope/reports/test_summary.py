@@ -35,7 +35,7 @@ def test_what_could_not_be_told_is_said():
 
     found = ss.learned_symmetries(few, random(20, 4), action=ss.LinearAction(4))
     told = summary(found)
-    assert "unknown of 16 directions (too few samples)" in told
+    assert "unknown of 16 directions (too few data)" in told
     assert "20 rows (samples x outputs) for 16 directions" in told
     idle = torch.cat([random(400, 2), torch.zeros(400, 1)], 1)
     still = summary(ss.learned_symmetries(few, idle, action=ss.LinearAction(3)))

@@ -24,7 +24,7 @@ def report(variances: list[float], control: list[float] | None = None) -> ss.Sym
 
 def test_a_report_of_a_factor_alone_decides_nothing():
     found = report([0.1, 1, 1, 1])
-    assert found.count is None and found.answer == "no evidence"
+    assert found.count is None and found.level == "no evidence"
     assert "no decision" in repr(found) and "no decision" in found.why()
     with pytest.raises(ValueError, match="no evidence to decide on"):
         _ = found.relative
@@ -37,7 +37,7 @@ def test_the_control_has_a_control_of_its_own():
     found = ss.learned_symmetries(
         lambda x: x[:, :2].square().sum(1).sin(), data, action=ss.LinearAction(3)
     )
-    assert found.count == 4 and found.answer == "exact"
+    assert found.count == 4 and found.level == "exact"
     assert found.shuffled.count == 3
 
 
