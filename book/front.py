@@ -24,14 +24,16 @@ PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 # From agreement to disagreement; what is left, in grey.
 COLOURS = {
     "holds": "#3f9a63",
-    "reproduced": "#3f9a63",
     "holds in part": "#a8a13c",
-    "no effect": "#a8a13c",
     "does not hold": "#d1495b",
-    "contradicted": "#d1495b",
-    "confounded": "#c77d3a",
 }
 GREY = "#8a8f98"
+MANY = {
+    "holds": "hold",
+    "holds in part": "hold in part",
+    "does not hold": "do not hold",
+    "open": "are open",
+}
 
 
 class Shown(NamedTuple):
@@ -155,7 +157,7 @@ def bar(counts: Mapping[str, int], of: str) -> str:
     """How many have which verdict, as one bar that leads to the ledger."""
     total = sum(counts.values())
     order = [name for name in [*COLOURS, *sorted(set(counts) - set(COLOURS))] if counts.get(name)]
-    said = ", ".join(f"{counts[name]} {name}" for name in order)
+    said = ", ".join(f"{counts[name]} {MANY.get(name, name)}" for name in order)
     parts = "".join(
         f'<span style="flex-grow: {counts[name]}; background: {COLOURS.get(name, GREY)}">'
         f"{counts[name]} {escape(name)}</span>"

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,7 +31,6 @@ from sources import (
 
 if TYPE_CHECKING:
     from studies.ledger.outcomes import Outcome
-    from studies.ledger.statements import Statement
 
 SCALE_NOTES = {
     "quick": "**Quick runs**: small data, few seeds; `make paper` makes the full runs.",
@@ -96,22 +94,21 @@ def generated_texts(root: Path, scale: str, results: dict[str, Result]) -> dict[
     taken = verdicts.taken_of(root, {name: each.path for name, each in results.items()})
     said, found = verdicts.stated(root), verdicts.outcomes_of(taken)
     notebooks = {name: each.notebook for name, each in results.items()}
+    bar = front.bar(verdicts.counts(said, found), "statements of the two papers")
     return {
-        "ledger:short": verdicts.short(said, found),
+        "bar": bar,
+        "ledger:short": bar.partition("\n\n")[0],  # a sentence, where no HTML is shown
         "ledger:full": verdicts.page(root, taken, notebooks),
         "numbers": verdicts.numbers(said, found),
         "costs": verdicts.costs(root),
         "corrections": verdicts.corrections(root, found),
         "runs": runs_table(results),
         "scale": " ".join([SCALE_NOTES[scale], *_exceptions(root, scale, results)]),
-    } | _front_texts(root, said, found, notebooks)
+    } | _front_texts(root, found, notebooks)
 
 
 def _front_texts(
-    root: Path,
-    said: list[Statement],
-    found: Mapping[str, Outcome],
-    notebooks: Mapping[str, NotebookNode],
+    root: Path, found: Mapping[str, Outcome], notebooks: Mapping[str, NotebookNode]
 ) -> dict[str, str]:
     """What only the front page and the README show."""
     from studies.statistics.text import with_interval
@@ -120,11 +117,9 @@ def _front_texts(
         return {}
     values = {id: with_interval(each.own) for id, each in found.items() if each.own}
     listed = front.findings(root, values)
-    counts = Counter(each.verdict(found)[0] for each in said)
     return {
         "findings": front.cards(listed),
         "findings:short": front.short(listed),
-        "bar": front.bar(counts, "statements of the two papers"),
         "chapters": front.chapters(front.pages(root, notebooks)),
         "cite": front.citation(root),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -53,15 +54,9 @@ def outcomes_of(taken: Mapping[str, list[Taken]]) -> dict[str, Outcome]:
     return {each.measurement.id: each.outcome for some in taken.values() for each in some}
 
 
-def short(said: Iterable[Statement], found: Mapping[str, Outcome]) -> str:
-    """How many statements got which verdict: a line, and a bar of as many blocks."""
-    from studies.ledger.statements import VERDICTS
-
-    words = [each.verdict(found)[0] for each in said]
-    blocks = dict(zip(VERDICTS, "\U0001f7e9\U0001f7e8\U0001f7e5\u2b1c\u2b1b", strict=True))
-    counts = [f"{blocks[w]} {words.count(w)} {w}" for w in VERDICTS if w in words]
-    bar = "".join(blocks[word] for word in VERDICTS for _ in range(words.count(word)))
-    return f"{bar}\n\nOf {len(words)} statements of the two papers: {', '.join(counts)}."
+def counts(said: Iterable[Statement], found: Mapping[str, Outcome]) -> Counter[str]:
+    """How many statements got which verdict."""
+    return Counter(each.verdict(found)[0] for each in said)
 
 
 # --- The ledger's page ----------------------------------------------------------------------------
@@ -127,7 +122,6 @@ def page(
             f'<td class="symscope-verdict"><b>{verdict}</b><br>{escape(why)}</td></tr>'
         )
     return (
-        f"{short(stated(root), found)}\n\n"
         '<div class="pst-scrollable-table-container">\n<table class="symscope-ledger"><thead><tr>'
         "<th></th><th>What the paper says, in our words</th><th>Verdict</th></tr></thead>\n<tbody>"
         + "\n".join(rows)

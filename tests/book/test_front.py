@@ -96,8 +96,8 @@ def test_chapters_are_numbered_with_minutes(tmp_path: Path) -> None:
 
 
 def test_the_bar_has_a_part_for_each_verdict() -> None:
-    bar = front.bar({"contradicted": 1, "reproduced": 3, "confounded": 0}, "claims")
-    assert bar.startswith("Of 4 claims: 3 reproduced, 1 contradicted.")
+    bar = front.bar({"does not hold": 1, "holds": 3, "open": 0}, "statements")
+    assert bar.startswith("Of 4 statements: 3 hold, 1 do not hold.")
     assert bar.count("<span") == 2 and "flex-grow: 3" in bar
 
 
