@@ -311,6 +311,21 @@ def test_a_fitted_network_comes_back_to_its_own_device_even_from_a_failure(monke
     assert places == ["cpu:0", "cpu"] and not model.training
 
 
+@pytest.mark.parametrize(("width", "expected"), [(8, 1), (3000, 2)])
+def test_a_small_network_takes_one_thread_and_gives_the_others_back(width, expected):
+    model, threads = seeded(lambda: studies.networks.MLP((6, width, width, 3)), 0), set()
+    model.register_forward_hook(
+        lambda module, *_: threads.add(torch.get_num_threads()) if module.training else None
+    )
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        fit(model, splits(), epochs=1, batch_size=8)
+        assert threads == {expected} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 # Layer by layer
 
 
