@@ -12,7 +12,7 @@ import torch
 
 from .._checks import real
 from . import matrices as algebra
-from .structure import TUNED, Algebra, Piece, algebra_of, balanced, complement
+from .structure import TUNED, Algebra, Ideal, algebra_of, balanced, complement
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -40,7 +40,7 @@ class Name:
         central: dimensions of the lower central series.
         centre: dimension of the centre.
         radical: dimension of the radical.
-        pieces: the simple ideals of the quotient by the radical.
+        ideals: the simple ideals of the quotient by the radical.
         votes: share of the thresholds at which each name came out, the largest first.
     """
 
@@ -54,7 +54,7 @@ class Name:
     central: tuple[int, ...]
     centre: int
     radical: int
-    pieces: tuple[Piece, ...]
+    ideals: tuple[Ideal, ...]
     votes: dict[str, float]
 
     def __str__(self) -> str:
@@ -130,7 +130,7 @@ def name_algebra(basis: Float[Tensor, "k n n"] | Report, *, angle: float = 5.0) 
         tuple(map(len, whole.central(t))),
         len(whole.centre(t)),
         len(whole.radical(t)),
-        tuple(piece for piece, _ in whole.pieces(t)),
+        tuple(ideal for ideal, _ in whole.ideals(t)),
         {name or "none": times / votes for name, times in count},
     )
 
@@ -157,15 +157,15 @@ def _independent(basis: Float[Tensor, "k n n"]) -> Float[Tensor, "k n n"]:
 def _name(whole: Algebra, t: float, tolerance: float) -> str | None:
     """The name at one threshold; None if the ranks are those of no algebra known here."""
     radical, simple, factors = whole.radical(t), [], []
-    for piece, rows in whole.pieces(t):
-        names = simple_names(piece)
+    for factor, rows in whole.ideals(t):
+        names = simple_names(factor)
         if not names:
             return None
-        # With the radical it is an ideal; what that derives to in the end is the piece alone,
+        # With the radical it is an ideal; what that derives to in the end is the factor alone,
         # if it acts on the radical by nothing.
         ideal = _span(rows, radical)
         perfect = whole.part(ideal).derived(t)[-1] @ ideal
-        if len(perfect) == piece.dimension:
+        if len(perfect) == factor.dimension:
             simple.append(names)
             factors.append(perfect)
     rest = whole
@@ -233,11 +233,11 @@ def _abelian(matrices: Float[Tensor, "k n n"], tolerance: float) -> str:
 # --- Simple algebras, by dimension and Killing signature ------------------------------------------
 
 
-def simple_names(piece: Piece) -> tuple[str, ...]:
+def simple_names(ideal: Ideal) -> tuple[str, ...]:
     """The names of a simple algebra, at most three; none if it has none here."""
-    half = piece.dimension // 2 if piece.complex else piece.dimension
+    half = ideal.dimension // 2 if ideal.complex else ideal.dimension
     forms = _real_forms(half)
-    if piece.complex:
+    if ideal.complex:
         found = [("A", "so(1,3)")] if half == 3 else []
         complexified = {"su": "sl", "so": "so", "usp": "sp"}
         compact = [form for form in forms if form[2] == 0]
@@ -245,10 +245,10 @@ def simple_names(piece: Piece) -> tuple[str, ...]:
             kind, _, size = name[:-1].partition("(")
             found.append((family, f"{complexified[kind]}({size},C)"))
     else:
-        found = [form[:2] for form in forms if form[2] == piece.positive]
+        found = [form[:2] for form in forms if form[2] == ideal.positive]
     if half > 10 and {"B", "C"} <= {family for family, _ in found}:
         # so(2n+1) and sp(2n) differ in the lengths of their roots alone.
-        miss = {family: abs(piece.quartic - _quartic(family, half)) for family in "BC"}
+        miss = {family: abs(ideal.quartic - _quartic(family, half)) for family in "BC"}
         nearest = min(miss, key=miss.__getitem__)
         clear = miss[nearest] < TUNED.clear * sum(miss.values())
         found = [form for form in found if form[0] == nearest and clear]
@@ -287,7 +287,7 @@ def _quartic(family: str, dimension: int) -> float:
     """The number by which so(2n+1) and sp(2n) of a dimension are told apart."""
     n = (math.isqrt(8 * dimension + 1) - 1) // 4
     known = algebra.so(2 * n + 1) if family == "B" else algebra.sp(2 * n)
-    return algebra_of(known)[0].pieces(0.1)[0][0].quartic
+    return algebra_of(known)[0].ideals(0.1)[0][0].quartic
 
 
 # --- What does not split off ----------------------------------------------------------------------
@@ -295,10 +295,10 @@ def _quartic(family: str, dimension: int) -> float:
 
 def _core(core: Algebra, t: float) -> tuple[str, ...] | None:
     """The names of an algebra of which no simple ideal and no part of the centre splits off."""
-    radical, pieces = core.radical(t), core.pieces(t)
-    if not pieces:
+    radical, ideals = core.radical(t), core.ideals(t)
+    if not ideals:
         return _solvable(core, t)
-    simple = [simple_names(piece) for piece, _ in pieces]
+    simple = [simple_names(ideal) for ideal, _ in ideals]
     if not all(simple) or not len(radical):
         return None
     levi = _sum(simple, ()).split(" ~ ")
@@ -311,7 +311,7 @@ def _core(core: Algebra, t: float) -> tuple[str, ...] | None:
         return inner and (f"{_bound(first)} semidirect {_bound(inner[0])}",)
     moved = ideal.derived(t)[1] @ radical if scaled else radical
     k = len(moved)
-    if max(piece.dimension for piece, _ in pieces) > k * k - 1:
+    if max(ideal.dimension for ideal, _ in ideals) > k * k - 1:
         return None  # it would have to act on R^k
     action = torch.einsum("xa,ub,abc,vc->xvu", complement(moved), moved, core.constants, moved)
     action = action - torch.einsum("xvv,uw->xuw", action, torch.eye(k).double()) / k

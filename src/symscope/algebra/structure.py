@@ -53,7 +53,7 @@ TUNED = Tuned()
 
 
 @dataclass(frozen=True)
-class Piece:
+class Ideal:
     """A simple ideal: its dimension, and its Killing form's signature.
 
     Attributes:
@@ -148,7 +148,7 @@ class Algebra:
             return torch.eye(self.dimension, dtype=torch.float64)
         return complement(torch.linalg.qr((levi @ self.killing).T).Q.T)
 
-    def pieces(self, t: float) -> list[tuple[Piece, Float[Tensor, "l k"]]]:
+    def ideals(self, t: float) -> list[tuple[Ideal, Float[Tensor, "l k"]]]:
         """The simple ideals of the quotient by the radical, and what stands for them."""
         levi = complement(self.radical(t))
         if not len(levi):
@@ -160,19 +160,19 @@ class Algebra:
         down, up = (vectors / lengths).T, (vectors * lengths).T
         unit = torch.einsum("la,mb,abc,nc->lmn", down, down, quotient.constants, up)
         found = []
-        for rows in _ideals(unit, t):
+        for rows in _bases_of_ideals(unit, t):
             form, turn = torch.linalg.eigh(rows * signs @ rows.T)
             rows = turn.T @ rows
             inside = torch.einsum("la,mb,abc,nc->lmn", rows, rows, unit, rows)
             positive = int((form > 0).sum())
-            piece = Piece(
+            ideal = Ideal(
                 len(rows),
                 len(rows) - positive,
                 positive,
                 bool((_centroid(inside, skew=True)[0] < t).any()),
                 _quartic(inside),
             )
-            found.append((piece, _image(rows @ up @ levi, 0.0)))
+            found.append((ideal, _image(rows @ up @ levi, 0.0)))
         return sorted(found, key=lambda pair: (pair[0].dimension, pair[0].positive))
 
 
@@ -277,7 +277,7 @@ def _centroid(
     return values.clamp(min=0).sqrt(), torch.einsum("pq,pij->qij", vectors, pairs)
 
 
-def _ideals(unit: Float[Tensor, "k k k"], t: float) -> list[Float[Tensor, "_ k"]]:
+def _bases_of_ideals(unit: Float[Tensor, "k k k"], t: float) -> list[Float[Tensor, "_ k"]]:
     """Orthonormal bases of the simple ideals of a semisimple algebra in its Killing metric."""
     values, matrices = _centroid(unit, skew=False)
     count = min(int((values < t).sum()), len(unit) // 3)
@@ -298,7 +298,7 @@ def _ideals(unit: Float[Tensor, "k k k"], t: float) -> list[Float[Tensor, "_ k"]
 
 
 def _quartic(unit: Float[Tensor, "k k k"]) -> float:
-    """See :class:`Piece`; ``unit`` are the constants of a simple algebra, Killing form +-1."""
+    """See :class:`Ideal`; ``unit`` are the constants of a simple algebra, Killing form +-1."""
     signs = torch.einsum("iab,iba->i", unit, unit)
     twice = torch.einsum("iab,jbc->ijac", unit, unit).flatten(2).flatten(0, 1)
     k = len(unit)

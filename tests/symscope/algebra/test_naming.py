@@ -9,7 +9,7 @@ from naming_cases import CASES, complex_sl, conjugate, su, tilted
 
 from symscope import algebra
 from symscope.algebra.naming import UNNAMED, name_algebra, simple_names
-from symscope.algebra.structure import Piece, algebra_of
+from symscope.algebra.structure import Ideal, algebra_of
 
 SMALL = [case for case, (_, basis, _) in CASES.items() if len(basis) < 9 and basis.shape[1] < 6]
 
@@ -74,8 +74,8 @@ def test_the_numbers_that_a_name_rests_on():
     found = name_algebra(algebra.affine(2))
     assert found.derived == (6, 5) and found.central == (6, 5)
     assert (found.centre, found.radical) == (0, 3)
-    (piece,) = found.pieces
-    assert (piece.dimension, piece.negative, piece.positive, piece.complex) == (3, 1, 2, False)
+    (ideal,) = found.ideals
+    assert (ideal.dimension, ideal.negative, ideal.positive, ideal.complex) == (3, 1, 2, False)
     assert found.votes == {"affine(2) ~ (sl(2) + R) semidirect R^2": 1.0}
     assert "16 of 16 thresholds" in found.reason and str(found) == found.name
 
@@ -144,14 +144,14 @@ def test_bad_angle():
     ],
 )
 def test_names(basis, names):
-    ((piece, _),) = algebra_of(basis)[0].pieces(0.01)
-    assert simple_names(piece) == names
+    ((ideal, _),) = algebra_of(basis)[0].ideals(0.01)
+    assert simple_names(ideal) == names
 
 
 def test_no_simple_algebra_has_four_dimensions_or_that_signature():
-    assert simple_names(Piece(4, 4, 0, False, 0.5)) == ()
-    assert simple_names(Piece(3, 2, 1, False, 0.5)) == ()
+    assert simple_names(Ideal(4, 4, 0, False, 0.5)) == ()
+    assert simple_names(Ideal(3, 2, 1, False, 0.5)) == ()
 
 
 def test_between_so7_and_sp6_there_is_no_name():
-    assert simple_names(Piece(21, 21, 0, False, 0.206)) == ()
+    assert simple_names(Ideal(21, 21, 0, False, 0.206)) == ()

@@ -38,22 +38,22 @@ def test_series_centre_and_radical(basis, truth):
     assert ranks(basis) == truth
 
 
-def pieces(basis: torch.Tensor) -> list:
-    found = algebra_of(algebra.orthonormal(basis))[0].pieces(0.01)
+def ideals(basis: torch.Tensor) -> list:
+    found = algebra_of(algebra.orthonormal(basis))[0].ideals(0.01)
     return [(p.dimension, p.negative, p.positive, p.complex) for p, _ in found]
 
 
 def test_simple_ideals_and_their_killing_signatures():
-    assert pieces(algebra.so(4)) == [(3, 3, 0, False)] * 2
-    assert pieces(algebra.so(2, 2)) == [(3, 1, 2, False)] * 2
-    assert pieces(algebra.so(1, 3)) == pieces(complex_sl(2)) == [(6, 3, 3, True)]
-    assert pieces(algebra.affine(3)) == [(8, 3, 5, False)]
-    assert pieces(algebra.heisenberg(1)) == []
+    assert ideals(algebra.so(4)) == [(3, 3, 0, False)] * 2
+    assert ideals(algebra.so(2, 2)) == [(3, 1, 2, False)] * 2
+    assert ideals(algebra.so(1, 3)) == ideals(complex_sl(2)) == [(6, 3, 3, True)]
+    assert ideals(algebra.affine(3)) == [(8, 3, 5, False)]
+    assert ideals(algebra.heisenberg(1)) == []
 
 
 def test_what_tells_sp6_from_so34_is_that_of_the_complex_algebra():
     def quartic(basis):
-        return algebra_of(basis)[0].pieces(0.01)[0][0].quartic
+        return algebra_of(basis)[0].ideals(0.01)[0][0].quartic
 
     assert quartic(algebra.so(7)) == pytest.approx(quartic(algebra.so(3, 4)))
     assert quartic(algebra.sp(6)) > 1.3 * quartic(algebra.so(7))
