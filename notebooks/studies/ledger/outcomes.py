@@ -206,7 +206,7 @@ def trend(table: Mapping[str, Sequence[Any]], factors: Mapping[str, str], of: st
                 reach * _fit([np.ones_like(logs), centred[of]], logs, here & (unit == u))[1]
                 for u in fits
             ]
-            levels[f"{name} {level:,}"] = interval(slopes, "mean")
+            levels[f"{name} {level:,g}"] = interval(slopes, "mean")
         words.append(_across(own, levels, crossed, margin))
         apart |= {at_level: _ratio(found) for at_level, found in levels.items()}
         detail += [name] if words[-1] == "depends" else []
