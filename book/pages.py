@@ -17,6 +17,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 import front
+import reference
 import verdicts
 from notebooks import RESULTS
 from sources import (
@@ -165,6 +166,7 @@ def stage(root: Path, scale: str, folder: str) -> Path:
     shutil.copytree(root / "book", target / "book", ignore=ignored)
     shutil.copy(root / "_config.yml", target)
     (target / "notebooks").mkdir()
+    reference.write(root, target)
     taken = verdicts.taken_of(root, {name: each.path for name, each in results.items()})
     for name, result in results.items():
         linked = verdicts.with_anchors(read_notebook(result.path), taken[name])

@@ -192,11 +192,11 @@ def weighted_neighbours(images: Tensor, axes: Sequence[tuple[Tensor, Tensor]]) -
     """Sums over the products of neighbours along the last axes of images, at the same places.
 
     Args:
-        images: (N, ..., *sizes).
-        axes: for each of the last axes (\\*places, S) neighbours of each place, and their weights.
+        images: (N, ..., sizes).
+        axes: for each of the last axes (places, S) neighbours of each place, and their weights.
 
     Returns:
-        (N, ..., \\*places).
+        (N, ..., places).
     """
     at, weights = axes[0]
     shape = at.shape[:-1]

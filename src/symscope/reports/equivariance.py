@@ -60,8 +60,7 @@ def equivariant_symmetries(
         outputs_action: how B moves the outputs, any action that takes them; default all of gl(m)
             on m outputs. For affine motions of m outputs, let ``outputs`` append a constant 1.
         outputs: "all" (default), or a callable that makes (N, C) of the model's outputs.
-        moves, shared, mask, mode, batch_size, samples, control_samples, dtype, seed, tolerance,
-            confidence: as for :func:`symscope.learned_symmetries`.
+        moves: this and all that follow as for :func:`symscope.learned_symmetries`.
 
     Returns:
         The pairs, an :class:`EquivariantSymmetries`. It needs about 1.5 rows (samples times
