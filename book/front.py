@@ -160,7 +160,7 @@ def bar(counts: Mapping[str, int], of: str) -> str:
     said = ", ".join(f"{counts[name]} {MANY.get(name, name)}" for name in order)
     parts = "".join(
         f'<span style="flex-grow: {counts[name]}; background: {COLOURS.get(name, GREY)}">'
-        f"{counts[name]} {escape(name)}</span>"
+        f"{escape(name)} {counts[name]}</span>"
         for name in order
     )
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 # What a user calls first, then the way of a query, then what stands apart.
@@ -94,4 +95,5 @@ def _docstring(path: Path) -> str | None:
 
 def _first(docstring: str | None) -> str:
     """The first paragraph, on one line, fit for a cell of a table."""
-    return " ".join((docstring or "").split("\n\n")[0].split()).replace("|", "\\|")
+    line = " ".join((docstring or "").split("\n\n")[0].split())
+    return re.sub(r":\w+:`([^`]+)`", r"`\1`", line).replace("|", "\\|")
