@@ -1,8 +1,8 @@
 """The authors' full training, kept after every epoch: 50,000 images, 100 epochs, 39,100 steps.
 
 ``python -m studies.lgn.full FOLDER`` trains the networks of :data:`NETWORKS` one after another
-and goes on where it was stopped. Hours of one core each, so it runs beside everything else; what
-the notebooks read of it is committed in ``data/lgn_full``.
+and goes on where it was stopped: hours of one core each. ``python -m studies.lgn.full export
+FOLDER data/lgn_full`` writes what the notebooks read of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from . import setting
 
 IMAGES = ("CIFAR-10 (JPEG copy)", 50_000, 10_000, 50_000)
 EPOCHS, BATCH = 100, 128
-_SEEDS = (200, 201, 202)  # of no other record
+SEEDS = (200, 201, 202)  # of no other record
 
 
 class Plan(NamedTuple):
@@ -43,8 +43,8 @@ class Plan(NamedTuple):
 
 
 _FIRST = (("classify", "learned"), ("classify", "free"), ("reconstruct", "learned"))
-NETWORKS = [Plan(*each, True, seed) for seed in _SEEDS for each in _FIRST] + [
-    Plan("classify", "learned", False, seed) for seed in _SEEDS
+NETWORKS = [Plan(*each, True, seed) for seed in SEEDS for each in _FIRST] + [
+    Plan("classify", "learned", False, seed) for seed in SEEDS
 ]
 
 
@@ -128,6 +128,37 @@ def train(
     return head.eval(), rows
 
 
+def export(kept: str | Path, target: str | Path) -> None:
+    """What is kept of each network so far, small enough to commit: rows, and weights as they are.
+
+    Args:
+        kept: the folder of :func:`train`.
+        target: gets ``progress.csv``, a row an epoch, and ``NAME.safetensors``, below 1 MB each.
+    """
+    import pandas
+    from safetensors.torch import save_file
+
+    Path(target).mkdir(parents=True, exist_ok=True)
+    tables = []
+    for plan in NETWORKS:
+        if (path := Path(kept) / f"{plan.name}.pt").exists():
+            found = torch.load(path, weights_only=True)
+            tables.append(pandas.DataFrame(found["rows"]).assign(**plan._asdict()))
+            weights = {name: value.contiguous() for name, value in found["head"].items()}
+            save_file(weights, Path(target) / f"{plan.name}.safetensors")
+    table = pandas.concat(tables).round({"loss": 6, "score": 6, "residual": 6, "seconds": 1})
+    table.to_csv(Path(target) / "progress.csv", index=False)
+
+
+def load(target: str | Path, plan: Plan) -> setting.Head:
+    """A network with the weights that :func:`export` wrote, in eval mode."""
+    from safetensors.torch import load_file
+
+    head = setting.built(plan.task, plan.kind)
+    head.load_state_dict(load_file(Path(target) / f"{plan.name}.safetensors"))
+    return head.eval()
+
+
 def main(folder: str) -> None:
     """Train all networks, one after another, and print a line after each epoch."""
     torch.set_num_threads(1)
@@ -141,4 +172,7 @@ def _print(name: str, row: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if sys.argv[1] == "export":
+        export(*sys.argv[2:])
+    else:
+        main(sys.argv[1])

@@ -106,12 +106,7 @@ Head = PublishedClassifier | PublishedReconstructor
 
 
 def untrained(
-    problem: Problem,
-    task: str,
-    kind: str = "learned",
-    *,
-    sets: int = 5,
-    seed: int = 0,
+    problem: Problem, task: str, kind: str = "learned", *, sets: int = 5, seed: int = 0
 ) -> Head:
     """A published network for these images with the head of a task, before training.
 
@@ -124,16 +119,23 @@ def untrained(
     Raises:
         ValueError: for an unknown task or kind, or images smaller than the filters.
     """
-    choice("task", task, TASKS)
     shape = tuple(problem.splits.train.inputs.shape[1:])
+    return seeded(lambda: built(task, kind, shape, problem.classes, sets), seed)
 
-    def build() -> Head:
-        network = PublishedNetwork(shape, normalise=task == "classify", sets=sets, kind=kind)
-        if task == "classify":
-            return PublishedClassifier(network, problem.classes)
-        return PublishedReconstructor(network)
 
-    return seeded(build, seed)
+def built(
+    task: str,
+    kind: str = "learned",
+    shape: tuple[int, ...] = (3, 32, 32),
+    classes: int = 10,
+    sets: int = 5,
+) -> Head:
+    """A published network with the head of a task, from torch's global random state."""
+    choice("task", task, TASKS)
+    network = PublishedNetwork(shape, normalise=task == "classify", sets=sets, kind=kind)
+    if task == "classify":
+        return PublishedClassifier(network, classes)
+    return PublishedReconstructor(network)
 
 
 def trained(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -11,15 +11,13 @@ from symscope._draws import stream
 from symscope.kernels import ops
 from symscope.orbits.cyclic import random_cyclic
 
-from .automorphisms import atom_symmetries
+from .automorphisms import atom_symmetries, procrustes
 from .comparison import Learned
 from .dictionaries import pruned_dictionary
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
-
-    from .automorphisms import Automorphism
 
 CASES = ("one group, other filters", "other groups, same filters", "neither")
 
@@ -73,9 +71,23 @@ def simulated(
     return found, conditions, units
 
 
+class Shared(NamedTuple):
+    """A generator read off a Gram matrix.
+
+    generator: (d, d) float64, orthogonal. residual: root mean square distance of the moved atoms
+    from those that they go to. chance: the same of matrices fitted to atoms paired at random,
+    mean. Atoms at right angles to each other are permuted by *any* such matrix, so a small
+    residual alone is no group: it must be far below chance.
+    """
+
+    generator: Float[Tensor, "d d"]
+    residual: float
+    chance: float
+
+
 def shared_generator(
     samples: Float[Tensor, "n d"], filters: int, order: int = 4, *, steps: int = 400, seed: int = 0
-) -> Automorphism | None:
+) -> Shared:
     """The orthogonal generator that several base filters share, read off their Gram matrix.
 
     This is a design from which a group *can* be known (Propositions 2 and 3): all base filters
@@ -86,10 +98,13 @@ def shared_generator(
         samples: (N, d), N at least 256.
         filters, order: K and n.
         steps, seed: of the training of the dictionary.
-
-    Returns:
-        The best symmetry, cycles of ``order`` or not; None where no permutation was found.
     """
     atoms = pruned_dictionary(samples, filters * order, steps=steps, seed=seed).filters()
-    found = atom_symmetries(atoms, order, cycles_only=False)
-    return found[0] if found else None
+    atoms = atoms.detach().double()
+    found = atom_symmetries(atoms, order, cycles_only=False)[0]
+    numbers, chance = stream(seed, "atoms paired at random"), []
+    for _ in range(20):
+        there = atoms[torch.randperm(len(atoms), generator=numbers)]
+        off = atoms @ procrustes(atoms, there).mT - there
+        chance.append(float(off.square().sum(1).mean().sqrt()))
+    return Shared(found.generator, found.residual, sum(chance) / len(chance))

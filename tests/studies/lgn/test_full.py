@@ -1,9 +1,13 @@
 """The long training: what was interrupted ends as what was not; the rows say what there is."""
 
+from functools import partial
+
+import pandas
 import pytest
 import torch
 
 from studies.lgn import full, setting
+from studies.networks import seeded
 
 SMALL = {"epochs": 8, "batch_size": 32, "sets": 1}
 
@@ -59,3 +63,22 @@ def test_the_networks_are_named_apart_and_their_order_is_by_seed():
     names = [plan.name for plan in full.NETWORKS]
     assert len(set(names)) == 12 and names[3] == "classify-learned-201"
     assert names[9:] == [f"classify-unregularised-{seed}" for seed in (200, 201, 202)]
+
+
+def test_what_is_exported_is_the_network_and_its_rows(tmp_path, problem, monkeypatch):
+    plan = full.NETWORKS[2]
+    sizes = {"shape": (3, 16, 16), "sets": 1}
+    monkeypatch.setattr(setting, "built", partial(setting.built, **sizes))
+    monkeypatch.setattr(
+        setting,
+        "untrained",
+        lambda *a, seed, **k: seeded(lambda: setting.built(plan.task, plan.kind), seed),
+    )
+    head, rows = full.train(problem, plan, tmp_path / "kept", **SMALL)
+    full.export(tmp_path / "kept", tmp_path / "data")
+    table = pandas.read_csv(tmp_path / "data/progress.csv")
+    assert table.epoch.tolist() == list(range(1, 9)) and set(table.seed) == {200}
+    assert table.score.iloc[-1] == pytest.approx(rows[-1]["score"], abs=1e-6)
+    loaded = full.load(tmp_path / "data", plan)
+    for name, value in head.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name])

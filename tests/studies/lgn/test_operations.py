@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import random
+from helpers import random, seeded_stream
 
 from studies.data import digits
 from studies.lgn.operations import (
@@ -114,6 +114,9 @@ def test_orbits_of_a_known_operation_match_it_in_their_own_order(factor):
 def test_a_planted_kind_stands_out(kind, least):
     planted = planted_group(kind, filters=20, samples=1, active=1)
     assert order_scores(planted.orbits)[kind].mean() > least
+    if kind == "toeplitz":  # and not with its pixels in another order
+        shuffled = planted.orbits[..., torch.randperm(36, generator=seeded_stream())]
+        assert order_scores(shuffled)[kind].mean() < 0.7
 
 
 @pytest.mark.parametrize("spread", [1.0, 0.2])

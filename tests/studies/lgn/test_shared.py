@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import seeded_stream
 
 from studies.lgn.comparison import by_seed, distances
 from studies.lgn.planted import action_error, planted_group
@@ -29,8 +30,15 @@ def test_several_filters_that_share_a_generator_tell_which_group_it_is():
     )
     for planted, wrong in ((one, other), (other, one)):
         found = shared_generator(planted.samples, 3)
-        assert found is not None and action_error(found.generator, planted) < 0.1
+        assert action_error(found.generator, planted) < 0.1
+        assert found.residual < 0.1 * found.chance
         assert action_error(wrong.generator, planted) > 0.5
+
+
+def test_filters_at_right_angles_have_a_small_residual_and_no_group():
+    codes = torch.nn.functional.one_hot(torch.randint(8, (4_000,), generator=seeded_stream()), 8)
+    found = shared_generator(codes.float() @ torch.eye(8, 16), 2, steps=150)
+    assert found.residual < 0.3 and found.residual > 0.3 * found.chance
 
 
 def test_what_is_refused():
