@@ -45,15 +45,10 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class Version(NamedTuple):
-    """What the result of a function depends on besides its arguments, data, and installed packages.
+    """What the result of a function depends on besides its arguments, data, installed packages."""
 
-    Attributes:
-        code: hash of the function, and of the values and the code of its own module that it names.
-        rooms: the rooms of packages that it reaches by import, each with the hash of its code.
-    """
-
-    code: str
-    rooms: dict[str, str]
+    code: str  # hash of the function, and of the values and the code of its module that it names
+    rooms: dict[str, str]  # the hashes of the rooms that it reaches by import
 
 
 # Of functions that came to this process without their source, by `module.name`.
@@ -115,14 +110,8 @@ def code_of(source: str | bytes) -> str:
     The lines inside a string stay as they are. What is left is for a hash: a function that was
     nothing but its docstring is left without a body.
 
-    Args:
-        source: Python code that parses; bytes are UTF-8.
-
-    Returns:
-        What is left, each line ended by a newline.
-
     Raises:
-        SyntaxError: if the source does not parse.
+        SyntaxError: if the source (bytes are UTF-8) does not parse.
     """
     text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -276,13 +265,10 @@ def references_of(
     """The dotted names that code imports; of a whole package those that it uses.
 
     Args:
-        source: Python code.
+        source: Python code; SyntaxError if it does not parse.
         package: that it stands in; default none.
-        names: dotted names behind global names of the code, as ``{"ss": "symscope"}``; default
-            none but what it imports itself.
-
-    Raises:
-        SyntaxError: if the source does not parse.
+        names: dotted names behind its global names, as ``{"ss": "symscope"}``, besides those that
+            it imports itself; default none.
     """
     bound = list((names or {}).items())
     nodes = list(ast.walk(ast.parse(source)))
@@ -309,11 +295,10 @@ def references_of(
 
 
 def version_of(function: Callable) -> Version:
-    """What the result of a function depends on: its code, what it names, the rooms it reaches.
+    """What a result of a function depends on.
 
     Followed are the functions and classes of its own module, and the values of the globals that
-    they name, whatever their type. Of other modules the rooms count; of what is installed, the
-    name.
+    they name, whatever their type. Of other modules the rooms count; of what is installed, names.
 
     Raises:
         ValueError: if a source cannot be read, or for a global whose value cannot be hashed.
@@ -323,11 +308,7 @@ def version_of(function: Callable) -> Version:
 
 
 def versions_of(function: Callable) -> dict[str, Version]:
-    """The versions of a function and of those of its own module that it names, by their names.
-
-    Raises:
-        ValueError: as :func:`version_of`.
-    """
+    """The versions of a function and of those of its own module that it names, by their names."""
     reader = _Reader(function)
     reader.version()
     inside = [each for each in reader.read if inspect.isfunction(each)]
@@ -366,11 +347,7 @@ class _Reader:
         return str(self.read.index(value))
 
     def value(self, value: Any) -> str:
-        """The hash of a value.
-
-        Raises:
-            Exception: for one that cannot be pickled.
-        """
+        """The hash of a value; an exception of any kind if it cannot be pickled."""
         pickler = _Pickler(self)
         pickler.dump(value)
         return hashlib.sha256(pickler.held.getvalue()).hexdigest()

@@ -56,9 +56,7 @@ class Store:
     def read(self, key: str, stacklevel: int = 2) -> dict[str, Any] | None:
         """What was written under a key, else None; a damaged file is named in a warning.
 
-        Args:
-            key: of the run.
-            stacklevel: whose line the warning names; default 2, the caller's.
+        The warning names the line that ``stacklevel`` says; default 2, the caller's.
         """
         path = self.path(key)
         try:
@@ -79,12 +77,9 @@ class Store:
     def write(self, key: str, record: Mapping[str, Any]) -> None:
         """Put a run's record into place in one step: a reader finds all of it or nothing.
 
-        Args:
-            key: of the run.
-            record: numbers, strings, booleans, None, tensors; lists and mappings of these.
-
         Raises:
-            TypeError: for a record that holds anything else.
+            TypeError: for a record of more than numbers, strings, booleans, None, tensors, and
+                lists and mappings of these.
         """
         from safetensors.torch import save
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,7 +38,6 @@ def sweep(
     results: str | Path,
     *,
     seeds: Iterable[int] = range(5),
-    metrics: Sequence[str] | None = None,
     data: Iterable[str | Path] = (),
     scheduler: str | None = None,
     errors: str = "rows",
@@ -46,13 +45,11 @@ def sweep(
 ) -> pandas.DataFrame:
     """Compute ``run(**configuration, seed=seed)`` for a grid of configurations and seeds.
 
-    Every finished run is stored at once in ``results``, under a key of its configuration, its
-    seed, the contents of ``data``, the code of ``run`` and of what it names of its own module,
-    the values of the globals that these name, the code of the rooms that they reach by import,
-    and the versions of the packages that compute. So a sweep that was interrupted, or grew,
-    computes only what is missing when it is called again, and gives the table that it would have
-    given. A run that fails stops no other; it is tried again by the next call. A result file that
-    is damaged is named in a warning and computed again.
+    Every finished run is stored at once in ``results``, under a key of its configuration, seed
+    and ``data``, and of what :meth:`symscope.runs.Store.keep` says of ``run``. So a sweep that was
+    interrupted, or grew, computes only what is missing when it is called again, and gives the
+    table that it would have given. A run that fails stops no other; it is tried again by the next
+    call. A result file that is damaged is named in a warning and computed again.
 
     Runs go to Dask. Each is alone in its process and begins with torch's random state set from
     its seed. A worker that dies costs nothing but time, unless the same run is with it when
@@ -70,7 +67,6 @@ def sweep(
             themselves. Values are numbers, strings, booleans, None, or lists of these.
         results: the folder of the results; made if it is missing. Sweeps may share one.
         seeds: whole numbers; default 0 to 4.
-        metrics: names that every run must return; default None, whatever comes.
         data: files and folders that the runs read; their contents are part of the key.
         scheduler: address of a running Dask scheduler, as "tcp://host:8786", whose workers have
             this symscope; default None, processes on this machine, which can import what this
@@ -87,16 +83,15 @@ def sweep(
 
     Raises:
         ValueError: for a name that ``run`` does not take or lacks, values that cannot be in a
-            key, zero runs, a ``run`` that cannot be sent, or a metric that it does not return.
+            key, zero runs, or a ``run`` that cannot be sent.
         FileNotFoundError: for data that are not there.
         OSError: if ``results`` cannot be made or written.
         ConnectionError: if the scheduler does not answer within 5 seconds, or is lost.
         RuntimeError: if a run fails and ``errors`` is "raise".
     """
     choice("errors", errors, ("rows", "raise"))
-    for name, value in (("metrics", metrics), ("data", data)):
-        if isinstance(value, str):
-            raise ValueError(f"{name} must be a list, got {value!r}")
+    if isinstance(data, str):
+        raise ValueError(f"data must be a list, got {data!r}")
     common, code, jobs = planned(run, grid, seeds, data)
     store = Store(results)
     done: dict[str, dict[str, Any]] = {}
@@ -105,7 +100,6 @@ def sweep(
     for job in jobs:
         record = store.read(job.key, stacklevel=3)
         if record:
-            _check_metrics(metrics, record["metrics"])
             tally(job.key, record["seconds"] / share)
             done[job.key] = record
     missing = list({job.key: job for job in jobs if job.key not in done}.values())
@@ -130,7 +124,6 @@ def sweep(
             store.write(job.key, record)
             tally(job.key, 0)
             done[job.key] = record
-            _check_metrics(metrics, record["metrics"])
 
         # Threads are shared out among all runs, so that a sweep taken up again rounds alike.
         calls = [(job.configuration, job.seed) for job in missing]
@@ -139,7 +132,7 @@ def sweep(
             workers.each(timed, common, calls, finished, **options)
     if failed and errors == "raise":
         raise RuntimeError(_failures(jobs, failed))
-    return _table(jobs, done, failed, metrics)
+    return _table(jobs, done, failed)
 
 
 def write_table(table: pandas.DataFrame, path: str | Path) -> None:
@@ -281,21 +274,7 @@ def timed(
     }
 
 
-def _check_metrics(metrics: Sequence[str] | None, returned: Mapping[str, float]) -> None:
-    unknown = [name for name in metrics or () if name not in returned]
-    if unknown:
-        raise ValueError(
-            f"metrics names {_listed(unknown)}, which run does not return; "
-            f"it returned {_listed(returned)}"
-        )
-
-
-def _table(
-    jobs: list[Job],
-    done: dict[str, Any],
-    failed: dict[str, str],
-    metrics: Sequence[str] | None,
-) -> pandas.DataFrame:
+def _table(jobs: list[Job], done: dict[str, Any], failed: dict[str, str]) -> pandas.DataFrame:
     """One row a run."""
     import pandas
 
@@ -307,8 +286,7 @@ def _table(
         for job, record in zip(jobs, found, strict=True)
     ]
     names = dict.fromkeys(name for job in jobs for name in job.configuration)
-    measured = dict.fromkeys(metrics or ())
-    measured |= dict.fromkeys(name for row in found for name in row["metrics"])
+    measured = dict.fromkeys(name for row in found for name in row["metrics"])
     columns = [*names, "seed", *measured, "seconds", "key", "error"]
     return pandas.DataFrame(rows, columns=columns).astype({"error": "string"})
 

@@ -31,9 +31,7 @@ _alone = threading.Lock()
 
 
 def packed(value: object, module: ModuleType | None = None) -> bytes:
-    """A value as bytes, with all that it names of ``module``: workers need not have that module.
-
-    Nor can a worker that imported an older state of the module run that instead.
+    """A value as bytes, with all that it names of ``module``, which workers need not have.
 
     Raises:
         ValueError: if the value names something that cannot be sent to another process.
@@ -72,8 +70,7 @@ def _let_worker_keep_memory() -> None:
     """Let the C library of this worker keep what a training step frees for the next one.
 
     Dask has its workers hand freed memory back at once (``MALLOC_TRIM_THRESHOLD_``), and fetching
-    it again page by page costs a training of small layers more time than its arithmetic. Only a
-    worker's process is changed, never the one that asks for a sweep.
+    it again page by page costs a training of small layers more time than its arithmetic.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
@@ -84,11 +81,7 @@ def _let_worker_keep_memory() -> None:
 def on_worker(
     task: Callable, common: bytes, code: Mapping[str, str], threads: int | None, call: tuple
 ) -> Any:
-    """One call, in a worker's process; the arguments are those of :func:`each`.
-
-    Raises:
-        RuntimeError: if a room in ``code`` is another one here.
-    """
+    """One call, in a worker's process; RuntimeError if a room in ``code`` is another one here."""
     with _alone:
         _let_worker_keep_memory()
         other = [name for name, content in code.items() if _code(name) != content]
@@ -118,13 +111,11 @@ def each(
     Args:
         task: a function of this package.
         common: the first argument of every call, from :func:`packed`.
-        calls: the other arguments, each looked up when it is its turn.
-        finished: called here with the call's place and its result, or the exception that it
-            ended with, as soon as that is known.
+        calls: the other arguments.
+        finished: called here with the call's place and its result or exception, as it ends.
         scheduler: address of a Dask scheduler; default None, processes of this machine.
         share: among how many calls at once to divide this machine's processors; default all.
-        code: rooms with the hash of their code, which must be the same on the workers; default
-            those that ``task`` reaches by import.
+        code: hashes of the rooms that workers must have alike; default those of ``task``.
 
     Raises:
         ConnectionError: if the scheduler does not answer, or is lost on the way.

@@ -99,7 +99,7 @@ def test_a_repeated_sweep_runs_nothing_and_a_grown_one_what_is_new(cluster, tmp_
     assert_frame_equal(first, again, check_exact=True)
     grown = sweep(
         study, {"width": [4, 8], "schedule": ["cosine"]}, tmp_path, seeds=[1, 3],
-        metrics=["accuracy"], scheduler=cluster.address, progress=False,
+        scheduler=cluster.address, progress=False,
     )  # fmt: skip
     assert sorted(line.split()[1:] for line in cluster.lines()[ran:]) == [
         ["4", "cosine", "1"],
@@ -494,7 +494,7 @@ def test_workers_of_a_notebook_import_the_studies(tmp_path):
         ({"scheduler": NOWHERE}, ConnectionError, f"no Dask scheduler answers at '{NOWHERE}'"),
         ({"scheduler": "nowhere"}, ConnectionError, "no Dask scheduler answers at 'nowhere'"),
         ({"errors": "hide"}, ValueError, "errors must be one of rows, raise; got 'hide'"),
-        ({"metrics": "loss"}, ValueError, "metrics must be a list, got 'loss'"),
+        ({"data": "x.npy"}, ValueError, "data must be a list, got 'x.npy'"),
         ({"results": DRIVER}, OSError, f"the results folder {DRIVER} cannot be written: "),
         ({"results": "/dev/null/x"}, OSError, "the results folder /dev/null/x cannot be written: "),
     ],
@@ -509,15 +509,3 @@ def test_bad_input(monkeypatch, tmp_path, change, error, message):
         sweep(*positional, progress=False, **given)
     assert message in str(caught.value)
     assert time.monotonic() - began < workers.PATIENCE + 3
-
-
-def test_an_unknown_metric_is_an_error_that_names_it(cluster, tmp_path):
-    options = {"seeds": [0, 2], "scheduler": cluster.address, "progress": False}
-    message = "metrics names 'speed', which run does not return; it returned 'value'"
-    with pytest.raises(ValueError, match=message):
-        sweep(deadly, {}, tmp_path, metrics=["value", "speed"], **options)
-    kept = list(tmp_path.glob("*.json"))
-    assert kept  # the run itself was good
-    options["scheduler"] = NOWHERE
-    with pytest.raises(ValueError, match=message):
-        sweep(deadly, {}, tmp_path, metrics=["speed"], **options)
