@@ -11,7 +11,7 @@
   interval (Agresti and Coull 1998). A criterion of equality, or a verdict of yes or no, has no
   mean to speak of. All 5 of 5 say "most of them": by chance that comes in 1 of 32.
 
-Their coverage is simulated in ``tests/study/test_intervals.py``.
+Their coverage is simulated in ``tests/studies/statistics/test_intervals.py``.
 """
 
 from __future__ import annotations

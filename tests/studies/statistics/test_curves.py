@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from studies.statistics.curves import read_at
+from studies.statistics.trends import read_at
 
 CURVE = pd.DataFrame(
     {"epochs": [0, 2, 4, 8], "accuracy": [0.1, 0.5, 0.7, 0.6], "ratio": [1.0, 0.4, 0.1, 0.2]}
