@@ -114,8 +114,9 @@ def _polynomial(seed: int) -> Case:
 def _asymmetric(kind, seed, function, n, copies, samples, dtype) -> Case:
     distribution = _pick(seed, "distribution", DISTRIBUTIONS)
     data = sample(distribution, samples, (copies, n), seed).flatten(1).to(dtype)
+    larger = sample(distribution, 20 * samples, (copies, n), seed + 10_000).flatten(1).to(dtype)
     name = f"{kind}, {copies} of R^{n}, {distribution}, {samples}"
-    return Case(name, "control", seed, function, data, data, ss.LinearAction(n, copies), NOTHING)
+    return Case(name, "control", seed, function, data, larger, ss.LinearAction(n, copies), NOTHING)
 
 
 def _picture(seed: int) -> Case:

@@ -100,6 +100,57 @@ def relative_within(
     return relative, turned.T
 
 
+def bound_within(
+    evidence: Evidence, span: Float[Tensor, "d k"], confidence: float = CONFIDENCE
+) -> float:
+    """The upper confidence bound of the largest rho within a span that other data chose."""
+    sums = _sums(evidence.pieces)
+    test = _Test.of(span.T, sums, evidence.pieces, confidence, RULE.kappa)
+    return test.bound(len(span))
+
+
+def compared(
+    evidence: Evidence, other: Evidence, confidence: float = CONFIDENCE
+) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:
+    """rho along each direction over another network's along the same, and its upper bound.
+
+    The two are paired piece by piece; directions chosen on one half of the data are tested on
+    the other, both ways, and the larger bound counts.
+
+    Raises:
+        ValueError: if the two are of other data.
+    """
+    if [p.samples for p in evidence.pieces] != [p.samples for p in other.pieces]:
+        raise ValueError("two networks are compared on the same data: these are of other samples")
+    chosen = decide(evidence, confidence=confidence).directions
+    both = relative_along(evidence, chosen), relative_along(other, chosen)
+    bounds = torch.zeros(len(chosen), dtype=torch.float64, device="cpu")
+    frame = chosen.T
+    for half in (0, 1):
+        directions = (frame @ _solve(_sums(evidence.pieces[half::2]), frame)[1]).T
+        tests = [each.pieces[1 - half :: 2] for each in (evidence, other)]
+        for k, v in enumerate(directions):
+            squares, residuals = zip(*(_logarithm(pieces, v) for pieces in tests), strict=True)
+            n = len(residuals[0])
+            bound = _upper_ratio(
+                squares[0] / squares[1], residuals[0] - residuals[1], _quantile(confidence, n)
+            )
+            bounds[k] = max(float(bounds[k]), bound)
+    return both[0] / both[1].clamp(min=1e-300), bounds
+
+
+def _logarithm(
+    pieces: list[Piece], direction: Float[Tensor, " k"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
+    """rho^2 along a direction, and the residuals of its logarithm by piece."""
+    own, reference = (
+        torch.stack([part(piece, direction) for piece in pieces])
+        for part in (_changed, _compared_with)
+    )
+    square = (own.sum() / reference.sum()).clamp(min=1e-300)
+    return square, (own / square - reference) / reference.sum()
+
+
 def relative_along(evidence: Evidence, directions: Float[Tensor, "d k"]) -> Float[Tensor, " d"]:
     """rho along each of some directions, of any length."""
     sums = _sums(evidence.pieces)
@@ -210,13 +261,11 @@ class _Test:
         kappa: float,
     ) -> _Test:
         """From the sums over all these pieces."""
-        from scipy.stats import t
-
         lower = torch.linalg.cholesky(directions.T @ sums.reference @ directions)
         half = torch.linalg.solve_triangular(lower, sums.own.within(directions), upper=False)
         whitened = torch.linalg.solve_triangular(lower, half.T, upper=False)
-        factor = t.ppf(confidence, len(pieces) - 1) if len(pieces) > 1 else math.inf
-        return cls(directions, pieces, lower, whitened, float(factor), kappa)
+        factor = _quantile(confidence, len(pieces))
+        return cls(directions, pieces, lower, whitened, factor, kappa)
 
     def bound(self, d: int) -> float:
         """The upper bound of the largest rho among the first d directions."""
@@ -252,10 +301,27 @@ class _Test:
     def _residual(
         self, piece: Piece, direction: Float[Tensor, " k"], ratio: Float[Tensor, ""]
     ) -> Float[Tensor, ""]:
-        own, shuffled, movement, common = (
-            piece.factors[kind].squared(direction) for kind in (NETWORK, SHUFFLED, RANDOM, COMMON)
-        )
-        return own - ratio * (shuffled + self.kappa**2 * movement + common)
+        return _changed(piece, direction) - ratio * _compared_with(piece, direction, self.kappa)
+
+
+def _changed(piece: Piece, direction: Float[Tensor, " k"]) -> Float[Tensor, ""]:
+    return piece.factors[NETWORK].squared(direction)
+
+
+def _compared_with(
+    piece: Piece, direction: Float[Tensor, " k"], kappa: float = RULE.kappa
+) -> Float[Tensor, ""]:
+    shuffled, movement, common = (
+        piece.factors[kind].squared(direction) for kind in (SHUFFLED, RANDOM, COMMON)
+    )
+    return shuffled + kappa**2 * movement + common
+
+
+def _quantile(confidence: float, pieces: int) -> float:
+    """Standard errors above an estimate from the spread of so many pieces."""
+    from scipy.stats import t
+
+    return float(t.ppf(confidence, pieces - 1)) if pieces > 1 else math.inf
 
 
 def _upper_ratio(square: Float[Tensor, ""], residuals: Float[Tensor, " p"], factor: float) -> float:

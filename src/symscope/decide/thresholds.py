@@ -29,6 +29,7 @@ class Thresholds:
             (data/levels.csv: tuned on even seeds, judged on odd ones, as the next two).
         partial_gap: how much more the next direction must change the outputs there.
         partial_ratio: the largest bound of the ratio to it.
+        learned: the largest bound of the ratio to a contrast network, of what was learned.
     """
 
     tolerance: float = 0.1
@@ -39,9 +40,10 @@ class Thresholds:
     algebra: float = 20 * torch.finfo(torch.float64).eps
     rows_a_direction: float = 1.5
     least_pieces: int = 4
-    partial: float = 0.6
+    partial: float = 0.5
     partial_gap: float = 1.4
-    partial_ratio: float = 0.85
+    partial_ratio: float = 0.6
+    learned: float = 0.7
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ class Evidence:
 
     def __post_init__(self) -> None:
         self.rounding = Factor(self.dimension, self.dtype)
+        self._last: int | None = None  # the group of the last sample
 
     @property
     def most(self) -> int:
@@ -105,18 +106,28 @@ class Evidence:
         """The network's own rows among them: samples times outputs."""
         return sum(piece.factors[NETWORK].rows for piece in self.pieces)
 
-    def spans(self, samples: int) -> list[Span]:
-        """Where the rows of the next samples go: which of them to which piece."""
+    def spans(self, samples: int, labels: Tensor | None = None) -> list[Span]:
+        """Where the rows of the next samples go: which of them to which piece.
+
+        ``labels`` say which samples belong together, and stay in one piece.
+        """
         self.size = self.size or math.ceil(samples / self.most)
         self._shrink()
         spans: list[Span] = []
         start = 0
         while start < samples:
-            if not self.pieces or self.pieces[-1].samples >= self.size:
+            together = labels is not None and self._last == int(labels[start])
+            if not together and (not self.pieces or self.pieces[-1].samples >= self.size):
                 factors = {kind: Factor(self.dimension, self.dtype) for kind in KINDS}
                 self.pieces.append(Piece(0, factors))
             piece = self.pieces[-1]
-            stop = min(samples, start + self.size - piece.samples)
+            stop = min(samples, start + max(self.size - piece.samples, 1))
+            while labels is not None and stop < samples and labels[stop] == labels[stop - 1]:
+                stop += 1
+            if labels is not None:
+                changes = labels[start + 1 : stop] != labels[start : stop - 1]
+                self.groups += int(changes.sum()) + (not together)
+                self._last = int(labels[stop - 1])
             piece.samples += stop - start
             spans.append(Span(start, stop, piece))
             start = stop

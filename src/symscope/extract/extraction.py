@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -60,6 +60,7 @@ class Query:
     moves: Moves | None = None
     shared: tuple[Name, ...] | None = None
     mask: Name | None = None
+    groups: Sequence[int] | Tensor | None = None
 
     def __post_init__(self) -> None:
         ops.check_backend(self.backend)
@@ -69,6 +70,8 @@ class Query:
         check_action(self.action)
         if self.moves is None and (self.shared is not None or self.mask is not None):
             raise ValueError("shared and mask are for data of several tensors: say moves=, too")
+        if self.groups is not None:
+            _check_groups(self.groups, self.data, self.samples)
 
     def stream(self) -> Stream:
         """The data as checked batches."""
@@ -81,6 +84,22 @@ class Query:
             samples=self.samples,
             parts=parts,
             control_samples=self.control_samples,
+        )
+
+
+def _check_groups(groups: Sequence[int] | Tensor, data: object, samples: int | None) -> None:
+    labels = torch.as_tensor(groups)
+    if samples is not None:
+        raise ValueError("groups are of all samples: leave samples out, or choose them yourself")
+    if labels.ndim != 1 or (isinstance(data, Tensor) and len(labels) != len(data)):
+        count = f" ({len(data)},)" if isinstance(data, Tensor) else ""
+        raise ValueError(
+            f"groups must say of every sample where it belongs,{count}; got {tuple(labels.shape)}"
+        )
+    runs = int((labels[1:] != labels[:-1]).sum()) + 1
+    if runs != len(labels.unique()):
+        raise ValueError(
+            "samples of one group must stand one after another: sort the data by their groups"
         )
 
 
@@ -109,13 +128,21 @@ class Extraction:
     """
 
     def __init__(self, query: Query, mode: Mode):
-        size = len(query.action.basis)
+        size, self._groups = len(query.action.basis), query.groups
         self.factor, self.shuffled = Factor(size, query.dtype), Factor(size, query.dtype)
         self.evidence, self.mode = Evidence(size, query.dtype), mode
 
     def intake(self, batch: Batch, reference: Reference | None) -> Intake:
         """Where the rows of a batch go; one without a reference leaves no evidence."""
-        spans = self.evidence.spans(len(batch.inputs)) if reference else []
+        labels = None
+        if self._groups is not None:
+            labels = torch.as_tensor(self._groups[batch.start : batch.start + len(batch.inputs)])
+            if len(labels) < len(batch.inputs):
+                raise ValueError(
+                    f"groups must say of every sample where it belongs: there are "
+                    f"{len(self._groups)}, and at least {batch.start + len(batch.inputs)} samples"
+                )
+        spans = self.evidence.spans(len(batch.inputs), labels) if reference else []
         intake = Intake(self, batch.start, reference, spans)
         if reference:
             self.evidence.eps = max(self.evidence.eps, torch.finfo(batch.inputs.dtype).eps)

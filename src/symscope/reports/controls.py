@@ -13,6 +13,8 @@ from torch.nn.utils import parametrize
 
 from .. import _draws as draws
 from ..extract.extraction import Query
+from ..extract.modes import running
+from ..extract.network import Network
 
 RESETS = ("reset_parameters", "_reset_parameters")  # the second is that of torch's attention
 
@@ -116,3 +118,34 @@ class Provenance:
                 "data was an iterator, which is used up: hand in a tensor or a re-iterable loader"
             )
         return self.query if data is None else replace(self.query, data=data)
+
+
+def contrast_of(
+    model: Callable[[Tensor], Tensor], contrast: Callable[[Tensor], Tensor] | str, query: Query
+) -> Callable[[Tensor], Tensor]:
+    """The network that a report is compared with.
+
+    Raises:
+        ValueError: for another word than "untrained", that of a plain function, or outputs unlike
+            the model's.
+        RuntimeError: if the data are an iterator, which cannot be read twice.
+    """
+    if isinstance(contrast, str):
+        if contrast != "untrained" or not isinstance(model, nn.Module):
+            raise ValueError(
+                f"contrast must be a network, or 'untrained' for a copy of a torch module; got "
+                f"{contrast!r}"
+            )
+        return untrained_copy(model, query.seed)
+    Provenance(model, query).query_about(None)
+    batch, shapes = query.stream().peek(), []
+    for network in (model, contrast):
+        own = Network(network, query.outputs).at(batch)
+        inputs = batch.inputs.to(own.device(batch.inputs.device))
+        with running(network):
+            shapes.append(own.values(inputs).shape[1])
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"contrast must have outputs like the model's, {shapes[0]} a sample; got {shapes[1]}"
+        )
+    return contrast

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from ..decide.thresholds import CONFIDENCE, TOLERANCE, check_levels
 from ..extract.extraction import Query
 from ..extract.network import Outputs
 from ..inputs.samples import Moves, Name
+from .controls import contrast_of
 from .symmetries import Symmetries
 
 
@@ -33,6 +34,8 @@ def learned_symmetries(
     control_samples: int | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
+    groups: Sequence[int] | Tensor | None = None,
+    contrast: Callable[[Tensor], Tensor] | str | None = None,
     tolerance: float = TOLERANCE,
     confidence: float = CONFIDENCE,
 ) -> Symmetries:
@@ -77,6 +80,12 @@ def learned_symmetries(
             and loses variances below 1e-5 of the largest. Rows are computed in the precision of
             the network and its data.
         seed: for the pairing of the shuffled control, and the other random references.
+        groups: (N,), which samples belong together, a molecule's frames say; these stand one after
+            another. They are the unit of bounds and count as one sample. Default None, each
+            sample is its own.
+        contrast: a network of as many outputs that did not see what this one may have learned
+            from, or "untrained" for a copy with fresh weights; the report's ``over_contrast``
+            then says how much less this one changes. Default None.
         tolerance: the largest change of the outputs along a symmetry, relative to an unrelated
             direction that moves the data as far; in (0, 1), default 0.1.
         confidence: of the bounds that a decision rests on, in (0, 1), default 0.95.
@@ -117,7 +126,13 @@ def learned_symmetries(
         samples=samples,
         control_samples=control_samples,
         moves=moves,
+        groups=groups,
         shared=shared,
         mask=mask,
     )
-    return Symmetries.from_query(model, query, tolerance, confidence)
+    found = Symmetries.from_query(model, query, tolerance, confidence)
+    if contrast is not None:
+        found.contrast = Symmetries.from_query(
+            contrast_of(model, contrast, query), query, tolerance, confidence
+        )
+    return found

@@ -8,25 +8,12 @@ from typing import TYPE_CHECKING
 from ..algebra import matrices as algebra
 from ..algebra.naming import name_algebra
 from .symmetries import Symmetries
+from .words import ADVICE
 
 if TYPE_CHECKING:
     import pandas
     from jaxtyping import Float
     from torch import Tensor
-
-ADVICE = {
-    "exact": "The network is invariant to rounding; if an untrained copy is too, its architecture "
-    "makes it so, and nothing was learned.",
-    "approximate": "The outputs change by less than the tolerance along these directions. Whether "
-    "that was learned, the untrained copy says.",
-    "partial": "Along the directions that stand out the outputs change by more than the tolerance, "
-    "and clearly less than along others. Ask the untrained copy, or learned_symmetries(contrast=).",
-    "none": "No direction changes the outputs by less than the tolerance. Directions near it are "
-    "in the table; another action may hold others.",
-    "too few data": "Hand in more samples, or an action of fewer directions.",
-    "below resolution": "Hand in the data and the network in float64.",
-    "no evidence": "Hand in at least two samples that can be paired.",
-}
 
 
 def summary(found: Symmetries, controls: Mapping[str, Symmetries | None] | None = None) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..actions.vectors import Action
 from ..algebra import matrices as algebra
-from ..decide.rule import reference_metric
-from ..decide.thresholds import CONFIDENCE, TOLERANCE
+from ..decide.rule import bound_within, compared, reference_metric, relative_within
+from ..decide.thresholds import CONFIDENCE, RULE, TOLERANCE
 from ..extract.differentiation import Mode
 from ..extract.evidence import Evidence
 from ..extract.extraction import Extraction, Query, check_rows, extract
@@ -20,6 +20,7 @@ from ..extract.factor import Factor
 from ..extract.network import Network
 from .base import ReportBase, coefficients
 from .controls import Provenance, untrained_copy
+from .words import in_words
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -107,6 +108,20 @@ class LieGG:
         return float(pushed.square().sum()) / self._factor.samples
 
 
+class Within(NamedTuple):
+    """How symmetric a network is along a known algebra, in numbers without units.
+
+    Attributes:
+        relative: (d,), rho within its span, ascending.
+        bound: upper confidence bound of the largest.
+        controls: the same two of other reports, by name.
+    """
+
+    relative: Float[Tensor, " d"]
+    bound: float
+    controls: dict[str, tuple[Float[Tensor, " d"], float]]
+
+
 class Symmetries(ReportBase):
     """What a network's derivatives say about its symmetries under one action.
 
@@ -123,6 +138,7 @@ class Symmetries(ReportBase):
         mode: how derivatives were taken, ``mode.name`` "forward" or "reverse", and
             ``mode.reason`` why; None for a report built from a factor.
         evidence: what decisions rest on, or None.
+        contrast: the report on the contrast network, where one was handed in, or None.
         provenance: the network and the question, so that controls can be asked the same; None for
             a report built from a factor, a copy, or after :meth:`forget`.
 
@@ -145,6 +161,7 @@ class Symmetries(ReportBase):
     ):
         super().__init__(action, evidence, tolerance, confidence)
         self.factor, self.shuffled, self.mode = factor, shuffled, mode
+        self.contrast: Symmetries | None = None
         self.provenance: Provenance | None = None
 
     @classmethod
@@ -177,6 +194,10 @@ class Symmetries(ReportBase):
         mode = f"; {self.mode.name} mode: {self.mode.reason}" if self.mode else ""
         return f"{super().__repr__()[:-1]}{mode}>"
 
+    def __str__(self) -> str:
+        """Three lines: what was found and what it is called, beside what, from what."""
+        return in_words(self)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "provenance": None}  # a copy has no data of its own to ask again
 
@@ -186,9 +207,70 @@ class Symmetries(ReportBase):
         return LieGG(self.factor, self.action)
 
     @property
+    def level(self) -> str:
+        """As of every report; beside a contrast network "partial" is what that does not have."""
+        level = super().level
+        return "none" if level == "partial" and not self.counted("partial") else level
+
+    def counted(self, level: str) -> int:
+        """As of every report; beside a contrast network "partial" is what that does not have."""
+        found = super().counted(level)
+        if level != "partial" or self.contrast is None:
+            return found
+        learned = int((self.over_contrast[1] <= RULE.learned).cumprod(0).sum())
+        return max(min(found, learned), self.count or 0)
+
+    @cached_property
+    def over_contrast(self) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:
+        """rho along each of the :attr:`generators` over the contrast network's, and upper bounds.
+
+        Raises:
+            ValueError: if no contrast network was handed in, or there is no evidence.
+        """
+        if self.contrast is None or self.contrast.evidence is None or self.evidence is None:
+            raise ValueError("no contrast network was handed in: learned_symmetries(contrast=...)")
+        return compared(self.evidence, self.contrast.evidence, self.confidence)
+
+    @property
     def symmetries(self) -> Float[Tensor, "d ..."]:
         """An orthonormal basis of the span of the generators that are symmetries."""
         return algebra.orthonormal(self.generators[: self.count or 0])
+
+    def at(self, level: str) -> Float[Tensor, "d ..."]:
+        """The same of all that are at least so symmetric: "exact", "approximate" or "partial".
+
+        Raises:
+            ValueError: for another level, or a report without evidence.
+        """
+        return algebra.orthonormal(self.generators[: self.counted(level)])
+
+    def within(self, basis: Float[Tensor, "d ..."], **others: Symmetries) -> Within:
+        """rho along a known algebra, beside that of the controls.
+
+        Args:
+            basis: of the algebra, of the generators' shape.
+            others: further reports of the same action, ``untrained=...`` say, by name.
+
+        Raises:
+            ValueError: if the algebra is not of the generators' shape, outside of what was
+                searched, or one along which the data do not move.
+        """
+        known = coefficients(self.action, basis)
+        named = {"shuffled": self.shuffled, "contrast": self.contrast, **others}
+        reports = {name: each for name, each in named.items() if each and each.decision}
+        self.decided()
+        evidence, confidence = self.evidence, self.confidence
+        assert evidence is not None  # there is a decision
+        metric = reference_metric(evidence)
+        lengths = torch.einsum("dk,kl,dl->d", known, metric, known)
+        if not (lengths > 1e-12 * metric.diagonal().max() * known.square().sum(1)).all():
+            raise ValueError("the data do not move along this algebra, or not along all of it")
+        found = [
+            (relative_within(e, known)[0], bound_within(e, known, confidence))
+            for e in (evidence, *(each.evidence for each in reports.values()))
+            if e is not None
+        ]
+        return Within(*found[0], dict(zip(reports, found[1:], strict=True)))
 
     @property
     def undefined(self) -> Float[Tensor, "u ..."]:
@@ -209,11 +291,22 @@ class Symmetries(ReportBase):
             ValueError: if the algebra is not of the generators' shape, or outside of what was
                 searched.
         """
-        decision, known = self.decided(), coefficients(self.action, basis)
+        known = coefficients(self.action, basis)
+        rank = len(algebra.orthonormal(algebra.measured(known, self._metric)))
+        return algebra.principal_angles(self.decided().directions[:rank], known, self._metric)
+
+    def angle_between(
+        self, one: Float[Tensor, "d ..."], other: Float[Tensor, "e ..."]
+    ) -> Float[Tensor, " s"]:
+        """Principal angles between two spans in the metric of movement, degrees, ascending."""
+        a, b = (coefficients(self.action, span) for span in (one, other))
+        return algebra.principal_angles(a, b, self._metric)
+
+    @cached_property
+    def _metric(self) -> Float[Tensor, "k k"]:
+        self.decided()
         assert self.evidence is not None  # there is a decision
-        metric = reference_metric(self.evidence)
-        rank = len(algebra.orthonormal(algebra.measured(known, metric)))
-        return algebra.principal_angles(decision.directions[:rank], known, metric)
+        return reference_metric(self.evidence)
 
     def closure(self) -> float:
         """Closure residual of the :attr:`symmetries`, 0 for a Lie algebra.

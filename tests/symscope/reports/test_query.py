@@ -33,3 +33,143 @@ def test_levels_outside_of_0_and_1_are_refused(name):
         ss.learned_symmetries(
             lambda x: x, torch.randn(9, 2), action=ss.LinearAction(2), **{name: 1.5}
         )
+
+
+# Levels, contrast, groups: of networks whose symmetry is broken by a known share
+
+ROUND = ss.LinearAction(3)
+SPACE = torch.randn(600, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def broken(x, share=0.25):
+    a, b = (x @ torch.tensor([[1.0, 2, -1], [2, -1, 1]]).T.to(x)).unbind(1)
+    return (2 * x.norm(dim=1)).sin() + share * (a.sin() + b.cos()) / 1.5
+
+
+def asymmetric(x):
+    return ((x @ torch.tensor([1.0, 2, -1]).to(x)).sin() + x[:, 0] ** 2 * x[:, 1]).tanh()
+
+
+@pytest.fixture(scope="module")
+def partly():
+    return ss.learned_symmetries(broken, SPACE, action=ROUND, contrast=asymmetric)
+
+
+def test_what_stands_out_is_partial_and_named(partly):
+    assert (partly.count, partly.level) == (0, "partial")
+    assert [partly.counted(level) for level in ("exact", "approximate", "partial")] == [0, 0, 3]
+    assert len(partly.symmetries) == 0 and len(partly.at("partial")) == 3
+    assert float(partly.angles_to(ss.algebra.so(3)).max()) < 15
+    first, second, third = str(partly).splitlines()
+    assert first.startswith("partial: so(3)") and "3 of 9 directions stand out" in first
+    assert "shuffled" in second and "contrast" in second and "600 samples" in third
+
+
+def test_the_ratio_to_a_contrast_network_is_paired(partly):
+    ratio, bound = partly.over_contrast
+    assert float(ratio[:3].max()) < 0.6 and float(bound[:3].max()) < 0.7
+    same = ss.learned_symmetries(broken, SPACE, action=ROUND, contrast=broken)
+    ratio, bound = same.over_contrast
+    torch.testing.assert_close(ratio, torch.ones(9, dtype=torch.float64))
+    torch.testing.assert_close(bound, torch.ones(9, dtype=torch.float64))  # they vary together
+    assert (same.level, same.counted("partial")) == ("none", 0)  # nothing that the other lacks
+
+
+def test_an_untrained_copy_can_be_the_contrast():
+    net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+    found = ss.learned_symmetries(net, SPACE.float(), action=ROUND, contrast="untrained")
+    assert found.contrast.factor.samples == 600 and len(found.over_contrast[0]) == 9
+
+
+def test_along_a_known_algebra_beside_its_controls(partly):
+    found = partly.within(ss.algebra.so(3), other=partly.contrast)
+    assert len(found.relative) == 3 and found.bound >= float(found.relative[-1])
+    assert set(found.controls) == {"shuffled", "contrast", "other"}
+    assert float(found.controls["shuffled"][0].min()) > 0.6 > found.bound
+    units = torch.tensor([1.0, 100, 1], dtype=torch.float64)  # of the coordinates
+    turned = units[:, None] * ss.algebra.so(3) / units
+    scaled = ss.learned_symmetries(lambda x: broken(x / units), SPACE * units, action=ROUND)
+    torch.testing.assert_close(scaled.within(turned).relative, found.relative, rtol=0.1, atol=0)
+
+
+def test_groups_are_the_unit_of_bounds_and_of_what_is_enough():
+    frames = SPACE[:40].repeat_interleave(10, 0)  # of forty molecules, all alike
+    groups = torch.arange(40).repeat_interleave(10)
+    alone = ss.learned_symmetries(broken, frames, action=ROUND)
+    found = ss.learned_symmetries(broken, frames, action=ROUND, groups=groups)
+    assert found.evidence.units == 40 and alone.evidence.units == 400
+    assert all(piece.samples % 10 == 0 for piece in found.evidence.pieces)
+    few = ss.learned_symmetries(broken, frames[:80], action=ROUND, groups=groups[:80])
+    assert (few.count, few.level) == (None, "too few data")
+    assert "8 independent groups of samples for 9 directions" in few.why()
+    assert str(few).startswith("too few data: 8 independent groups")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"contrast": lambda x: x}, "contrast must have outputs like the model's, 1 a sample; got"),
+        ({"contrast": "trained"}, "contrast must be a network, or 'untrained'"),
+        ({"contrast": "untrained"}, "for a copy of a torch module"),  # of a plain function
+        ({"groups": torch.arange(20)}, r"groups must say of every sample .* \(600,\); got \(20,\)"),
+        ({"groups": torch.arange(600) % 7}, "sort the data by their groups"),
+        ({"groups": torch.arange(600), "samples": 50}, "groups are of all samples"),
+    ],
+)
+def test_contrasts_and_groups_that_do_not_fit_are_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        ss.learned_symmetries(broken, SPACE, action=ROUND, **options)
+
+
+def test_a_contrast_reads_the_data_again():
+    with pytest.raises(RuntimeError, match="data was an iterator, which is used up"):
+        ss.learned_symmetries(broken, iter(SPACE.split(60)), action=ROUND, contrast=asymmetric)
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda found: found.within(ss.algebra.so(4)), r"of the shape \(3, 3\) .* got \(6, 4, 4\)"),
+        (lambda found: found.at("none"), "level must be one of exact, approximate, partial"),
+        (lambda found: found.counted("some"), "level must be one of"),
+        (lambda found: found.shuffled.over_contrast, "no contrast network was handed in"),
+    ],
+)
+def test_questions_that_a_report_cannot_answer(partly, ask, says):
+    with pytest.raises(ValueError, match=says):
+        ask(partly)
+
+
+def test_shifts_and_turns_that_are_broken_alike_are_equally_far_from_a_symmetry():
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 12, 3, generator=draw, dtype=torch.float64)
+    mix = torch.randn(36, 16, generator=draw, dtype=torch.float64) / 6
+    turns, shifts = ss.algebra.homogeneous(ss.algebra.so(3)), ss.algebra.translations(3)
+    for share in (0.1, 0.5):
+
+        def energy(q, share=share):
+            return torch.exp(-torch.cdist(q, q)).sum((1, 2)) + share * (
+                q.flatten(1) @ mix
+            ).tanh().sum(1)
+
+        found = ss.learned_symmetries(energy, x, action=ss.PointAction())
+        turned, shifted = (found.within(each).relative.mean() for each in (turns, shifts))
+        assert 0.75 < float(turned / shifted) < 1.33, (share, turned, shifted)
+
+
+def test_a_shift_is_told_by_the_net_force_over_that_of_random_directions():
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 30, 3, generator=draw, dtype=torch.float64)
+    weights = torch.randn(30, generator=draw, dtype=torch.float64)
+    for share in (1, 3, 10):
+
+        def energy(q, share=share):
+            return torch.exp(-torch.cdist(q, q)).sum((1, 2)) + share * (
+                q[..., 0].sin() * weights
+            ).sum(1)
+
+        (g,) = torch.autograd.grad(energy(z := x.clone().requires_grad_()).sum(), z)
+        net = (g.sum(1)[:, 0].square().mean() / g.square().sum((1, 2)).mean() * 3).sqrt()
+        found = ss.learned_symmetries(energy, x, action=ss.PointAction())
+        along = found.within(ss.algebra.translations(3)[:1]).relative
+        assert float(along[0]) == pytest.approx(float(net), rel=0.1)

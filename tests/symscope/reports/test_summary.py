@@ -7,7 +7,8 @@ from helpers import random
 
 import symscope as ss
 from studies.molecules import molecules, pair_energy
-from symscope.reports.summary import ADVICE, compare, summary
+from symscope.reports.summary import compare, summary
+from symscope.reports.words import ADVICE
 
 
 def test_a_symmetry_is_named_beside_what_else_was_admissible():
