@@ -140,10 +140,7 @@ def settled(atoms: Float[Tensor, "m d"], permutation: Int[Tensor, " m"]) -> Auto
     """A rotation fitted to a permutation and the permutation to it, until nothing moves."""
     for _ in range(ROUNDS):
         generator = procrustes(atoms, atoms[permutation])
-        last, permutation = (
-            permutation,
-            assigned(-atoms @ generator.mT @ atoms.mT),
-        )
+        last, permutation = permutation, assigned(-atoms @ generator.mT @ atoms.mT)
         if torch.equal(last, permutation):
             break
     distance = (atoms @ generator.mT - atoms[permutation]).square().sum(1)

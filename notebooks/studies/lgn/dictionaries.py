@@ -87,13 +87,7 @@ def pruned_dictionary(
                 dictionary.base.copy_(network.filters()[kept])
         network = Unfolded(dictionary, depth, level, two_sided=two_sided)
         length = steps if stage == 0 else max(steps // 2, 1)
-        fit_steps(
-            Reconstructor(network),
-            samples,
-            steps=length,
-            lr=1e-2,
-            seed=seed + stage,
-        )
+        fit_steps(Reconstructor(network), samples, steps=length, lr=1e-2, seed=seed + stage)
     assert network is not None  # there is a stage
     return network
 

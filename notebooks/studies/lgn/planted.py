@@ -143,11 +143,7 @@ def planted_generator(
 
 
 def sparse_codes(
-    samples: int,
-    count: int,
-    active: int,
-    two_sided: bool,
-    draw: torch.Generator,
+    samples: int, count: int, active: int, two_sided: bool, draw: torch.Generator
 ) -> Float[Tensor, "n m"]:
     """Codes (samples, count), ``active`` of them not zero in each row, in float32."""
     places = torch.rand(samples, count, generator=draw).topk(active).indices
@@ -205,9 +201,7 @@ def orbit_errors(found: Float[Tensor, "j k n d"], planted: Planted) -> Float[Ten
     return distances.flatten(1).amin(1).sqrt()
 
 
-def generating_powers(
-    planted: Planted,
-) -> list[tuple[int, Float[Tensor, "d d"]]]:
+def generating_powers(planted: Planted) -> list[tuple[int, Float[Tensor, "d d"]]]:
     """The powers of the generator that generate the same group."""
     n = planted.order
     return [

@@ -36,9 +36,9 @@ class PublishedOrbits(nn.Module):
     """The filters of one layer: orbits whose elements are as long as the generators make them.
 
     Args:
-        sets: base filters, each with generators of its own; default 5.
+        sets: base filters, each with one generator per channel; default 5.
         order: n, elements of an orbit; default 4.
-        channels: of the images; each has a generator of its own in every set. Default 3.
+        channels: of the images; default 3.
         patch: pixels a side of a filter; default 6, so d = 36.
         kind: what the elements of an orbit are.
 
@@ -72,21 +72,9 @@ class PublishedOrbits(nn.Module):
         kind: str = "learned",
     ):
         super().__init__()
-        sizes = {
-            "sets": sets,
-            "order": order,
-            "channels": channels,
-            "patch": patch,
-        }
-        for name, value in sizes.items():
-            whole(name, value)
+        self.sets, self.order = whole("sets", sets), whole("order", order)
+        self.channels, self.patch = whole("channels", channels), whole("patch", patch)
         choice("kind", kind, KINDS)
-        self.sets, self.order, self.channels, self.patch = (
-            sets,
-            order,
-            channels,
-            patch,
-        )
         self.kind, self.dim = kind, patch * patch
         each = (sets, order) if kind == "free" else (sets,)
         self.base = nn.Parameter(torch.randn(*each, channels, self.dim))
@@ -211,15 +199,11 @@ class PublishedNetwork(nn.Module):
 
     def filters(self, layer: int) -> Float[Tensor, "m c s s"]:
         """The filters of one layer, orbit by orbit."""
-        orbits: PublishedOrbits = self.orbits[layer]  # type: ignore[assignment]
+        orbits = self.layers[layer]
         return orbits().reshape(self.atoms, self.shape[0], orbits.patch, orbits.patch)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n m a b"]:
-        """The codes after the last layer.
-
-        Raises:
-            ValueError: for images of another size or number of channels.
-        """
+        """The codes after the last layer."""
         return self.every_layer(images)[-1]
 
     def every_layer(self, images: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n m a b"]]:
@@ -255,14 +239,16 @@ class PublishedNetwork(nn.Module):
 
     def penalty(self) -> Float[Tensor, ""]:
         """The sum of the layers' penalties."""
-        return torch.stack([orbits.penalty() for orbits in self._layers()]).sum()
+        return torch.stack([orbits.penalty() for orbits in self.layers]).sum()
 
     def project(self) -> None:
         """Scale what has a norm of 1 back to it: after every step of training."""
-        for orbits in self._layers():
+        for orbits in self.layers:
             orbits.project()
 
-    def _layers(self) -> list[PublishedOrbits]:
+    @property
+    def layers(self) -> list[PublishedOrbits]:
+        """The orbits of each layer."""
         return list(self.orbits)  # type: ignore[arg-type]
 
 

@@ -102,10 +102,8 @@ def descend(
     whole("restart", restart, 0)
     if whole("width", width) > 1 and not isinstance(start, str):
         raise ValueError(f"width must be 1 for a start near the planted filters, got {width}")
-    head = seeded(
-        lambda: reconstructor(planted, constraint, width=width),
-        1000 * seed + restart,
-    )
+    start_seed = 1000 * seed + restart
+    head = seeded(lambda: reconstructor(planted, constraint, width=width), start_seed)
     orbit = head.network.dictionary
     draw = stream(seed, f"descent {restart}")
     if start == "identity":
@@ -227,10 +225,7 @@ def structure_found(
 
 
 def refined(
-    symmetry: Automorphism,
-    atoms: Float[Tensor, "m d"],
-    planted: Planted,
-    seed: int = 0,
+    symmetry: Automorphism, atoms: Float[Tensor, "m d"], planted: Planted, seed: int = 0
 ) -> tuple[CyclicOrbit, float]:
     """An orbit module begun at a symmetry of atoms and trained for 100 steps, and its excess."""
     head = seeded(lambda: reconstructor(planted, "orthogonal", sparsity=0.05), seed)
@@ -253,8 +248,5 @@ def reconstructor(
 @torch.no_grad()
 def objectives(head: Reconstructor, planted: Planted) -> tuple[float, float]:
     """The objective on the first samples, with the learned filters and with the planted ones."""
-    samples, truth = (
-        planted.samples[:JUDGED],
-        planted.orbits.flatten(0, 1).float(),
-    )
+    samples, truth = planted.samples[:JUDGED], planted.orbits.flatten(0, 1).float()
     return float(head.loss(samples)), float(head.loss(samples, filters=truth))

@@ -22,7 +22,6 @@ from ..networks import evaluate, fit_steps, seeded
 from .published import (
     PublishedClassifier,
     PublishedNetwork,
-    PublishedOrbits,
     PublishedReconstructor,
 )
 
@@ -34,14 +33,7 @@ REGULARISER = {"classify": 1e-4, "reconstruct": 1e-2}
 TASKS = tuple(REGULARISER)
 _CROP = 16  # pixels a side of a crop of a photograph
 _READ = {"CIFAR-10": data.cifar10, "CIFAR-10 (JPEG copy)": data.cifar10_jpeg}
-SOURCES = (
-    "photographs",
-    "digits",
-    "rotated digits",
-    "MNIST",
-    "rotated MNIST",
-    *_READ,
-)
+SOURCES = ("photographs", "digits", "rotated digits", "MNIST", "rotated MNIST", *_READ)
 
 
 class Problem(NamedTuple):
@@ -79,10 +71,7 @@ def images(source: str, train: int, test: int, statistics: int = 20_000) -> Prob
         where: Literal["full", "embedded"] = "full" if "MNIST" in source else "embedded"
         found = data.mnist(**sizes, source=where, rotate="rotated" in source)
         parts = [Split(x[:, None], y) for x, y in (found.train, found.validation, found.test)]
-        return Problem(
-            replace(found, train=parts[0], validation=parts[1], test=parts[2]),
-            10,
-        )
+        return Problem(replace(found, train=parts[0], validation=parts[1], test=parts[2]), 10)
     if whole("statistics", statistics) < whole("train", train):
         raise ValueError(f"statistics must be at least train = {train}, got {statistics}")
     sizes["train"] = statistics
@@ -113,7 +102,7 @@ def untrained(
     Args:
         problem: from :func:`images`.
         task: "classify", with batch norm between the layers, or "reconstruct".
-        kind, sets: as for :class:`PublishedOrbits`.
+        kind, sets: as for :class:`studies.lgn.PublishedOrbits`.
         seed: of the weights.
 
     Raises:
@@ -221,7 +210,7 @@ def measured(head: Head, test: Split) -> dict[str, float | Tensor]:
     """What :func:`run` returns, of a network that is trained already."""
     inputs, targets = test
     network = head.network
-    layers: list[PublishedOrbits] = list(network.orbits)  # type: ignore[arg-type]
+    layers = network.layers
     classify = isinstance(head, PublishedClassifier)
     nothing = targets.bincount().max() / len(targets) if classify else inputs.square().mean()
     with torch.no_grad():
@@ -258,7 +247,7 @@ def score(head: Head, test: Split) -> float:
 @torch.no_grad()
 def residual(head: Head) -> Float[Tensor, " layers"]:
     """The mean of ``|A B - I|_F / sqrt(d)`` of each layer; NaN without a learned A."""
-    layers: list[PublishedOrbits] = list(head.network.orbits)  # type: ignore[arg-type]
+    layers = head.network.layers
     means = [
         orbits.penalty() / (orbits.sets * orbits.channels * orbits.dim**0.5) for orbits in layers
     ]

@@ -126,9 +126,8 @@ class CyclicOrbit(nn.Module):
             ValueError: for another shape, numbers that are not finite, or generators that the
                 constraint cannot hold. Then nothing has changed.
 
-        >>> orbit = CyclicOrbit(4, 4, 1, constraint="orthogonal")
         >>> shift = torch.eye(4).roll(1, 0)
-        >>> orbit.start_at(shift, shift[:1])().detach().argmax(-1)
+        >>> CyclicOrbit(4, 4, 1).start_at(shift, shift[:1])().argmax(-1)
         tensor([[[3, 0, 1, 2]]])
         """
         given = {"generators": (generators, self.generators), "base": (base, self.base)}
@@ -146,11 +145,3 @@ class CyclicOrbit(nn.Module):
         if base is not None:
             self.base.copy_(base)
         return self
-
-    def extra_repr(self) -> str:
-        """The sizes, for printing."""
-        sets, filters, _ = self.base.shape
-        return (
-            f"dim={self.dim}, order={self.order}, sets={sets}, filters={filters}, "
-            f"constraint={self.constraint!r}"
-        )
