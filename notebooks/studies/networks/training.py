@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 HISTORY = ["epoch", "train_loss", "validation_loss", "validation_accuracy"]
 EVALUATED_AT_ONCE = 4096  # samples
-# Floating-point operations of one batch forwards, below which training takes one thread.
-SMALL = 30e6
+# Floating-point operations of one batch forwards, below which training takes one thread. A step of
+# so few takes a millisecond, most of it overhead, so that a second thread can save little.
+SMALL = 20e6
 
 
 class Fit(NamedTuple):

@@ -322,8 +322,8 @@ def _name(value: Any) -> str:
 class _Reader:
     """Reads a function and all that it depends on."""
 
-    def __init__(self, function: Callable):
-        self.module = function.__module__
+    def __init__(self, function: Any):
+        self.name, self.module = _name(function), function.__module__
         self.read: list[Any] = []  # functions and classes of its module, as they are met
         self.references: set[str] = set()
         self.code(function)
@@ -334,7 +334,7 @@ class _Reader:
             [_name(each), self._class(each) if inspect.isclass(each) else self._function(each)]
             for each in self.read
         ]
-        return Version(digest(content), rooms(self.references))
+        return Version(digest(self.name, content), rooms(self.references))
 
     def code(self, value: Any) -> str:
         """A function or class, by its number if it is read, else by its name."""

@@ -393,7 +393,8 @@ def test_a_function_reaches_the_rooms_of_what_it_names(tmp_path, monkeypatch):
         found = set(version_of(module_of(tmp_path, way).run).rooms)
         assert data <= found <= {*data, "aside_of_study"}, way
         assert ("aside_of_study" in found) == ("aside" in way)
-    assert "studies.data" in version_of(studies.data.o5_regression).rooms
+    one, other = version_of(studies.data.mnist), version_of(studies.data.o5_regression)
+    assert one.rooms == other.rooms and "studies.data" in one.rooms and one.code != other.code
 
 
 # --- The packages as they are ---------------------------------------------------------------------
