@@ -116,7 +116,7 @@ def page(
         details = f"<details><summary>measured by</summary>{inside}</details>" * bool(inside)
         where = f"{PAPERS[statement.paper]}, {statement.where}; rule set {statement.set}"
         rows.append(
-            f'<tr id="{escape(statement.id)}"><td>{escape(statement.id)}</td>'
+            f'<tr id="{statement.id.replace(" ", "-")}"><td>{escape(statement.id)}</td>'
             f"<td>{escape(statement.says)}"
             f'<div class="symscope-controls">{escape(where)}</div>{details}</td>'
             f'<td class="symscope-verdict"><b>{verdict}</b><br>{escape(why)}</td></tr>'
