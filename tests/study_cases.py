@@ -1,4 +1,4 @@
-"""What the tests of a study's claims and figures share."""
+"""What the tests of the studies' figures share."""
 
 import base64
 import io
@@ -9,29 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from studies.ledger.claims import Claim, Control
 from studies.plots.display import Shown
 
 NAN = float("nan")
-
-
-def claim(id: str = "gap", criterion: str = "> 3", **more) -> Claim:
-    stated = {
-        "whose": "moskalev2022liegg",
-        "says": "The gap is wide.",
-        "quantity": "gap behind k",
-        "unit": "none",
-        "threshold": "by judgement",
-        "set": "before any run",
-        "interval": "mean",
-        "theirs": "one network",
-    }
-    return Claim(id, criterion=criterion, **stated | more)
-
-
-def beside(*names: str, **more) -> Control:
-    """A control that must be "<= 2" if nothing else is said."""
-    return Control(names, **{"must": "<= 2", "shows": "there is no gap"} | more)
 
 
 TEXTS = {"caption": "What is seen", "alt": "A picture in words"}

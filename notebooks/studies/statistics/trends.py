@@ -1,51 +1,15 @@
-"""What many networks say together: ranges, slopes, rank correlations, and curves at one height."""
+"""What many networks say together: slopes, rank correlations, and curves at one height."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
-
-from symscope._checks import real
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas
 
 COLUMNS = ["estimate", "low", "high"]
-
-
-def ranges(groups: Mapping[str, Iterable[float]], share: float = 1.0) -> pandas.DataFrame:
-    """The median of each group, and the range that holds a share of its values.
-
-    Args:
-        groups: numbers by name. NaN is left out.
-        share: of the values around the median; default 1, from the smallest to the largest.
-
-    Returns:
-        A row a group, with columns ``estimate``, ``low`` and ``high``, and how many values were
-        left in, ``count``. NaN where there is none.
-
-    Raises:
-        ValueError: for a share that is not between 0 and 1.
-
-    >>> ranges({"ratio": [3.0, 1.0, 2.0, float("nan")]})
-           estimate  low  high  count
-    ratio       2.0  1.0   3.0      3
-    """
-    import numpy as np
-    import pandas
-
-    if not 0 <= real("share", share) <= 1:
-        raise ValueError(f"share must be between 0 and 1, got {share!r}")
-    rows = []
-    for values in groups.values():
-        known = np.array([float(value) for value in values])
-        known = known[~np.isnan(known)]
-        ends = (1 - share) / 2, (1 + share) / 2
-        found = np.quantile(known, [0.5, *ends]) if len(known) else [np.nan] * 3
-        rows.append([*found, len(known)])
-    table = pandas.DataFrame(rows, index=list(groups), columns=[*COLUMNS, "count"])
-    return table.astype({"count": int})
 
 
 def slopes(

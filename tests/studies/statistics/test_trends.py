@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 
-from studies.statistics.trends import ranges, rank_correlation, slopes
+from studies.statistics.trends import rank_correlation, slopes
 
 
 def test_slopes_of_an_exact_plane_are_exact():
@@ -129,21 +128,3 @@ def test_a_constant_has_no_rank_correlation():
 def test_what_has_no_ranks_is_refused(first, second, message):
     with pytest.raises(ValueError, match=message):
         rank_correlation(first, second)
-
-
-# Ranges
-
-
-def test_ranges_are_medians_and_quantiles_of_what_is_known():
-    values = np.random.default_rng(0).normal(size=101)
-    table = ranges({"all": values, "part": [*values[:5], np.nan], "none": [np.nan]})
-    assert list(table.columns) == ["estimate", "low", "high", "count"]
-    np.testing.assert_allclose(
-        table.loc["all"], [np.median(values), *np.sort(values)[[0, -1]], 101]
-    )
-    assert table.loc["part", "count"] == 5 and table.loc["none", "count"] == 0
-    assert table.loc["none", ["estimate", "low", "high"]].isna().all()
-    middle = ranges({"all": torch.from_numpy(values)}, share=0.8).loc["all"]
-    np.testing.assert_allclose(middle[["low", "high"]], np.quantile(values, [0.1, 0.9]))
-    with pytest.raises(ValueError, match="share must be between 0 and 1, got 2"):
-        ranges({"all": values}, share=2)
