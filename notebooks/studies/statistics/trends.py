@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from symscope._checks import real
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas
