@@ -27,6 +27,21 @@ GUARDED = os.environ.get("SYMSCOPE_GUARDS") != "0"
 if GUARDED:
     shapes.install()
 
+# Files and tests that take some seconds of the processor each: `make quick` goes without them.
+SLOW = {
+    "test_compile.py",
+    "test_sweeps.py",
+    "test_workers.py",
+    "test_a_gram_matrix_finds_the_group_and_none_where_there_is_none",
+    "test_a_planted_group_is_found_from_a_random_start",
+    "test_a_planted_plane_rotation_is_recovered_from_far_away",
+    "test_descent_from_near_finds_a_quarter_turn_and_says_so",
+    "test_several_filters_that_share_a_generator_tell_which_group_it_is",
+    "test_the_kernels_serve_the_public_call",
+    "test_the_median_is_held_whatever_the_law",
+    "test_without_an_effect_a_direction_is_rarely_reproduced",
+}
+
 # Two busy cores are slow at times; a slow example is no failure.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
@@ -34,6 +49,12 @@ hypothesis.settings.load_profile("house")
 # Without a GPU the kernels run in Triton's interpreter; it must be told before it is imported.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SLOW & {item.path.name, getattr(item, "originalname", "")}:
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)
