@@ -134,13 +134,16 @@ def descend(
     }
 
 
-def by_gram(planted: Planted, *, order: int | None = None, seed: int = 0) -> dict[str, float]:
+def by_gram(
+    planted: Planted, *, order: int | None = None, steps: int = 400, seed: int = 0
+) -> dict[str, float]:
     """The three steps: a dictionary without a group, its Gram matrix's symmetry, a short descent.
 
     Args:
         planted: samples and truth.
         order: of the symmetry looked for. Default None: the planted one. Another, on data planted
             without a group (of order 1), is the null: only the residual is found.
+        steps: of the dictionary's first stage; default 400.
         seed: whole number, at least 0; default 0.
 
     Returns:
@@ -157,7 +160,7 @@ def by_gram(planted: Planted, *, order: int | None = None, seed: int = 0) -> dic
     null = order is not None and order != planted.order
     order = planted.order if order is None else whole("order", order)
     count = len(planted.filters) * planted.order
-    atoms = pruned_dictionary(planted.samples, count, seed=seed).filters().detach()
+    atoms = pruned_dictionary(planted.samples, count, steps=steps, seed=seed).filters().detach()
     found = atom_symmetries(atoms, order, cycles_only=not null)
     if null or not found:
         return {"residual": found[0].residual if found else float("nan")}
