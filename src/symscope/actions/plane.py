@@ -43,6 +43,10 @@ class PlaneAction:
 
     Raises:
         ValueError: if one of the four is unknown.
+
+    >>> import symscope as ss, torch
+    >>> len(ss.PlaneAction("gl2").basis), len(ss.PlaneAction("affine").basis)  # with shifts
+    (4, 6)
     """
 
     def __init__(

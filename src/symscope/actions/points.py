@@ -32,6 +32,11 @@ class PointAction:
 
     Raises:
         ValueError: if n or points is not a positive integer, or the group is unknown.
+
+    >>> import symscope as ss, torch
+    >>> atoms = torch.zeros(1, 4, 3)  # one sample of four
+    >>> ss.PointAction().flow(atoms, ss.algebra.translations(3)[0], 2.0)[0, 0]
+    tensor([2., 0., 0.])
     """
 
     def __init__(self, n: int = 3, points: int | None = None, *, group: str = "affine"):

@@ -63,6 +63,11 @@ class LinearAction:
 
     Raises:
         ValueError: if n or copies is not a positive integer.
+
+    >>> import symscope as ss, torch
+    >>> two = ss.LinearAction(2, copies=2)  # of vectors that lie one after another
+    >>> two.flow(torch.tensor([[1.0, 0, 0, 1]]), 2**0.5 * ss.algebra.so(2)[0], torch.pi / 2).round()
+    tensor([[ 0., -1.,  1.,  0.]])
     """
 
     def __init__(self, n: int, copies: int = 1):

@@ -50,7 +50,7 @@ class Decision:
         confidence: of the bounds.
         samples: taken into account.
         pieces: of the data, from whose spread the bounds are.
-        note: what stood in the way, where ``count`` is None.
+        note: what stood in the way, where ``count`` is None, or what it rests on.
     """
 
     count: int | None

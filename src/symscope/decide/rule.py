@@ -77,6 +77,11 @@ def decide(
     if count is not None:
         partial = _partial(relative, _least_of_control(evidence, frame), bounds, count, rule)
         level = "partial" if partial and level == "none" else level
+    alike = _alike(evidence.pieces, directions[: max(count or 0, partial)])
+    if alike and not note:
+        note = (
+            f"along {alike} of them all samples move alike, as in one frame: hand in turned copies"
+        )
     return Decision(
         count, level, partial, relative, bounds.all, floor, directions, undefined, cuts,
         tolerance, confidence, evidence.samples, len(evidence.pieces), note,
@@ -346,6 +351,19 @@ def _cuts(
     likely = ((relative <= tolerance) & (gaps >= least_gap)).nonzero()[:, 0] + 1
     found = [Cut(d, float(gaps[d - 1]), bounds.at(d)) for d in likely.tolist()]
     return tuple(sorted((c for c in found if c.bound <= tolerance), key=lambda cut: -cut.gap))
+
+
+def _alike(pieces: list[Piece], span: Float[Tensor, "d k"]) -> int:
+    """Along how many directions of a span samples move nearly alike, and not just shift."""
+    apart, common = (
+        Factor.merge(*(piece.factors[kind] for piece in pieces)).gram for kind in (RANDOM, COMMON)
+    )
+    if not len(span) or not common.any() or not apart.any():
+        return 0
+    lower = torch.linalg.cholesky(span @ (apart + common) @ span.T)
+    half = torch.linalg.solve_triangular(lower, span @ apart @ span.T, upper=False)
+    shares = torch.linalg.eigvalsh(torch.linalg.solve_triangular(lower, half.T, upper=False))
+    return int(((shares > RULE.constant) & (shares < RULE.one_frame)).sum())
 
 
 def _least_of_control(evidence: Evidence, frame: Float[Tensor, "k r"]) -> Float[Tensor, " r"]:

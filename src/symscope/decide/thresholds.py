@@ -30,6 +30,8 @@ class Thresholds:
         partial_gap: how much more the next direction must change the outputs there.
         partial_ratio: the largest bound of the ratio to it.
         learned: the largest bound of the ratio to a contrast network, of what was learned.
+        one_frame: the share of movement that must differ between samples; less is one frame.
+        constant: less than that is a shift, which is the same everywhere.
     """
 
     tolerance: float = 0.1
@@ -44,6 +46,8 @@ class Thresholds:
     partial_gap: float = 1.4
     partial_ratio: float = 0.6
     learned: float = 0.7
+    one_frame: float = 0.01
+    constant: float = 1e-9
 
 
 @dataclass(frozen=True)

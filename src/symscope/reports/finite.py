@@ -8,8 +8,8 @@ upright, each is compared with itself, and every direction moves the pixels by t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,8 +17,9 @@ from torch import Tensor
 from .._checks import real
 from ..actions.plane import PlaneAction
 from ..actions.vectors import Action
+from ..extract.extraction import Query
 from ..extract.modes import device_of, running
-from ..extract.network import Network, Outputs
+from ..extract.network import Network, Outputs, weights_of
 from ..inputs.samples import Moves, Name, Parts
 from ..inputs.stream import Stream
 
@@ -118,6 +119,94 @@ def _time_to_move(action: Action, inputs: list[Tensor], generator: Tensor) -> fl
     if not moved > 0:
         raise ValueError("the generator does not move the data")
     return (size / moved) ** 0.5
+
+
+class Along(NamedTuple):
+    """What becomes of each sample's outputs along one generator, near and far.
+
+    Changes are shares of the distance between the outputs of two samples. Distances are shares of
+    the data's root mean square.
+
+    Attributes:
+        changes: (N,), the change for a movement as far as the data's own size, by the slope.
+        worst: the place of the sample with the largest.
+        median: of the changes.
+        floor: what rounding in the data's precision leaves of them.
+        jumps: by distance, the finite change over what the slope predicts. About 1 is a slope;
+            far above 1 at a small distance is a jump, as a neighbour list or a bug makes it.
+        removed: the share of the outputs' variance over samples that averaging over the movement
+            up to the largest distance, to both sides, would remove.
+        degrees: by distance, of a turn; empty for other generators.
+        units: by distance, the root mean square movement of an element in the data's own units.
+    """
+
+    changes: Float[Tensor, " n"]
+    worst: int
+    median: float
+    floor: float
+    jumps: dict[float, float]
+    removed: float
+    degrees: dict[float, float]
+    units: dict[float, float]
+
+
+def along(model: Callable, query: Query, generator: Tensor, distances: Sequence[float]) -> Along:
+    """Each sample's change along a generator: :meth:`symscope.Symmetries.along`.
+
+    Raises:
+        ValueError: for distances that are not above 0, and as :func:`change_along`.
+    """
+    far = max(real("distance", s, above=0) for s in distances)
+    network, batches = Network(model, query.outputs), list(query.stream())
+    inputs = [batch.inputs.detach() for batch in batches]
+    time = _time_to_move(query.action, inputs, generator)
+    eps = torch.finfo(inputs[0].dtype).eps
+    step = 1e-4 if eps < 1e-10 else 1e-2
+    outputs, slopes, averaged, predicted = [], [], 0.0, 0.0
+    finite = dict.fromkeys(distances, 0.0)
+    with running(model):
+        for batch, x in zip(batches, inputs, strict=True):
+            device, own = network.device(x.device), network.at(batch)
+
+            def moved(s: float, x: Tensor = x, own: Network = own, to: Any = device) -> Tensor:
+                there = query.action.flow(x.to(to), generator.to(to), s * time) if s else x.to(to)
+                return own.values(there).double().cpu()
+
+            outputs.append(moved(0.0))
+            slopes.append((moved(step) - moved(-step)) / (2 * step))
+            # Autograd's slope, of all outputs with a weight each, sees no jump.
+            _, gradient = own.gradient(x.to(device))
+            fields = (
+                query.action.flow(x, generator.to(x.device), step * time)
+                - query.action.flow(x, generator.to(x.device), -step * time)
+            ) / (2 * step)
+            weights = weights_of(outputs[-1])
+            if gradient is not None:
+                along_it = (gradient.cpu().double() * fields.cpu().double()).flatten(1).sum(1)
+                predicted += float(along_it.square().sum())
+            for s in distances:
+                finite[s] += float(((moved(s) - outputs[-1]) @ weights).square().sum())
+            ends = [outputs[-1], *(moved(s) for s in (-far, -far / 2, far / 2, far))]
+            averaged += float(torch.stack(ends).var(0, correction=0).sum())
+    values, slope = torch.cat(outputs), torch.cat(slopes)
+    variance = float(values.var(0, correction=0).sum())
+    if not variance > 0:
+        raise ValueError("the outputs are the same for all samples: there is nothing to change")
+    apart = (2 * variance) ** 0.5
+    changes = slope.norm(dim=1) / apart
+    size = sum(float(x.double().square().sum()) for x in inputs) / sum(x.numel() for x in inputs)
+    turn = generator.ndim == 2 and bool((generator + generator.T).abs().max() < 1e-9)
+    angle = math.degrees(time * float(generator.norm())) / 2**0.5
+    return Along(
+        changes,
+        int(changes.argmax()),
+        float(changes.median()),
+        eps * float(values.square().mean()) ** 0.5 / step / apart,
+        {s: finite[s] ** 0.5 / max(s * predicted**0.5, 1e-300) for s in distances},
+        min(averaged / len(values) / variance, 1.0),
+        {s: s * angle for s in distances} if turn else {},
+        {s: s * size**0.5 for s in distances},
+    )
 
 
 def distance_moved(

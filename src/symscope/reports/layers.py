@@ -93,6 +93,12 @@ def layer_symmetries(
             too many or (with r = 0) of singular covariance; and as
             :func:`symscope.learned_symmetries`.
         TypeError: if the model is no torch module, or data to be whitened are an iterator.
+
+    >>> import symscope as ss, torch
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+    >>> found = ss.layer_symmetries(net, torch.randn(300, 3), action=ss.LinearAction(3))
+    >>> list(found)  # after the activation, and the outputs
+    ['1', '2']
     """
     names = _named(model, layers)
     _check_whitening(whiten, data)

@@ -71,6 +71,12 @@ def plane_symmetries(
             degrees not above 0; a confidence outside (0, 1); outputs of a wrong shape, not
             finite, or that never change; a contrast network with other outputs.
         TypeError: for images that are no tensors, or integers; a model that is not callable.
+
+    >>> import symscope as ss, torch
+    >>> images = torch.rand(60, 9, 9, generator=torch.Generator().manual_seed(0))
+    >>> found = ss.plane_symmetries(lambda x: x[:, 4:, 2:6].flatten(1), images, group="gl2")
+    >>> found.count, found.level
+    (0, 'none')
     """
     action = PlaneAction(group)
     step = 2**0.5 * math.radians(real("degrees", degrees, above=0))  # a turn has norm sqrt(2)

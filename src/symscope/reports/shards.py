@@ -52,6 +52,14 @@ def symmetries_of_shards(
         ConnectionError: if the scheduler does not answer within 5 seconds, or is lost.
         Exception: what :func:`symscope.learned_symmetries` or loading raises, with a note that
             says for which shard.
+
+    >>> import symscope as ss, torch
+    >>> shards = list(torch.randn(400, 3, generator=torch.Generator().manual_seed(0)).split(200))
+    >>> found = ss.symmetries_of_shards(
+    ...     lambda x: x.norm(dim=1), shards, action=ss.LinearAction(3)
+    ... )
+    >>> found.count, found.factor.samples
+    (3, 400)
     """
     inspect.signature(learned_symmetries).bind(model, None, action=action, **options)
     shards = list(shards)

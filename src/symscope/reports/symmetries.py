@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +20,7 @@ from ..extract.factor import Factor
 from ..extract.network import Network
 from .base import ReportBase, coefficients
 from .controls import Provenance, untrained_copy
+from .finite import Along, along
 from .words import in_words
 
 if TYPE_CHECKING:
@@ -392,6 +393,25 @@ class Symmetries(ReportBase):
             for name, network in networks.items()
         }
         return {"shuffled": self.shuffled, **reports}
+
+    def along(
+        self, generator: Tensor | None = None, distances: Sequence[float] = (0.01, 0.3)
+    ) -> Along:
+        """Each sample's change along a generator: the worst, the median, slope or jump.
+
+        Args:
+            generator: of the action's shape; default, the first of :attr:`generators`.
+            distances: how far the data move, small and large, as shares of their size.
+
+        Raises:
+            RuntimeError: as :meth:`controls`.
+            ValueError: as :func:`symscope.change_along`.
+        """
+        if self.provenance is None:
+            raise RuntimeError("this report has no data to ask again")
+        query = self.provenance.query_about(None)
+        generator = self.generators[0] if generator is None else generator
+        return along(self.provenance.model, query, generator, distances)
 
     def forget(self) -> None:
         """Let go of the data and the network, which are held for :meth:`controls` alone."""

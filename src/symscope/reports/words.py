@@ -62,6 +62,8 @@ def in_words(found: Any) -> str:
             beside.append(f"{control} {float(report.relative[0]):.2g} at least")
     second = f"Beside them: {', '.join(beside)}. 0 is no change, 1 an unrelated direction."
     third = f"From {found.decision.samples} samples, at {found.confidence:.0%} confidence."
+    if found.decision.note:
+        third += f" Note: {found.decision.note}."
     if len(found.undefined):
         third += f" Along {len(found.undefined)} more directions the data do not move."
     return f"{first}.\n{second}\n{third}"

@@ -8,7 +8,7 @@ from helpers import random
 
 import symscope as ss
 from studies.molecules import molecules, pair_energy
-from symscope.reports.finite import change_along, distance_moved, finite_test, time_to_move
+from symscope.reports.finite import along, change_along, distance_moved, finite_test, time_to_move
 
 ACTION, SO2 = ss.PlaneAction("gl2"), ss.algebra.so(2)[0]
 SCALING = torch.eye(2) / 2**0.5
@@ -203,3 +203,51 @@ def test_small_batches_and_molecules_change_nothing_of_it():
 def test_what_cannot_be_tested_is_refused(model, generator, told):
     with pytest.raises(ValueError, match=told):
         change_along(model, random(9, 2), VECTORS, {"h": generator}, [1.0])
+
+
+# Sample by sample
+
+
+POINTS3 = random(400, 3, dtype=torch.float64)
+SO3 = ss.algebra.so(3)
+
+
+def asked(function, data=POINTS3):
+    return ss.learned_symmetries(function, data, action=ss.LinearAction(3))
+
+
+def test_a_slope_is_told_from_a_jump_and_the_worst_sample_has_its_place():
+    def gentle(x):
+        return x.norm(dim=1).sin() + 0.2 * x[:, 0]
+
+    found = asked(gentle).along(SO3[0], (0.01, 0.3))
+    for ratio in found.jumps.values():
+        assert ratio == pytest.approx(1, abs=0.05)
+    assert found.worst == int(found.changes.argmax()) and len(found.changes) == 400
+    assert float(found.changes[found.worst]) > 2 * found.median > 100 * found.floor
+    # A turn by an angle t moves points by t of their distance from the axis.
+    assert found.degrees[0.3] == pytest.approx(math.degrees(0.3) * 1.5**0.5, rel=0.1)
+    assert found.units[0.3] == pytest.approx(0.3 * float(POINTS3.square().mean() ** 0.5))
+    moved = found.removed * 0.2  # little of the outputs' variance hangs on the angle
+    assert 0 < moved < 0.1
+
+    def jumps(x):
+        return gentle(x) + 0.3 * torch.round(2 * x[:, 0])
+
+    found = asked(gentle).provenance.query
+    near, far = along(jumps, found, SO3[0], (0.01, 0.3)).jumps.values()
+    assert near > 3 * far > 3
+
+
+def test_of_a_symmetry_nothing_is_left():
+    found = asked(lambda x: x.norm(dim=1).sin()).along(SO3[1])
+    assert found.median < 10 * found.floor and found.removed < 1e-12
+
+
+def test_what_cannot_be_asked_of_samples_is_refused():
+    found = asked(lambda x: x.norm(dim=1))
+    with pytest.raises(ValueError, match="distance must be a finite number above 0"):
+        found.along(SO3[0], (0.0, 0.3))
+    found.forget()
+    with pytest.raises(RuntimeError, match="no data to ask again"):
+        found.along(SO3[0])

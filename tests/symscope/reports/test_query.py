@@ -173,3 +173,18 @@ def test_a_shift_is_told_by_the_net_force_over_that_of_random_directions():
         found = ss.learned_symmetries(energy, x, action=ss.PointAction())
         along = found.within(ss.algebra.translations(3)[:1]).relative
         assert float(along[0]) == pytest.approx(float(net), rel=0.1)
+
+
+def test_samples_all_in_one_frame_are_said_to_be():
+    draw = torch.Generator().manual_seed(0)
+    frame = torch.randn(1, 6, 3, generator=draw, dtype=torch.float64)
+    still = frame + 0.03 * torch.randn(300, 6, 3, generator=draw, dtype=torch.float64)
+
+    def energy(q):
+        return torch.exp(-torch.cdist(q, q)).sum((1, 2))
+
+    found = ss.learned_symmetries(energy, still, action=ss.PointAction())
+    assert "along 3 of them all samples move alike" in str(found)
+    turns = torch.linalg.qr(torch.randn(300, 3, 3, generator=draw, dtype=torch.float64)).Q
+    turned = ss.learned_symmetries(energy, still @ turns, action=ss.PointAction())
+    assert turned.count == 6 and "move alike" not in str(turned)
