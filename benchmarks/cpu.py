@@ -167,7 +167,7 @@ def plain(
     """Rows and their factor alone, with the shuffled control's: no decision could rest on them."""
     query = Query(data=data, action=action, outputs=Outputs(outputs), batch_size=batch)
     factors = {kind: Factor(len(action.basis)) for kind in ("network", "shuffled")}
-    network, how = probe(Network(model, query.outputs), action, data[:batch])
+    network, how = probe(Network(model, query.outputs), action, data[:batch], mode=query.mode)
     for part in query.stream():
         pairs = {"network": part.inputs} | ({"shuffled": part.others} if len(part.others) else {})
         moved = {kind: how.moving(samples) for kind, samples in pairs.items()}

@@ -5,14 +5,14 @@ from . import algebra as algebra
 from . import kernels as kernels
 from . import orbits as orbits
 from . import runs as runs
-from .actions import FieldAction, LinearAction, PlaneAction, PointAction
+from .actions import FieldAction, LinearAction, PlaneAction, PointAction, VolumeAction
 from .algebra import name_algebra, nearest_algebra
 from .orbits import CyclicOrbit
 from .reports.equivariance import dynamics_symmetries, equivariant_symmetries
 from .reports.finite import change_along
 from .reports.layers import layer_symmetries
 from .reports.plane import plane_symmetries
-from .reports.query import learned_symmetries
+from .reports.query import learned_symmetries, symmetries_of_gradients
 from .reports.shards import symmetries_of_shards
 from .reports.summary import summary
 from .reports.symmetries import Symmetries
@@ -25,6 +25,7 @@ __all__ = [
     "PlaneAction",
     "PointAction",
     "Symmetries",
+    "VolumeAction",
     "change_along",
     "dynamics_symmetries",
     "equivariant_symmetries",
@@ -34,5 +35,6 @@ __all__ = [
     "nearest_algebra",
     "plane_symmetries",
     "summary",
+    "symmetries_of_gradients",
     "symmetries_of_shards",
 ]

@@ -4,5 +4,6 @@ from .fields import FieldAction
 from .plane import PlaneAction
 from .points import PointAction
 from .vectors import Action, LinearAction
+from .volume import VolumeAction
 
-__all__ = ["Action", "FieldAction", "LinearAction", "PlaneAction", "PointAction"]
+__all__ = ["Action", "FieldAction", "LinearAction", "PlaneAction", "PointAction", "VolumeAction"]

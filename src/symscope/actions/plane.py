@@ -20,6 +20,7 @@ DIFFERENCES = ("central", "forward")
 ORIGINS = ("center", "paper")
 CHANNELS = ("first", "last")
 LIKELY_CHANNELS = (1, 3, 4)  # grey, red-green-blue, and with transparency
+NEIGHBOURS = 2**22  # that resampling looks up at once
 FRAME = 2  # pixels beyond the border that resampling looks at
 
 
@@ -87,7 +88,8 @@ class PlaneAction:
         if data.ndim not in (3, 4) or (self.channels == "last" and data.ndim == 3):
             must = "(N, H, W) or (N, channels, H, W)"
             must = "(N, H, W, channels)" if self.channels == "last" else must
-            raise ValueError(f"data must be images {must} for {self!r}, got {shape}")
+            hint = "; volumes (N, channels, D, H, W) are moved by VolumeAction" * (data.ndim == 5)
+            raise ValueError(f"data must be images {must} for {self!r}, got {shape}{hint}")
         likely = data.ndim == 4 and shape[-1] in LIKELY_CHANNELS and min(shape[1:3]) > shape[-1]
         if likely and self.channels is None:
             raise ValueError(
@@ -189,7 +191,12 @@ def resampled(images: Tensor, *places: Tensor) -> Tensor:
         below = place.floor()
         at = below.long()[..., None] + torch.arange(-1, 3, device=place.device) + FRAME
         axes.append((at.clamp(0, size - 1), _cubic(place - below)))
-    return weighted_neighbours(images, axes)
+    # Some places at a time: each has 4^d neighbours, with an index and a weight.
+    some = max(1, NEIGHBOURS // (places[0][0].numel() * 4 ** len(places)))
+    parts = zip(
+        *((zip(at.split(some), by.split(some), strict=True)) for at, by in axes), strict=True
+    )
+    return torch.cat([weighted_neighbours(images, part) for part in parts], -len(places))
 
 
 def weighted_neighbours(images: Tensor, axes: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

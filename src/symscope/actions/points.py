@@ -20,13 +20,16 @@ GROUPS = {"affine": algebra.affine, "linear": algebra.gl}
 class PointAction:
     """All points of a sample move together: x_j -> A x_j + b, whatever their number.
 
-    The data are (N, points, n), or (N, points n) if ``points`` says how many there are. Within
+    The data are (N, points, n), or (N, points n) if ``points`` says how many there are. Vectors at
+    the points, normals or velocities, follow each point's coordinates, (N, points, n (1 + v)), and
+    turn with it, x -> A x, without the shift. Within
     the affine maps lie the motions that keep distances, so(3) and translations: e(3), of
     dimension 6; within the linear ones of four-momenta, n = 4, the Lorentz transformations.
 
     Args:
         n: dimension of the space; default 3.
         points: how many a sample has; default None, any number.
+        vectors: how many further vectors each point has, v; default 0.
         group: "affine" (default), generators of shape (n + 1, n + 1) in homogeneous coordinates
             (last row zero), K = n (n + 1); or "linear", generators of shape (n, n), K = n^2.
 
@@ -39,14 +42,18 @@ class PointAction:
     tensor([2., 0., 0.])
     """
 
-    def __init__(self, n: int = 3, points: int | None = None, *, group: str = "affine"):
+    def __init__(
+        self, n: int = 3, points: int | None = None, *, vectors: int = 0, group: str = "affine"
+    ):
         choice("group", group, GROUPS)
         self.n, self.group = whole("n", n), group
         self.points = None if points is None else whole("points", points)
+        self.vectors = whole("vectors", vectors, 0)
         self.basis: Float[Tensor, "k n n"] = GROUPS[group](self.n)
 
     def __repr__(self) -> str:
-        return f"PointAction({self.n}, points={self.points}, group={self.group!r})"
+        further = f", vectors={self.vectors}" if self.vectors else ""
+        return f"PointAction({self.n}, points={self.points}{further}, group={self.group!r})"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -55,12 +62,13 @@ class PointAction:
 
     def check(self, data: Tensor) -> None:
         """Raise ValueError unless the data are points of R^n."""
-        shape, m, n = tuple(data.shape), self.points, self.n
+        shape, m, n = tuple(data.shape), self.points, self.n * (1 + self.vectors)
         if m is None and (len(shape) != 3 or shape[2] != n or not shape[1]):
             raise ValueError(
                 f"data must be of shape (N, points, {n}) for {self!r}, got {shape}; if the points "
                 "of a sample stand one after another, say how many: "
-                f"PointAction({n}, points=...)"
+                f"PointAction({self.n}, points=...); if vectors follow each point's "
+                f"coordinates, normals say: PointAction({self.n}, vectors=1)"
             )
         if m is not None and shape[1:] not in ((m, n), (m * n,)):
             raise ValueError(
@@ -69,8 +77,11 @@ class PointAction:
 
     def _points(self, data: Tensor) -> Float[Tensor, "*n points r"]:
         """The coordinates, beside a 1 by which translations are linear."""
-        points = data.reshape(len(data), -1, self.n)
-        return torch.nn.functional.pad(points, (0, 1), value=1.0) if self._moves() else points
+        points = data.reshape(len(data), -1, 1 + self.vectors, self.n)
+        if self._moves():
+            points = torch.nn.functional.pad(points, (0, 1))
+            points[:, :, 0, -1] = 1.0  # of vectors it is zero
+        return points.flatten(1, 2)
 
     def _moves(self) -> bool:
         return self.group == "affine"

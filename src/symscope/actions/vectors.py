@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+MOST = 88  # dimensions, whose K x K matrices take some 16 GiB together
+
+
 class Action(Protocol):
     """What an action must offer. Subclassing is not needed; having these members is.
 
@@ -62,7 +65,7 @@ class LinearAction:
         copies: how many vectors a sample holds, m; default 1.
 
     Raises:
-        ValueError: if n or copies is not a positive integer.
+        ValueError: if n or copies is not a positive integer, or n above 88.
 
     >>> import symscope as ss, torch
     >>> two = ss.LinearAction(2, copies=2)  # of vectors that lie one after another
@@ -72,6 +75,15 @@ class LinearAction:
 
     def __init__(self, n: int, copies: int = 1):
         self.n, self.copies = whole("n", n), whole("copies", copies)
+        if self.n > MOST:
+            size = 8 * self.n**4 / 2**30
+            raise ValueError(
+                f"LinearAction({self.n}) has {self.n**2:,} directions: each matrix of them takes "
+                f"{size:,.0f} GiB, of which some forty are held, and {48 * self.n**2:,} rows are "
+                f"needed. At most {MOST} dimensions; images are moved by PlaneAction, as "
+                "data.reshape(N, height, width), points by PointAction, and vectors by their "
+                "first principal components"
+            )
         self.basis = algebra.gl(self.n)
 
     def __repr__(self) -> str:

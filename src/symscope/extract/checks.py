@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from .. import _draws as draws
 from ..actions.vectors import Action
 from ..inputs.samples import Graphs, Whole, parts_of
 from . import tuned
@@ -20,7 +22,7 @@ from .rows import fields_of
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-MODES = ("auto", "forward", "reverse")
+MODES = ("auto", "combined", "exact", "forward", "reverse")
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -35,6 +37,7 @@ class Checked:
         whole: whether it runs on batches of the given size alone.
         held: bytes that autograd holds of a sample between forward and backward.
         largest: bytes of the largest tensor among them.
+        of: :attr:`Network.architecture`.
     """
 
     network: Network
@@ -43,6 +46,7 @@ class Checked:
     whole: bool
     held: int
     largest: int
+    of: Hashable
 
 
 def probe(
@@ -50,30 +54,48 @@ def probe(
     action: Action,
     inputs: Float[Tensor, "n ..."],
     *,
-    mode: str = "auto",
+    mode: str = "exact",
     backend: str = "auto",
+    several: int = 0,
+    seed: int = 0,
+    checked: Differentiation | None = None,
 ) -> tuple[Network, Differentiation]:
     """The network, checked on a few samples of its first batch, and how to differentiate it.
 
-    "auto" is forwards where that is less work (more outputs than directions), the action knows its
-    fields, the backend is "auto", and every layer has a forward mode; else in reverse.
+    Args:
+        network, action, inputs: what is differentiated, along what, and its first batch.
+        mode, backend: as asked for.
+        several: how many random combinations of the outputs may stand for all; 0 for none.
+        seed: of these.
+        checked: how a network was differentiated that passed the checks; one of the same
+            architecture is spared the comparison of its derivatives with differences.
 
     Raises:
         ValueError: if the network fails :func:`check`; if the derivatives forwards and in reverse
-            disagree; if ``mode`` is "forward" and the action has no fields.
+            disagree, or the action's fields and rows; if ``mode`` is "forward" and the action has
+            no fields.
         TypeError: if the network does not run on data of this precision.
         RuntimeError: if ``mode`` is "forward" and a layer cannot be differentiated forwards.
     """
-    found = check(network, action, inputs)
-    network = found.network
-    name, reason = _mode(found, action, mode, backend)
-    return network, Differentiation(
-        action, backend, Mode(name, reason), found.count, found.whole, found.held, found.largest
+    found = check(network, action, inputs, checked)
+    network, count = found.network, found.count
+    how = Differentiation(
+        action, backend, Mode("", ""), count, found.whole, found.held, found.largest, of=found.of
     )
+    fewer = several < count and mode in ("auto", "combined")
+    if several and fewer and (mode == "combined" or count > len(action.basis)):
+        _check_fields(action, inputs[:2], backend)
+        reason = f"{several} random combinations of {count} outputs a sample"
+        return network, replace(how, mode=Mode("combined", reason), combinations=several, seed=seed)
+    return network, replace(how, mode=Mode(*_mode(found, action, mode, backend)))
 
 
 def _mode(found: Checked, action: Action, mode: str, backend: str) -> tuple[str, str]:
-    """Which mode, and why."""
+    """Which of the exact modes, and why.
+
+    Forwards where that is less work (more outputs than directions), the action knows its fields,
+    the backend is "auto", and every layer has a forward mode; else in reverse.
+    """
     network, count, directions = found.network, found.count, len(action.basis)
     inputs = found.inputs if found.whole else found.inputs[:2]
     if mode == "reverse":
@@ -82,9 +104,9 @@ def _mode(found: Checked, action: Action, mode: str, backend: str) -> tuple[str,
         if mode == "forward":
             raise ValueError(f"mode='forward' needs an action with fields(); {action!r} has none")
         return "reverse", "the action has no fields"
-    if mode == "auto" and count <= directions:
+    if mode != "forward" and count <= directions:
         return "reverse", f"{count} outputs, no more than {directions} directions"
-    if mode == "auto" and backend != "auto":
+    if mode != "forward" and backend != "auto":
         return "reverse", f"backend={backend!r} takes it"
     fields = fields_of(action, inputs, backend)
     try:
@@ -113,6 +135,18 @@ def _mode(found: Checked, action: Action, mode: str, backend: str) -> tuple[str,
     return "forward", (
         "asked for" if mode == "forward" else f"{count} outputs, {directions} directions"
     )
+
+
+def _check_fields(action: Action, inputs: Float[Tensor, "n ..."], backend: str) -> None:
+    """Refuse fields of an action that are not those of its rows."""
+    if not hasattr(action, "fields") or backend != "auto":
+        return
+    draw = draws.stream(0, "slopes")
+    slopes = torch.randn(inputs.shape, generator=draw, dtype=torch.float64, device="cpu")
+    slopes = slopes.to(inputs)
+    fields = fields_of(action, inputs, backend)
+    along = torch.einsum("nu,knu->nk", slopes.flatten(1), fields.flatten(2))
+    _check_agreement(action, along, action.rows(inputs, slopes[:, None])[:, 0], 0.0)
 
 
 def _forward_rows(
@@ -155,7 +189,12 @@ def _check_agreement(
         )
 
 
-def check(network: Network, action: Action, batch: Float[Tensor, "n ..."]) -> Checked:
+def check(
+    network: Network,
+    action: Action,
+    batch: Float[Tensor, "n ..."],
+    checked: Differentiation | None = None,
+) -> Checked:
     """Look at some samples of the first batch, or at all if no fewer can be run.
 
     Raises:
@@ -174,10 +213,12 @@ def check(network: Network, action: Action, batch: Float[Tensor, "n ..."]) -> Ch
     network = replace(network, copies=changes, size=len(inputs) if whole else 0)
     held, largest = _check_repeats(network, inputs, values)
     _check_shared(network, inputs, values)
-    _check_apart(network, inputs, batch, values)
+    _check_apart(network, inputs, batch, values, held > tuned.TUNED.slow_bytes)
     _check_squares(inputs, gradient)
-    check_derivatives(network, action, inputs, whole or network.ordered, held)
-    return Checked(network, values.shape[1], inputs, not network.divisible, held, largest)
+    of = network.architecture
+    if checked is None or of is None or (checked.of, checked.count) != (of, values.shape[1]):
+        check_derivatives(network, action, inputs, whole or network.ordered, held)
+    return Checked(network, values.shape[1], inputs, not network.divisible, held, largest, of)
 
 
 def _first_run(
@@ -265,7 +306,8 @@ def _check_shared(network: Network, inputs: Tensor, values: Float[Tensor, "n c"]
     count, noise = len(samples.moved), torch.finfo(values.dtype).eps ** 0.75
     few = min(len(inputs), count - 1)
     for name, value in parts_of(samples.held).items() if few else ():
-        if not isinstance(value, Tensor) or not value.ndim or value is samples.moved:
+        moves = samples.parts.moved(name, samples.held)
+        if moves or not isinstance(value, Tensor) or not value.ndim:
             continue
         whole = replace(samples, parts=replace(samples.parts, shared=(name,)))
         beside = replace(network, inputs=whole.take(slice(few)))
@@ -282,7 +324,7 @@ def _check_shared(network: Network, inputs: Tensor, values: Float[Tensor, "n c"]
 
 
 def _check_apart(
-    network: Network, inputs: Tensor, batch: Tensor, values: Float[Tensor, "n c"]
+    network: Network, inputs: Tensor, batch: Tensor, values: Float[Tensor, "n c"], slow: bool
 ) -> None:
     """Keep one sample and exchange all others: its outputs must stay."""
     if len(inputs) == 1:
@@ -291,7 +333,8 @@ def _check_apart(
         [_least_like(sample, batch[-tuned.TUNED.strangers :]) for sample in inputs]
     )
     last = len(inputs) - 1
-    for kept in sorted({0, 1, last // 2 + 1, last}):
+    # Of neighbours, of causal mixtures, and of halves; where a sample is slow, of either side.
+    for kept in (0, last) if slow else sorted({0, 1, last // 2 + 1, last}):
         others = strangers.clone()
         others[kept] = inputs[kept]
         moved = (network.values(others) - values).nan_to_num().abs().amax(1)

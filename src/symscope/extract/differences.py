@@ -36,33 +36,30 @@ def check_derivatives(
         ValueError: if most samples' outputs change otherwise.
     """
     limits, draw = tuned.TUNED, draws.stream(0, "directions of the finite differences")
-    there = inputs
+    slow = held > limits.slow_bytes and network.divisible
     with running(network.model):  # it may keep tensors of the precision that it last ran in
-        if inputs.dtype != torch.float64:
-            double = network.in_double()
-            try:
-                first = inputs if whole else inputs[:2]
-                if double is not None and double.values(first.double()).dtype == torch.float64:
-                    network, there = double, inputs.double()
-            except Exception:  # whatever it raises, it has no float64
-                pass
+        double, there = _exact(network, inputs, whole)
         exact = there.dtype == torch.float64
-        steps = (limits.near if exact else limits.near_coarse, limits.far)
-        ways = [torch.empty_like(there) for _ in steps]
-        for step, way in zip(steps, ways, strict=True):
-            # Two directions: one for the samples of even, one for those of odd place.
-            for parity in range(min(2, len(there))):
-                x = there[parity::2]
-                way[parity::2] = action.flow(x, _direction(action, draw), step) - x
-        held = held * there.element_size() // inputs.element_size()
-        few = len(there) if whole else _at_once(there[0].nbytes, held)
-        found = _missed(network, there, ways, few)
-        for step, way, missed in zip(steps, ways, found, strict=True):
+        near = limits.near if exact else limits.near_coarse
+        # The near way in float64, where it runs; what is slow there takes the far way as it is.
+        if slow:
+            asked = [
+                (near, double, there[: limits.near_if_slow]),
+                (limits.far, network, inputs[: limits.probed_if_slow]),
+            ]
+        else:
+            asked = [(near, double, there), (limits.far, double, there)]
+        ways = [_way(action, x, step, draw) for step, _, x in asked]
+        for (step, function, x), way in zip(asked, ways, strict=True):
+            few = len(x)
+            if not whole:
+                few = _at_once(x[0].nbytes, held * x.element_size() // inputs.element_size())
+            missed = _missed(function, x, way, few)
             if step == limits.far:  # too few jumps in one sample to tell: all together
                 together = bool(missed.mean.sum() > limits.steady * missed.spread.sum())
                 off = (missed.part > limits.missed_far) & together
                 if not _most(off):
-                    off = _steps(network, there, way, missed, few)
+                    off = _steps(function, x, way, missed, few)
                 refused = bool(off.any())
             else:
                 steadily = missed.mean > limits.steady * missed.spread
@@ -79,6 +76,28 @@ def check_derivatives(
                     "of torch, rounded, cut off hard, or given a derivative of its own (a "
                     "straight-through estimator)?"
                 )
+
+
+def _exact(network: Network, inputs: Tensor, whole: bool) -> tuple[Network, Tensor]:
+    """The network and its inputs in float64, if it runs in it."""
+    if inputs.dtype != torch.float64:
+        double = network.in_double()
+        try:
+            first = inputs if whole else inputs[:2]
+            if double is not None and double.values(first.double()).dtype == torch.float64:
+                return double, inputs.double()
+        except Exception:  # whatever it raises, it has no float64
+            pass
+    return network, inputs
+
+
+def _way(action: Action, x: Tensor, step: float, draw: torch.Generator) -> Tensor:
+    """How far samples move; in two directions: those of even, and those of odd place."""
+    way = torch.empty_like(x)
+    for parity in range(min(2, len(x))):
+        moved = action.flow(x[parity::2], _direction(action, draw), step)
+        way[parity::2] = moved - x[parity::2]
+    return way
 
 
 def _direction(action: Action, draw: torch.Generator) -> Tensor:
@@ -112,14 +131,12 @@ class _Missed(NamedTuple):
     worst: Int[Tensor, " n"]
 
 
-def _missed(network: Network, starts: Tensor, ways: list[Tensor], few: int) -> Iterator[_Missed]:
-    """What is missed along each way."""
+def _missed(network: Network, starts: Tensor, way: Tensor, few: int) -> _Missed:
+    """What is missed along the way."""
     count = tuned.TUNED.intervals
-    points = [starts + way * (j / count) for way in ways for j in range(count + 1)]
-    found = _derivatives(network, points, few)
-    for way in ways:
-        seen = [next(found) for _ in range(count + 1)]
-        yield _missed_along(way, *map(torch.stack, zip(*seen, strict=True)))
+    points = [starts + way * (j / count) for j in range(count + 1)]
+    found = zip(*_derivatives(network, points, few), strict=True)
+    return _missed_along(way, *map(torch.stack, found))
 
 
 def _missed_along(

@@ -1,32 +1,41 @@
 """How a network is differentiated: in reverse, or forwards, as many samples at a time as fit.
 
 A row is the derivative of one output of one sample along every direction of the action. In
-reverse it takes one backward pass an output; forwards, the K tangent fields of the action are
-pushed through the network together: whichever is fewer.
+reverse it takes one backward pass an output, or one for each of a few random combinations of all
+of them; forwards, the K tangent fields of the action are pushed through the network together.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from .. import _draws as draws
 from ..actions.vectors import Action
+from ..inputs.stream import Batch
 from . import tuned
 from .modes import plain_attention
 from .network import Network
 from .rows import ForwardRows, Moving, ReverseRows, Rows
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
+
+
+BLOCK = 64  # samples whose signs are drawn together
 
 
 class Mode(NamedTuple):
-    """How rows are computed: ``name`` is "forward" or "reverse", ``reason`` says why."""
+    """How rows are computed, and why.
+
+    ``name`` is "combined", "forward" or "reverse"; "gradients" where they were handed in.
+    """
 
     name: str
     reason: str
@@ -44,6 +53,9 @@ class Differentiation:
         whole: whether the network runs on whole batches alone.
         held: bytes that autograd holds of a sample.
         largest: bytes of the largest tensor among them.
+        combinations: of the outputs a sample, of random signs; 0 where each is differentiated.
+        seed: of these.
+        of: type and weights of the network that these were found for.
     """
 
     action: Action
@@ -53,6 +65,45 @@ class Differentiation:
     whole: bool = False
     held: int = 0
     largest: int = 0
+    combinations: int = 0
+    seed: int = 0
+    of: Hashable = None
+
+    @property
+    def number(self) -> int:
+        """Of rows a sample."""
+        return self.combinations or self.count
+
+    @property
+    def nudged(self) -> int:
+        """Samples in which rounding is measured."""
+        limits = tuned.TUNED
+        return limits.nudged_if_slow if self.held > limits.slow_bytes else limits.nudged
+
+    def divided(self, batch: Batch, network: Network) -> Iterator[tuple[Batch, Network]]:
+        """As many samples of a batch at a time as are differentiated in reverse at once."""
+        size = len(batch.inputs)
+        if self.mode.name != "forward":
+            size = self.chunk(batch.inputs)
+        if size >= len(batch.inputs):
+            yield batch, network
+            return
+        for k, part in enumerate(batch.split(size)):
+            yield part, network.part(slice(k * size, (k + 1) * size))
+
+    def signs(self, start: int, samples: int) -> Float[Tensor, "n r c"]:
+        """The weights of the combinations of consecutive samples, of unit square over all r.
+
+        A sample has its own, however the data are cut into batches.
+        """
+        first, last = start // BLOCK, (start + samples - 1) // BLOCK
+        blocks = [
+            _signs(self.seed, block, self.combinations, self.count)
+            for block in range(first, last + 1)
+        ]
+        skipped = start - first * BLOCK
+        signs = torch.cat(blocks)[skipped : skipped + samples]
+        return (2.0 * signs - 1) / self.combinations**0.5
 
     def rows(
         self,
@@ -67,7 +118,7 @@ class Differentiation:
         parts = {kind: samples.split(chunk) for kind, samples in moved.items()}
         for i, (part, x) in enumerate(self.parts(network, inputs, chunk)):
             first = 0
-            for cotangents in () if forward else output_cotangents(part, x):
+            for cotangents in () if forward else self._cotangents(part, x, start):
                 for kind, u in parts.items():
                     yield kind, ReverseRows(start, first, u[i], cotangents)
                 first += cotangents.shape[1]
@@ -75,6 +126,13 @@ class Differentiation:
             for kind, u in parts.items() if forward else ():
                 yield kind, ForwardRows(start, 0, forward_rows(part, x, u[i].fields))
             start += len(x)
+
+    def _cotangents(
+        self, network: Network, inputs: Float[Tensor, "n ..."], start: int
+    ) -> Iterator[Float[Tensor, "n _ ..."]]:
+        if not self.combinations:
+            return output_cotangents(network, inputs)
+        return iter([combined_cotangents(network, inputs, self.signs(start, len(inputs)))])
 
     def moving(self, samples: Float[Tensor, "n ..."]) -> Moving:
         """Samples that the action moves."""
@@ -94,11 +152,22 @@ class Differentiation:
         if self.whole:
             return len(inputs)
         if not forward:
-            return max(1, limits.graph_bytes // self.held) if self.held else len(inputs)
+            fit = limits.graph_bytes // self.held if self.held else len(inputs)
+            if self.combinations:  # whose gradients are held together
+                fit = min(fit, limits.chunk_bytes // (inputs[0].nbytes * self.combinations))
+            return min(len(inputs), max(1, fit))
         directions = len(self.action.basis)
         held = directions * (inputs[0].numel() + self.count) * inputs.element_size()
         running = limits.tensors_at_a_layer * (directions + 1) * self.largest
         return max(1, min(limits.chunk_bytes // held, limits.graph_bytes // max(1, running)))
+
+
+@lru_cache(maxsize=8)
+def _signs(seed: int, block: int, combinations: int, count: int) -> Bool[Tensor, "b r c"]:
+    """Random signs for a block of samples."""
+    draw = draws.stream(seed, f"combinations of block {block}")
+    shape = BLOCK, combinations, count
+    return torch.randint(2, shape, generator=draw, dtype=torch.uint8, device="cpu").bool()
 
 
 def output_cotangents(
@@ -121,6 +190,21 @@ def output_cotangents(
         ]
         # A single output, the paper's sum above all, is spared the copy.
         yield torch.stack(gradients, 1) if len(gradients) > 1 else gradients[0][:, None]
+
+
+def combined_cotangents(
+    network: Network, inputs: Float[Tensor, "n ..."], weights: Float[Tensor, "n r c"]
+) -> Float[Tensor, "n r ..."]:
+    """d (sum_c w_rc output_c) / d input: one forward pass, and one backward pass a combination."""
+    inputs = inputs.detach().requires_grad_()
+    with torch.enable_grad():
+        values = network(inputs)
+    weights, count = weights.to(values), weights.shape[1]
+    gradients = [
+        torch.autograd.grad(values, inputs, weights[:, r], retain_graph=r + 1 < count)[0]
+        for r in range(count)
+    ]
+    return torch.stack(gradients, 1)
 
 
 def forward_rows(

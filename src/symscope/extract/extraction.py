@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -33,7 +34,7 @@ from .factor import FACTOR_DTYPES, Factor
 from .modes import running
 from .network import Network, Outputs
 from .references import CommonMotion, Reference, References, combined_gradients
-from .rows import ForwardRows, ReverseRows, Rows
+from .rows import ForwardRows, Moving, ReverseRows, Rows
 
 MEMBERS = ("basis", "check", "rows", "flow")  # that every action has
 PAIRINGS = (SHUFFLED, SHUFFLED_AGAIN)
@@ -72,6 +73,17 @@ class Query:
             raise ValueError("shared and mask are for data of several tensors: say moves=, too")
         if self.groups is not None:
             _check_groups(self.groups, self.data, self.samples)
+
+    def combinations(self, samples: int | None) -> int:
+        """How many random combinations of the outputs a sample serve as well as all of them.
+
+        32 rows a direction leave an error of rho of about a tenth, which combinations of one
+        sample's outputs are never needed for more than 16 of.
+        """
+        if samples is None:
+            return tuned.TUNED.combinations
+        rows = tuned.TUNED.rows_a_direction * len(self.action.basis)
+        return min(max(2, math.ceil(rows / samples)), tuned.TUNED.most_combinations)
 
     def stream(self) -> Stream:
         """The data as checked batches."""
@@ -124,13 +136,18 @@ class Extraction:
         factor: of the network polarization matrix.
         shuffled: of the shuffled control.
         evidence: on which a decision rests.
-        mode: how derivatives were taken.
+        how: derivatives were taken.
     """
 
-    def __init__(self, query: Query, mode: Mode):
+    def __init__(self, query: Query, how: Differentiation):
         size, self._groups = len(query.action.basis), query.groups
         self.factor, self.shuffled = Factor(size, query.dtype), Factor(size, query.dtype)
-        self.evidence, self.mode = Evidence(size, query.dtype), mode
+        self.evidence, self.how = Evidence(size, query.dtype), how
+
+    @property
+    def mode(self) -> Mode:
+        """How derivatives were taken, in words."""
+        return self.how.mode
 
     def intake(self, batch: Batch, reference: Reference | None) -> Intake:
         """Where the rows of a batch go; one without a reference leaves no evidence."""
@@ -191,11 +208,11 @@ class Intake:
 
 @dataclass(frozen=True)
 class Step:
-    """One batch, ready to be taken in.
+    """Some samples of a batch, ready to be taken in.
 
     Attributes:
         batch: the samples, on the network's device.
-        mode: how the network is differentiated.
+        how: the derivatives are taken.
         references: what each group of outputs is compared with; none where the batch has no
             partners.
         rows: of all kinds, computed as they are iterated.
@@ -203,7 +220,7 @@ class Step:
     """
 
     batch: Batch
-    mode: Mode
+    how: Differentiation
     references: list[Reference]
     rows: Iterator[tuple[str, Rows]]
     rounding: Iterator[Rows]
@@ -213,7 +230,11 @@ Plan = Callable[[Differentiation], Differentiation]
 
 
 def extract(
-    network: Network, query: Query, stream: Stream | None = None, plan: Plan | None = None
+    network: Network,
+    query: Query,
+    stream: Stream | None = None,
+    plan: Plan | None = None,
+    checked: Differentiation | None = None,
 ) -> Extraction:
     """Stream (network, data) into the factor of the network polarization matrix.
 
@@ -225,22 +246,62 @@ def extract(
         query: along which action, on which data, how.
         stream: the query's data, where some were read before.
         plan: makes other rows of the network's derivatives; default, their own.
+        checked: how a network of the same architecture was differentiated, whose derivatives
+            were compared with differences; default, this network's are.
 
     Raises:
         ValueError: as :func:`symscope.learned_symmetries`.
     """
-    found: Extraction | None = None
     with running(network.model):
-        for step in steps(network, query, stream or query.stream(), plan):
-            found = found or Extraction(query, step.mode)
-            intake = found.intake(step.batch, next(iter(step.references), None))
-            for kind, rows in step.rows:
-                intake.add(kind, rows)
-            for rows in step.rounding:
-                found.evidence.add_rounding(rows.rows)
-    assert found is not None  # an empty stream has been refused
+        found = _collected(
+            query, steps(network, query, stream or query.stream(), plan, checked=checked)
+        )
     check_enough(found.factor.rows, found.factor.dimension)
     return found
+
+
+def extract_gradients(query: Query, gradients: Tensor) -> Extraction:
+    """The same of gradients (N, C, ...) that are at hand, at the query's data, one tensor.
+
+    Of rounding no more is known than that of the numbers handed in.
+    """
+    mode = Mode("gradients", "handed in")
+    how = Differentiation(query.action, query.backend, mode, gradients.shape[1], whole=True)
+    found = _collected(query, _steps_of_gradients(query, gradients, how))
+    check_enough(found.factor.rows, found.factor.dimension)
+    return found
+
+
+def _collected(query: Query, some: Iterable[Step]) -> Extraction:
+    """The sums over all steps."""
+    found: Extraction | None = None
+    for step in some:
+        found = found or Extraction(query, step.how)
+        intake = found.intake(step.batch, next(iter(step.references), None))
+        for kind, rows in step.rows:
+            intake.add(kind, rows)
+        for rows in step.rounding:
+            found.evidence.add_rounding(rows.rows)
+    assert found is not None  # an empty stream has been refused
+    return found
+
+
+def _steps_of_gradients(query: Query, gradients: Tensor, how: Differentiation) -> Iterator[Step]:
+    stream, references, common = query.stream(), References(query.seed), CommonMotion()
+    draw = draws.stream(query.seed, "rounding of gradients")
+    for batch in with_progress(stream, stream.total):
+        own = gradients[batch.start : batch.start + len(batch.inputs)].to(batch.inputs.device)
+        moved = _moved(how, batch, common)
+        rows = [(kind, ReverseRows(batch.start, 0, x, own)) for kind, x in moved.items()]
+        compared, rounding = [], []
+        if len(batch.others):
+            compared = [references.of(own, moved, batch.start)]
+            if not batch.start:
+                at = rows[0][1].head(tuned.TUNED.nudged)
+                slopes = _nudged(own[: len(at)], draw)
+                near = how.moving(_nudged(batch.inputs[: len(at)], draw)).rows(slopes)
+                rounding = [ForwardRows(0, 0, near - at.rows)]
+        yield Step(batch, how, compared, iter(rows), iter(rounding))
 
 
 def steps(
@@ -249,8 +310,9 @@ def steps(
     stream: Stream,
     plan: Plan | None = None,
     sizes: Callable[[], list[int]] | None = None,
+    checked: Differentiation | None = None,
 ) -> Iterator[Step]:
-    """All rows of a network, batch by batch; the first shows how it can be differentiated.
+    """All rows of a network, some samples after another; the first show how it is differentiated.
 
     ``sizes`` says, once the network was called, how its outputs are grouped; default, all in one.
 
@@ -259,63 +321,96 @@ def steps(
     """
     how, references, common = None, [], CommonMotion()
     draw = draws.stream(query.seed, "random combinations")
-    for batch in with_progress(stream, stream.total):
-        device = network.device(batch.inputs.device)
-        inputs, others, again = (
-            part.detach().to(device) for part in (batch.inputs, batch.others, batch.again)
-        )
-        batch, network = batch._replace(inputs=inputs), network.at(batch)
-        first = how is None
+    for whole in with_progress(stream, stream.total):
+        batch, network = whole.to(network.device(whole.inputs.device)), network.at(whole)
+        rounding = how is None
         if how is None:
+            several = 0 if plan or sizes else query.combinations(stream.total)
             network, how = probe(
-                network, query.action, inputs, mode=query.mode, backend=query.backend
+                network,
+                query.action,
+                batch.inputs,
+                mode=query.mode,
+                backend=query.backend,
+                several=several,
+                seed=query.seed,
+                checked=checked,
             )
+            how = replace(how, mode=_with_error(how, stream.total))
             how = plan(how) if plan else how
             if stream.total is not None:
-                check_enough(stream.total * how.count, len(query.action.basis))
+                check_enough(stream.total * how.number, len(query.action.basis))
             groups = sizes() if sizes else [how.count]
             references = [References(query.seed) for _ in groups]
-        moved = {NETWORK: how.moving(inputs)}
-        if not len(others):
-            rows = how.rows(network, inputs, moved, batch.start)
-            yield Step(batch, how.mode, [], rows, iter(()))
-            continue
-        moved |= {SHUFFLED: how.moving(others), SHUFFLED_AGAIN: how.moving(again)}
-        moved = {kind: samples.prepared() for kind, samples in moved.items()}
-        alike = common.of(moved[NETWORK]).prepared()
-        moved = {NETWORK: moved.pop(NETWORK), ALIKE: alike, **moved}
-        rows = how.rows(network, inputs, moved, batch.start)
-        ahead = next(rows)
-        pulled = ahead[1].cotangents if isinstance(ahead[1], ReverseRows) else None
-        if pulled is not None and [len(inputs), *groups] == list(pulled.shape[:2]):
-            gradients = iter([pulled])
-        else:
-            gradients = combined_gradients(network, how, inputs, groups, draw)
-        compared = [
-            own.of(each, moved, batch.start)
-            for own, each in zip(references, gradients, strict=True)
-        ]
-        rounding = _rounding(network, how, inputs, batch.start, draw) if first else iter(())
-        yield Step(batch, how.mode, compared, chain([ahead], rows), rounding)
+        for part, own in how.divided(batch, network):
+            moved = _moved(how, part, common)
+            rows = how.rows(own, part.inputs, moved, part.start)
+            if not len(part.others):
+                yield Step(part, how, [], rows, iter(()))
+                continue
+            ahead = next(rows)
+            pulled = ahead[1].cotangents if isinstance(ahead[1], ReverseRows) else None
+            if pulled is not None and len(groups) == 1 and pulled.shape[1] == how.number:
+                gradients = iter([pulled])
+            else:
+                gradients = combined_gradients(own, how, part.inputs, groups, draw)
+            compared = [
+                each.of(slopes, moved, part.start)
+                for each, slopes in zip(references, gradients, strict=True)
+            ]
+            nudged = _rounding(own, how, part, ahead[1], draw) if rounding else iter(())
+            rounding = False
+            yield Step(part, how, compared, chain([ahead], rows), nudged)
     if how is None:
         raise ValueError("data is empty: the iterable yielded no samples")
 
 
+def _with_error(how: Differentiation, samples: int | None) -> Mode:
+    """The mode, and what combinations cost."""
+    if not how.combinations:
+        return how.mode
+    error = 0.5 * (len(how.action.basis) / ((samples or 1) * how.combinations)) ** 0.5
+    known = f"about {error:.2g}" if samples else f"{error:.2g} / sqrt(samples)"
+    return how.mode._replace(reason=f"{how.mode.reason}: rho is known to {known}")
+
+
+def _moved(how: Differentiation, batch: Batch, common: CommonMotion) -> dict[str, Moving]:
+    """A batch's samples, how they move alike, and others in their place, by the kind of rows."""
+    moved = {NETWORK: how.moving(batch.inputs)}
+    if len(batch.others):
+        moved[NETWORK].prepared()
+        moved[ALIKE] = common.of(moved[NETWORK]).prepared()
+        moved[SHUFFLED] = how.moving(batch.others).prepared()
+        moved[SHUFFLED_AGAIN] = how.moving(batch.again).prepared()
+    return moved
+
+
 def _rounding(
-    network: Network, how: Differentiation, inputs: Tensor, start: int, draw: torch.Generator
+    network: Network, how: Differentiation, batch: Batch, ahead: Rows, draw: torch.Generator
 ) -> Iterator[Rows]:
     """What the smallest changes of a few samples change in their rows."""
+    known = how.backend == "auto" and ahead.outputs == how.number
     if how.backend == "triton":  # whose kernels may write no rows
         how = replace(how, backend="auto")
-    few = inputs if how.whole else inputs[: tuned.TUNED.nudged]
-    noise = torch.randn(few.shape, generator=draw, dtype=torch.float64, device="cpu").to(few.device)
-    nudged = (few.double() * (1 + torch.finfo(few.dtype).eps * noise)).to(few.dtype)
-    for (_, at), (_, near) in zip(
-        how.rows(network, few, {NETWORK: how.moving(few)}, start),
-        how.rows(network, nudged, {NETWORK: how.moving(nudged)}, start),
-        strict=True,
+    few = batch.inputs if how.whole else batch.inputs[: how.nudged]
+    first = (
+        iter([ahead.head(len(few))])
+        if known and len(ahead) >= len(few)
+        else (rows for _, rows in how.rows(network, few, {NETWORK: how.moving(few)}, batch.start))
+    )
+    near = _nudged(few, draw)
+    for at, (kind, moved) in zip(
+        first, how.rows(network, near, {NETWORK: how.moving(near)}, batch.start), strict=True
     ):
-        yield ForwardRows(start, at.first, near.rows - at.rows)
+        assert kind == NETWORK
+        yield ForwardRows(batch.start, at.first, moved.rows - at.rows)
+
+
+def _nudged(values: Tensor, draw: torch.Generator) -> Tensor:
+    """Numbers changed by as much as they are rounded."""
+    noise = torch.randn(values.shape, generator=draw, dtype=torch.float64, device="cpu")
+    noise = 1 + torch.finfo(values.dtype).eps * noise.to(values.device)
+    return (values.double() * noise).to(values.dtype)
 
 
 def with_progress(batches: Iterable[Batch], total: int | None) -> Iterator[Batch]:

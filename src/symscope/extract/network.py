@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +188,15 @@ class Network:
             if total.requires_grad:
                 found = torch.autograd.grad(total, leaf, allow_unused=True)[0]
         return values.detach(), found
+
+    @property
+    def architecture(self) -> Hashable:
+        """What two networks of the same layers share; None of what is no torch module."""
+        if not isinstance(self.model, nn.Module):
+            return None
+        layers = tuple((name, type(layer)) for name, layer in self.model.named_modules())
+        held = (*self.model.named_parameters(), *self.model.named_buffers())
+        return layers, tuple((name, tuple(t.shape), t.dtype) for name, t in held)
 
     def device(self, default: torch.device) -> torch.device:
         """Where it computes."""

@@ -135,6 +135,15 @@ class Rows:
         """The rows; ValueError names the first sample whose derivatives are not finite."""
         raise NotImplementedError
 
+    @property
+    def outputs(self) -> int:
+        """The number of rows of each sample."""
+        raise NotImplementedError
+
+    def head(self, count: int) -> Rows:
+        """The rows of the first samples."""
+        raise NotImplementedError
+
     def less(self, other: Rows) -> Rows:
         """These rows less others of the same samples and outputs."""
         return ForwardRows(self.start, self.first, self.rows - other.rows)
@@ -168,6 +177,15 @@ class ForwardRows(Rows):
         """The number of samples."""
         return len(self.values)
 
+    @property
+    def outputs(self) -> int:
+        """The number of rows of each sample."""
+        return self.values.shape[1]
+
+    def head(self, count: int) -> ForwardRows:
+        """The rows of the first samples."""
+        return ForwardRows(self.start, self.first, self.values[:count])
+
     @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows, checked."""
@@ -184,6 +202,16 @@ class ReverseRows(Rows):
     def __len__(self) -> int:
         """The number of samples."""
         return len(self.moved)
+
+    @property
+    def outputs(self) -> int:
+        """The number of rows of each sample."""
+        return self.cotangents.shape[1]
+
+    def head(self, count: int) -> ReverseRows:
+        """The rows of the first samples."""
+        first = self.moved.split(count)[0]
+        return ReverseRows(self.start, self.first, first, self.cotangents[:count])
 
     @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:

@@ -26,8 +26,15 @@ class Tuned:
         pieces: of the data; enough for an interval.
         few_pieces: where there are ``many_directions``: each holds a matrix for each kind of row.
         many_directions: see ``few_pieces``.
-        nudged: samples in which rounding is measured.
-        probed: samples that the checks look at.
+        combinations: random combinations of the outputs a sample, where it is not known how many
+            samples will come.
+        most_combinations: at most as many.
+        rows_a_direction: that leave an error of rho of about a tenth.
+        slow_bytes: a network that holds more of a sample is spared what is not needed: rounding
+            and derivatives are looked at in fewer samples, far ones in its own precision.
+        nudged, nudged_if_slow: samples in which rounding is measured.
+        probed, probed_if_slow: samples that the checks look at.
+        near_if_slow: of which in float64.
         strangers: samples among which they seek others.
         smallest: size of a derivative times data whose square float64 holds.
         near, near_coarse, far: how far samples are moved, as radians of a plane rotation are far:
@@ -56,8 +63,15 @@ class Tuned:
     pieces: int = 32
     few_pieces: int = 8
     many_directions: int = 200
+    combinations: int = 4
+    most_combinations: int = 16
+    rows_a_direction: int = 32
+    slow_bytes: int = 2**20
     nudged: int = 64
+    nudged_if_slow: int = 4
     probed: int = 8
+    probed_if_slow: int = 4
+    near_if_slow: int = 2
     strangers: int = 64
     smallest: float = 1e-140
     near: float = 1e-4

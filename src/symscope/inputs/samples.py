@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 Name = str | int
-Moves = Name | Callable[[Any], tuple[Tensor, Callable[[Tensor], Any]]]
+Moves = Name | tuple[Name, ...] | Callable[[Any], tuple[Tensor, Callable[[Tensor], Any]]]
 INDEX = "batch"  # by this name networks for graphs take the sample that each point is of
 
 
@@ -24,8 +24,9 @@ class Parts:
     """What each part of the user's samples is, as the user says it: no shape can tell.
 
     Attributes:
-        moves: the part that moves, by name or place; or a callable from a batch to what moves
-            and a function that restores the batch from it.
+        moves: the part that moves, by name or place; several that move together, whose numbers
+            are put side by side; or a callable from a batch to what moves and a function that
+            restores the batch from it.
         shared: the parts that belong to all samples together; None where the user said nothing.
             All other tensors have an entry for each sample.
         mask: the part that says which points are there, beside those called "mask".
@@ -36,8 +37,9 @@ class Parts:
     mask: Name | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.moves, bool) or not (
-            callable(self.moves) or isinstance(self.moves, (str, int))
+        names = self.movers()
+        if not callable(self.moves) and any(
+            isinstance(name, bool) or not isinstance(name, (str, int)) for name in names
         ):
             raise TypeError(f"moves must be a name, a place or a callable, got {self.moves!r}")
         if isinstance(self.shared, str) or not isinstance(self.shared, (Sequence, type(None))):
@@ -45,8 +47,16 @@ class Parts:
                 f"shared must be a tuple of names or places, as shared=({self.shared!r},); "
                 f"got {self.shared!r}"
             )
-        if self.moves in (self.shared or ()):
-            raise ValueError(f"{self.moves!r} cannot both move and be shared by all samples")
+        if both := set(names) & set(self.shared or ()):
+            raise ValueError(f"{both.pop()!r} cannot both move and be shared by all samples")
+
+    def movers(self) -> tuple:
+        """The parts that move."""
+        return self.moves if isinstance(self.moves, tuple) and self.moves else (self.moves,)
+
+    def moved(self, name: Name, held: Any) -> bool:
+        """Whether a part moves."""
+        return any(_place(each, held) == name for each in self.movers())
 
     def shares(self, name: Name, held: Any) -> bool:
         """Whether a part belongs to all samples."""
@@ -125,7 +135,7 @@ class Samples:
         """
         own = self.moved.dtype
         held = _each(lambda t: t.to(moved.dtype) if t.dtype == own else t, self.held)
-        held = with_parts(held, {self.parts.moves: moved})
+        held = with_parts(held, _apart(self.held, self.parts.moves, moved))
         if self.flat:
             places = torch.arange(len(moved), device=moved.device)
             joined = {name: held[name].flatten(0, 1) for name in self.flat}
@@ -164,7 +174,7 @@ class Graphs(Samples):
 
     def restore(self, moved: Float[Tensor, "n ..."]) -> Any:
         """The samples' batch, with the moved points in their place."""
-        return with_parts(self._joined, {self.parts.moves: moved.flatten(0, 1)})
+        return with_parts(self._joined, _apart(self.held[0], self.parts.moves, moved.flatten(0, 1)))
 
     @cached_property
     def _joined(self) -> Any:
@@ -251,17 +261,33 @@ def cut(held: Any, parts: Parts, places: slice | Tensor) -> Any:
 
 
 def named(held: Any, moves: Any) -> Tensor:
-    """The tensor of a name or a place.
+    """The tensor of a name or a place, or of several side by side.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is none, or they are not alike but for the numbers of each.
         TypeError: if it is no tensor, or none of floating-point numbers.
     """
+    if isinstance(moves, tuple):
+        together = [named(held, name) for name in moves]
+        if len({part.shape[:-1] for part in together}) > 1:
+            shapes = ", ".join(str(tuple(part.shape)) for part in together)
+            raise ValueError(
+                f"{moves!r} must be alike but for their last axis to move together; got {shapes}"
+            )
+        return torch.cat(together, -1)
     parts, moves = parts_of(held), _place(moves, held)
     if moves not in parts and (not isinstance(moves, str) or not hasattr(held, moves)):
         raise ValueError(f"the data have no {moves!r} that could move: got {described(held)}")
     value = parts[moves] if moves in parts else getattr(held, moves)
     return _checked(value, f"{moves!r}, which moves,")
+
+
+def _apart(held: Any, moves: Any, moved: Tensor) -> dict:
+    """What has moved, by the names of its parts."""
+    if not isinstance(moves, tuple):
+        return {moves: moved}
+    sizes = [named(held, name).shape[-1] for name in moves]
+    return dict(zip(moves, moved.split(sizes, -1), strict=True))
 
 
 def _checked(value: Any, what: str) -> Tensor:

@@ -55,6 +55,19 @@ class Batch(NamedTuple):
     again: Tensor
     samples: Samples | None = None
 
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device, without gradients."""
+        inputs, others, again = (part.detach().to(device) for part in (self[0], *self[2:4]))
+        return self._replace(inputs=inputs, others=others, again=again)
+
+    def split(self, size: int) -> list[Batch]:
+        """As many of its samples at a time."""
+        places = [slice(k, k + size) for k in range(0, len(self.inputs), size)]
+        return [
+            Batch(self.inputs[p], self.start + p.start, self.others[p], self.again[p])
+            for p in places
+        ]
+
 
 @dataclass
 class Stream:

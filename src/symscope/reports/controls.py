@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .. import _draws as draws
+from ..extract.differentiation import Differentiation
 from ..extract.extraction import Query
 from ..extract.modes import running
 from ..extract.network import Network
@@ -106,6 +107,7 @@ class Provenance:
 
     model: Callable[[Tensor], Tensor]
     query: Query
+    how: Differentiation | None = None
 
     def query_about(self, data: Tensor | Iterable | None) -> Query:
         """The question, about the data handed in or else those of the report.

@@ -165,7 +165,7 @@ def _extract(
     """One pass over the data; the rows of all features are shared out to their layers."""
     found: dict[str, Extraction] = {}
     for step in steps(network, query, query.stream(), sizes=lambda: list(sizes.values())):
-        found = found or {name: Extraction(query, step.mode) for name in sizes}
+        found = found or {name: Extraction(query, step.how) for name in sizes}
         # Of whitened features the gradients are not known: they get no decision.
         references = [] if whitening else step.references
         intakes = [

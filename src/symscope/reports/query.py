@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..actions.vectors import Action
 from ..decide.thresholds import CONFIDENCE, TOLERANCE, check_levels
-from ..extract.extraction import Query
+from ..extract.extraction import Query, check_rows, extract_gradients
 from ..extract.network import Outputs
 from ..inputs.samples import Moves, Name
 from .controls import contrast_of
@@ -32,6 +32,7 @@ def learned_symmetries(
     batch_size: int = 512,
     samples: int | None = None,
     control_samples: int | None = None,
+    checked: Symmetries | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
     groups: Sequence[int] | Tensor | None = None,
@@ -44,8 +45,8 @@ def learned_symmetries(
     The method is LieGG's (moskalev2022liegg): one row for each output of each sample, the
     derivative of the output along every direction of the action; the right singular vectors
     of the smallest singular values are the generators. The network is run in eval mode and
-    put back as it was. Memory does not grow with the number of samples. Where a network has
-    more outputs than the action has directions, they are differentiated forwards, together.
+    put back as it was. Memory does not grow with the number of samples. Where a network has many
+    outputs, a few random combinations of them stand for all: exact symmetries stay exact.
 
     Args:
         model: any torch module or callable from a batch (N, ...) to (N, C, ...) or (N,),
@@ -53,7 +54,7 @@ def learned_symmetries(
         data: a tensor (N, ...), or an iterable of batches (tensors, or tuples that begin with
             one, as a DataLoader yields), or a dataset. Batches go to the model's device. The
             shuffled control of an iterable pairs samples within a batch and with 64 kept of all
-            before it; that of a tensor over all of it, for 2,048 samples or 32 a direction.
+            before it; that of a tensor over all of it, for ``control_samples``.
         action: how the algebra moves the data: ``LinearAction``, ``PlaneAction``, or your own.
         moves: for networks that take more than one tensor: which of them the action moves, by name
             (of a mapping's or object's part) or place (in a tuple); the rest stays with its
@@ -63,6 +64,11 @@ def learned_symmetries(
             mappings with a vector "batch" that says whose each point is, are taken apart. Or a
             callable from a batch to what moves (N, ...) and a function that restores from it
             what the network is called with. Default None: the data are one tensor.
+        shared: names or places of parts that belong to all samples, as ``("cell",)``; every other
+            tensor has an entry for each sample. Default None: none, and what the network also
+            takes whole is refused until it is said; ``()``, none.
+        mask: name or place of the part that says which points are there, if its name does not
+            hold "mask". Only samples of one mask are paired.
         outputs: "all" (default) differentiates every output; "sum" their sum, as the paper
             does, which leaves free what softmax ignores; a name or an index picks one of several
             that the model returns; a callable gets what it returns and gives (N, C, ...) or (N,).
@@ -71,11 +77,20 @@ def learned_symmetries(
         backend: "auto" (default), Triton kernels on a CUDA device and torch elsewhere;
             "reference", the plain definition; "triton", the kernels or an error. The kernels
             take reverse mode, float32, and for ``LinearAction`` ``dtype=torch.float32``.
-        mode: "auto" (default), "forward" or "reverse". "auto" goes forwards where the network
-            has more outputs than the action has directions, the backend is "auto" and every
-            layer can; the report's ``mode`` says which it was, and why.
+        mode: how derivatives are taken. "combined", in reverse, of R combinations of the outputs
+            with random signs for each sample, R = min(C, max(2, 32 K / N), 16): rho is then known
+            to about 0.5 sqrt(K / (N R)). "exact", of all outputs: forwards where there are more of
+            them than directions, the backend is "auto" and every layer can, else in reverse; or
+            "forward" or "reverse". Default "auto", combined where there are more outputs than
+            directions and than R, else exact. The report's ``mode`` says which it was, and why.
         batch_size: samples at a time where the data are one tensor or a dataset; default 512.
-        samples: how many are used at most, of an endless stream above all; default None, all.
+        samples: how many are used at most; default None, all. Of one tensor, one mapping or a
+            dataset they are drawn by ``seed``, of an iterable they are the first.
+        control_samples: of one tensor, how many samples at least the decision rests on, evenly
+            spread; default None, 2,048 or 32 a direction. The report's ``why()`` says how many.
+        checked: a report on a network of the same architecture, an ensemble's first member say,
+            whose derivatives were compared with differences; this network's are then not. Default
+            None, they are.
         dtype: precision of the factor, torch.float64 (default) or torch.float32, which is faster
             and loses variances below 1e-5 of the largest. Rows are computed in the precision of
             the network and its data.
@@ -130,9 +145,76 @@ def learned_symmetries(
         shared=shared,
         mask=mask,
     )
-    found = Symmetries.from_query(model, query, tolerance, confidence)
+    found = Symmetries.from_query(model, query, tolerance, confidence, checked=checked)
     if contrast is not None:
         found.contrast = Symmetries.from_query(
-            contrast_of(model, contrast, query), query, tolerance, confidence
+            contrast_of(model, contrast, query), query, tolerance, confidence, checked=found
         )
     return found
+
+
+def symmetries_of_gradients(
+    x: Tensor,
+    gradients: Tensor,
+    action: Action,
+    *,
+    backend: str = "auto",
+    batch_size: int = 512,
+    control_samples: int | None = None,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    confidence: float = CONFIDENCE,
+) -> Symmetries:
+    """The same from gradients that are at hand, of any function, computed anywhere.
+
+    For networks that are no torch modules, or several that share one expensive input. That the
+    gradients are those of the outputs is not checked.
+
+    Args:
+        x: (N, ...), the inputs.
+        gradients: (N, ...), of one output by the inputs, or (N, C, ...) of several outputs or of
+            random combinations of them, each by its own sample's input.
+        action: how the algebra moves the inputs.
+        backend, batch_size, control_samples, dtype, seed, tolerance, confidence: as for
+            :func:`learned_symmetries`.
+
+    Returns:
+        The report, a :class:`Symmetries`, without :meth:`Symmetries.controls`. "exact" is within
+        the rounding of the numbers handed in.
+
+    Raises:
+        ValueError: for gradients that fit the inputs in neither shape, are not finite or all zero;
+            and for inputs and settings as :func:`learned_symmetries`.
+        TypeError: if one of the two is no tensor of floating-point numbers.
+
+    >>> import symscope as ss, torch
+    >>> points = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)).double()
+    >>> found = ss.symmetries_of_gradients(points, 2 * points, ss.LinearAction(3))  # of |x|^2
+    >>> found.count, found.answer
+    (3, 'exact')
+    """
+    check_levels(tolerance, confidence)
+    for name, value in (("x", x), ("gradients", gradients)):
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            came = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"{name} must be a tensor of floating-point numbers, got {came}")
+    if gradients.shape == x.shape:
+        gradients = gradients[:, None]
+    if gradients.ndim != x.ndim + 1 or gradients.shape[:1] + gradients.shape[2:] != x.shape:
+        raise ValueError(
+            f"gradients must be of the inputs' shape {tuple(x.shape)}, or of (N, C, ...) for C "
+            f"outputs; got {tuple(gradients.shape)}"
+        )
+    query = Query(
+        data=x,
+        action=action,
+        backend=backend,
+        batch_size=batch_size,
+        control_samples=control_samples,
+        dtype=dtype,
+        seed=seed,
+    )
+    extraction = extract_gradients(query, gradients.detach())
+    check_rows(extraction.factor)
+    return Symmetries.from_extraction(extraction, query, tolerance, confidence)

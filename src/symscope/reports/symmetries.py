@@ -136,8 +136,8 @@ class Symmetries(ReportBase):
         action: the action that was searched.
         factor: the factor of the polarization matrix.
         shuffled: the same report with every gradient paired with another sample's input, or None.
-        mode: how derivatives were taken, ``mode.name`` "forward" or "reverse", and
-            ``mode.reason`` why; None for a report built from a factor.
+        mode: how derivatives were taken, ``mode.name`` "combined", "forward", "reverse" or
+            "gradients", and ``mode.reason`` why; None for a report built from a factor.
         evidence: what decisions rest on, or None.
         contrast: the report on the contrast network, where one was handed in, or None.
         provenance: the network and the question, so that controls can be asked the same; None for
@@ -167,10 +167,17 @@ class Symmetries(ReportBase):
 
     @classmethod
     def from_query(
-        cls, model: Callable[[Tensor], Tensor], query: Query, *levels: float
+        cls,
+        model: Callable[[Tensor], Tensor],
+        query: Query,
+        *levels: float,
+        checked: Symmetries | None = None,
     ) -> Symmetries:
         """The answer of a network; see :func:`symscope.learned_symmetries`."""
-        extraction = extract(Network(model, query.outputs), query)
+        known = checked.provenance if checked else None
+        extraction = extract(
+            Network(model, query.outputs), query, checked=known.how if known else None
+        )
         check_rows(extraction.factor)
         return cls.from_extraction(extraction, query, *levels, model=model)
 
@@ -188,7 +195,7 @@ class Symmetries(ReportBase):
             shuffled = evidence.of_shuffled()
             control = cls(extraction.shuffled, query.action, None, mode, shuffled, *levels)
         found = cls(extraction.factor, query.action, control, mode, evidence, *levels)
-        found.provenance = model and Provenance(model, query)
+        found.provenance = model and Provenance(model, query, extraction.how)
         return found
 
     def __repr__(self) -> str:
@@ -198,6 +205,16 @@ class Symmetries(ReportBase):
     def __str__(self) -> str:
         """Three lines: what was found and what it is called, beside what, from what."""
         return in_words(self)
+
+    def why(self) -> str:
+        """In words how many directions are symmetries, why each was kept, and on which samples."""
+        if self.decision is None or self.decision.samples == self.factor.samples:
+            return super().why()
+        return (
+            f"{super().why()}\ndecided on {self.decision.samples:,} of {self.factor.samples:,} "
+            "samples: of one tensor as many are paired as control_samples= says, evenly spread; of "
+            "other data those that met another of their shape and mask"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "provenance": None}  # a copy has no data of its own to ask again
@@ -389,7 +406,7 @@ class Symmetries(ReportBase):
             networks = {"untrained": untrained_copy(trained, seed), **networks}
         levels = self.tolerance, self.confidence
         reports = {
-            name: Symmetries.from_query(network, query, *levels)
+            name: Symmetries.from_query(network, query, *levels, checked=self)
             for name, network in networks.items()
         }
         return {"shuffled": self.shuffled, **reports}

@@ -115,3 +115,19 @@ def test_invariant_masses_keep_the_lorentz_algebra():
 def test_what_is_no_set_of_points_is_refused(make, told):
     with pytest.raises(ValueError, match=told):
         make()
+
+
+@pytest.mark.parametrize("group", ["affine", "linear"])
+def test_vectors_turn_with_their_points_and_do_not_shift(group):
+    action, plain = ss.PointAction(3, vectors=1, group=group), ss.PointAction(3, group=group)
+    data = random(6, 5, 6, dtype=torch.float64)
+    assert max(check_action(action, data).values()) < 1e-6
+    generator = random(*action.shape, dtype=torch.float64)
+    if group == "affine":
+        generator[-1] = 0
+    moved = action.flow(data, generator, 0.3)
+    torch.testing.assert_close(moved[..., :3], plain.flow(data[..., :3], generator, 0.3))
+    turned = data[..., 3:] @ torch.matrix_exp(0.3 * generator)[:3, :3].T
+    torch.testing.assert_close(moved[..., 3:], turned)
+    with pytest.raises(ValueError, match=r"PointAction\(3, vectors=1\)"):
+        plain.check(data)

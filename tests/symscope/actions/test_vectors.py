@@ -238,3 +238,9 @@ def test_channels_are_known_or_refused():
         ss.PlaneAction(channels="last").check(torch.rand(4, 5, 5))
     with pytest.raises(ValueError, match="at least 3 x 3 pixels"):
         ss.PlaneAction(channels="last").check(torch.rand(4, 5, 2, 6))
+
+
+def test_hundreds_of_dimensions_are_told_what_they_cost():
+    says = r"614,656 directions: .* 2,815 GiB.*PlaneAction.*PointAction.*principal components"
+    with pytest.raises(ValueError, match=says):
+        ss.LinearAction(784)

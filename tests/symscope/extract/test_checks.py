@@ -268,7 +268,7 @@ def test_the_bytes_of_a_sample_are_those_that_autograd_holds():
 
 def test_a_layer_without_forward_mode_is_differentiated_in_reverse_and_the_report_says_so():
     model, data = nn.Sequential(network(20), Applied(NoForwardMode)), vectors(60)
-    found = ss.learned_symmetries(model, data, action=VECTORS)
+    found = ss.learned_symmetries(model, data, action=VECTORS, mode="exact")
     truth = nn.Sequential(network(20), Sine())
     assert_same_gram(found.factor, published(truth, data, VECTORS), 1e-12)
     assert found.mode.name == "reverse"
@@ -291,7 +291,7 @@ class NegativeFields(ss.LinearAction):
 )
 def test_modes_that_disagree_are_an_error_that_names_the_action(model, action):
     with pytest.raises(ValueError, match=r"along LinearAction\(4, .* differ between forward"):
-        ss.learned_symmetries(model, vectors(60), action=action)
+        ss.learned_symmetries(model, vectors(60), action=action, mode="exact")
     assert ss.learned_symmetries(model, vectors(60), action=action, mode="reverse").mode.name == (
         "reverse"
     )
@@ -330,7 +330,19 @@ def test_a_mode_that_is_asked_for_is_taken(mode, outputs):
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="mode must be one of auto, forward, reverse; got 'back'"):
+    with pytest.raises(
+        ValueError, match="mode must be one of auto, combined, exact, forward, reverse; got 'back'"
+    ):
         ss.learned_symmetries(network(), vectors(60), action=VECTORS, mode="back")
     with pytest.raises(ValueError, match=r"needs an action with fields\(\)"):
         ss.learned_symmetries(network(), vectors(60), action=Plain(VECTORS), mode="forward")
+
+
+def test_fields_that_are_not_those_of_the_rows_are_refused_in_every_mode():
+    class Doubled(ss.LinearAction):
+        def fields(self, data, backend="auto"):
+            return 2 * super().fields(data, backend)
+
+    for mode in ("combined", "exact"):
+        with pytest.raises(ValueError, match="its fields do not agree with its rows"):
+            ss.learned_symmetries(network(20), vectors(60), action=Doubled(4, 2), mode=mode)

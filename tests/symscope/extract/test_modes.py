@@ -113,7 +113,7 @@ def copies(model: nn.Module) -> list[bool]:
 
 
 @pytest.mark.parametrize("name", KEEPING)
-@pytest.mark.parametrize("mode", ["auto", "reverse"])
+@pytest.mark.parametrize("mode", ["exact", "reverse"])
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_network_is_after_the_call_what_it_was_before(name, mode, wrapped):
     model, data = nn.Sequential(KEEPING[name](), nn.Tanh()), torch.randn(60, 3)
@@ -199,7 +199,7 @@ def test_attention_is_pushed_forwards_and_the_switches_are_put_back():
     before = [flag() for flag in flags]
     forwards, reverse = (
         ss.learned_symmetries(model, data, action=ss.LinearAction(3), mode=mode)
-        for mode in ("auto", "reverse")
+        for mode in ("exact", "reverse")
     )
     assert forwards.mode == ("forward", "30 outputs, 9 directions")
     torch.testing.assert_close(

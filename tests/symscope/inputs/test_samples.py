@@ -459,3 +459,25 @@ def test_a_callable_takes_all_the_data_from_one_mapping():
         ss.learned_symmetries(
             lambda x, t: x, {**data, "t": data["t"][1:]}, action=ss.LinearAction(3), moves=moves
         )
+
+
+@pytest.mark.parametrize("form", ["mapping", "tuple", "samples"])
+def test_parts_that_move_together_are_named_together(form):
+    velocity = random(300, 4, 3, seed=2)
+
+    def model(pos, vel, z):  # angular momenta, which turns of both keep in length, no shift does
+        momentum = torch.linalg.cross(pos, vel) * (1 + z)[..., None]
+        return momentum.sum(1).square().sum(1).sqrt().sin()
+
+    data, moves = {"pos": POS, "vel": velocity, "z": KINDS}, ("pos", "vel")
+    if form == "tuple":
+        data, moves = tuple(data.values()), (0, 1)
+    elif form == "samples":
+        data = [dict(zip(data, each, strict=True)) for each in zip(*data.values(), strict=True)]
+    action = ss.PointAction(3, vectors=1)
+    found = ss.learned_symmetries(model, data, action=action, moves=moves)
+    assert found.count == 3 and "so(3)" in str(ss.name_algebra(found.symmetries))
+    with pytest.raises(ValueError, match=r"must be alike but for their last axis .*\(300, 4\)"):
+        ss.learned_symmetries(
+            model, {"pos": POS, "z": KINDS.float()}, action=action, moves=("pos", "z")
+        )

@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from cases import plain, random_network, tuned_to, vectors
+from helpers import random
+from torch import nn
 
 import symscope as ss
 
@@ -188,3 +191,134 @@ def test_samples_all_in_one_frame_are_said_to_be():
     turns = torch.linalg.qr(torch.randn(300, 3, 3, generator=draw, dtype=torch.float64)).Q
     turned = ss.learned_symmetries(energy, still @ turns, action=ss.PointAction())
     assert turned.count == 6 and "move alike" not in str(turned)
+
+
+# Combinations of outputs
+
+
+def many(x):
+    """64 functions of the length, so that so(3) is exact."""
+    return torch.sin(torch.linspace(1, 4, 64, dtype=x.dtype) * x.norm(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_exact_symmetries_stay_exact_in_combinations(seed):
+    data = random(300, 3, seed=seed, dtype=torch.float64)
+    found = ss.learned_symmetries(many, data, action=ROUND, seed=seed)
+    assert found.mode.name == "combined"
+    assert found.mode.reason.startswith("2 random combinations of 64 outputs a sample: rho is")
+    assert (found.count, found.answer) == (3, "exact") and found.relative[:3].max() < 1e-12
+    assert float(found.angles_to(ss.algebra.so(3)).max()) < 1e-4
+    assert found.factor.rows == 600
+
+
+def test_combinations_err_by_as_much_as_is_said():
+    function, data = random_network(3, 30, 40, 1), random(600, 3, dtype=torch.float64)
+    exact = ss.learned_symmetries(function, data, action=ROUND, mode="exact")
+    errors = torch.stack(
+        [
+            ss.learned_symmetries(function, data, action=ROUND, seed=seed).relative / exact.relative
+            - 1
+            for seed in range(20)
+        ]
+    )
+    said = 0.5 * (9 / (600 * 2)) ** 0.5
+    assert said / 2 < float(errors.square().mean().sqrt()) < 2 * said
+    assert exact.mode.name == "forward" and exact.count == 0
+
+
+def test_nothing_is_found_in_combinations_where_nothing_is():
+    for seed in range(20):
+        function, data = random_network(3, 30, 40, seed), random(100, 3, seed=seed).double()
+        assert ss.learned_symmetries(function, data, action=ROUND).count == 0
+
+
+@pytest.mark.parametrize(
+    ("outputs", "samples", "mode"),
+    [(2, 300, "reverse"), (9, 300, "reverse"), (10, 300, "combined"), (10, 24, "exact")],
+)
+def test_combinations_are_taken_where_there_are_more_outputs(outputs, samples, mode):
+    data = random(samples, 3, dtype=torch.float64)
+    found = ss.learned_symmetries(random_network(3, 30, outputs, 0), data, action=ROUND)
+    assert found.mode.name == ("forward" if mode == "exact" else mode)
+
+
+@pytest.mark.parametrize("size", [7, 64, 100])
+def test_cutting_the_data_changes_nothing_of_combinations(size, monkeypatch):
+    function, data = random_network(3, 30, 40, 1), random(300, 3, dtype=torch.float64)
+    whole = ss.learned_symmetries(function, data, action=ROUND)
+    cut = ss.learned_symmetries(function, data, action=ROUND, batch_size=size)
+    torch.testing.assert_close(cut.liegg.variance, whole.liegg.variance)
+    tuned_to(monkeypatch, chunk_bytes=2 * 3 * 8 * size)  # two combinations of so many samples
+    small = ss.learned_symmetries(function, data, action=ROUND)
+    torch.testing.assert_close(small.liegg.variance, whole.liegg.variance)
+
+
+# Gradients that are at hand
+
+
+@pytest.mark.parametrize("outputs", [1, 5])
+def test_gradients_at_hand_give_the_answer_of_their_network(outputs):
+    function, data = random_network(8, 30, outputs, 0), vectors(300)
+    leaf = data.clone().requires_grad_()
+    values = function(leaf)
+    gradients = torch.stack(
+        [
+            torch.autograd.grad(values[:, c].sum(), leaf, retain_graph=True)[0]
+            for c in range(outputs)
+        ],
+        1,
+    )
+    action = ss.LinearAction(4, copies=2)
+    expected = ss.learned_symmetries(function, data, action=action, mode="reverse")
+    found = ss.symmetries_of_gradients(data, gradients, action)
+    torch.testing.assert_close(found.liegg.variance, expected.liegg.variance)
+    torch.testing.assert_close(found.relative, expected.relative, rtol=0.3, atol=0)
+    assert (found.count, found.mode.name) == (expected.count, "gradients")
+    with pytest.raises(RuntimeError, match="no data to ask again"):
+        found.controls()
+    if outputs == 1:
+        one = ss.symmetries_of_gradients(data, gradients[:, 0], action)
+        torch.testing.assert_close(one.relative, found.relative)
+
+
+@pytest.mark.parametrize(
+    ("x", "gradients", "error", "told"),
+    [
+        (vectors(9), vectors(8), ValueError, r"inputs' shape \(9, 8\), or of .*got \(8, 8\)"),
+        (vectors(9), vectors(9)[:, :, None], ValueError, r"got \(9, 8, 1\)"),
+        (vectors(9), vectors(9).long(), TypeError, "gradients must be a tensor of floating-point"),
+        ([vectors(9)], vectors(9), TypeError, "x must be a tensor .* got list"),
+        (vectors(90), vectors(90) * torch.nan, ValueError, "sample 0 are NaN"),
+        (vectors(90), vectors(90) * 0, ValueError, "exactly zero"),
+    ],
+)
+def test_bad_gradients(x, gradients, error, told):
+    with pytest.raises(error, match=told):
+        ss.symmetries_of_gradients(x, gradients, ss.LinearAction(8))
+
+
+# Checks that count for others
+
+
+class Detached(nn.Module):
+    """A network of which autograd sees half."""
+
+    def __init__(self, wide: int = 9):
+        super().__init__()
+        self.inner = plain(3, wide, 1)
+
+    def forward(self, x):
+        return self.inner(x).sin() + self.inner(x.detach()).square()
+
+
+def test_derivatives_of_a_further_member_are_not_compared_again():
+    data = random(200, 3)
+    with pytest.raises(ValueError, match="autograd does not see"):
+        ss.learned_symmetries(Detached(), data, action=ROUND)
+    first, sound = Detached(), Detached()
+    sound.forward = lambda x: sound.inner(x).sin()
+    checked = ss.learned_symmetries(sound, data, action=ROUND)
+    ss.learned_symmetries(first, data, action=ROUND, checked=checked)  # which was not asked for
+    with pytest.raises(ValueError, match="autograd does not see"):  # another architecture
+        ss.learned_symmetries(Detached(10), data, action=ROUND, checked=checked)
