@@ -191,7 +191,7 @@ def symmetries_of_gradients(
     >>> import symscope as ss, torch
     >>> points = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)).double()
     >>> found = ss.symmetries_of_gradients(points, 2 * points, ss.LinearAction(3))  # of |x|^2
-    >>> found.count, found.answer
+    >>> found.count, found.level
     (3, 'exact')
     """
     check_levels(tolerance, confidence)

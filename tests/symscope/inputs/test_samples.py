@@ -138,7 +138,7 @@ def test_forwards_and_in_reverse_agree():
     settings = {"action": ACTION, "moves": "pos"}
     forward, reverse = (
         ss.learned_symmetries(many, {"pos": POS, "z": KINDS}, mode=mode, **settings)
-        for mode in ("auto", "reverse")
+        for mode in ("exact", "reverse")
     )
     assert (forward.mode.name, reverse.mode.name) == ("forward", "reverse")
     assert forward.count == 6
@@ -306,14 +306,14 @@ def test_samples_of_several_tensors_are_taken_in_parts_that_fit(mode, monkeypatc
     tuned_to(monkeypatch, graph_bytes=2**16)
     seen.clear()
     found = ss.learned_symmetries(model, data, action=ACTION, moves="pos", mode=mode)
-    assert max(seen[30:]) < 100  # after the look at a few samples
+    assert max(seen) < 100
     torch.testing.assert_close(found.liegg.variance, whole.liegg.variance, rtol=1e-3, atol=1e-9)
     assert found.count == whole.count == 6
     # What a callable takes apart can only be used together.
     seen.clear()
     apart = lambda given: (given["pos"], lambda moved: {**given, "pos": moved})  # noqa: E731
     again = ss.learned_symmetries(model, [data], action=ACTION, moves=apart, mode=mode)
-    assert set(seen[30:]) <= {64, 300}
+    assert set(seen) <= {1, 2, 4, 8, 64, 300}
     torch.testing.assert_close(again.liegg.variance, whole.liegg.variance, rtol=1e-3, atol=1e-9)
 
 

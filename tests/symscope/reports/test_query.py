@@ -207,7 +207,7 @@ def test_exact_symmetries_stay_exact_in_combinations(seed):
     found = ss.learned_symmetries(many, data, action=ROUND, seed=seed)
     assert found.mode.name == "combined"
     assert found.mode.reason.startswith("2 random combinations of 64 outputs a sample: rho is")
-    assert (found.count, found.answer) == (3, "exact") and found.relative[:3].max() < 1e-12
+    assert (found.count, found.level) == (3, "exact") and found.relative[:3].max() < 1e-12
     assert float(found.angles_to(ss.algebra.so(3)).max()) < 1e-4
     assert found.factor.rows == 600
 
