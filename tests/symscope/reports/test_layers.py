@@ -169,8 +169,8 @@ def test_one_pass_over_the_data_pushes_all_layers():
     assert len(calls) == few  # as often for one layer as for four
     calls.clear()
     layer_symmetries(model, torch.cat([data, data]), action=LINEAR, batch_size=100)
-    # Two more batches, each with its two pairings and the gradients that these are weighed by.
-    assert len(calls) == few + 8
+    # Two more batches, each with the common motion, two pairings, and gradients to weigh these by.
+    assert len(calls) == few + 10
 
 
 def test_the_network_is_left_as_it_was():
