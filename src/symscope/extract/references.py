@@ -131,9 +131,9 @@ class CommonMotion:
 
 def _is_affine(moved: Moving) -> bool:
     """Whether the motion of a mean is the mean of motions, in four samples."""
-    few = moved.samples[:4]
-    means = Moving(few.double().mean(0, keepdim=True).to(few), moved.action, "auto").fields
-    each = Moving(few, moved.action, "auto").fields.double()
+    few, backend = moved.samples[:4], moved.without_kernel().backend
+    means = Moving(few.double().mean(0, keepdim=True).to(few), moved.action, backend).fields
+    each = Moving(few, moved.action, backend).fields.double()
     error = (means.double() - each.mean(1, keepdim=True)).norm()
     return bool(error <= 100 * torch.finfo(few.dtype).eps * each.norm())
 
