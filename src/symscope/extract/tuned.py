@@ -66,7 +66,7 @@ class Tuned:
     combinations: int = 4
     most_combinations: int = 16
     rows_a_direction: int = 32
-    slow_bytes: int = 2**20
+    slow_bytes: int = 2**18
     nudged: int = 64
     nudged_if_slow: int = 4
     probed: int = 8
