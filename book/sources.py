@@ -18,6 +18,9 @@ NOTEBOOK_METADATA = {  # the same whoever saved the notebook, and from what
     "language_info": {"name": "python"},
 }
 
+# The book's own package is not installed: it lies beside the notebooks, for every process here.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "notebooks"))
+
 
 class BuildError(Exception):
     """Something that the person at the keyboard can put right; shown without a traceback."""

@@ -379,7 +379,7 @@ def _moved(how: Differentiation, batch: Batch, common: CommonMotion) -> dict[str
     moved = {NETWORK: how.moving(batch.inputs)}
     if len(batch.others):
         moved[NETWORK].prepared()
-        moved[ALIKE] = common.of(moved[NETWORK]).prepared()
+        moved[ALIKE] = common.of(moved[NETWORK], batch.samples and batch.samples.kind).prepared()
         moved[SHUFFLED] = how.moving(batch.others).prepared()
         moved[SHUFFLED_AGAIN] = how.moving(batch.again).prepared()
     return moved

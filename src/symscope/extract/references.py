@@ -6,7 +6,7 @@ exact, and random gradients of the length of the network's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,15 +112,20 @@ class CommonMotion:
     """
 
     def __init__(self) -> None:
-        self._means: dict[torch.Size, _Learned] = {}
+        self._means: dict[Hashable, _Learned] = {}
         self._affine: bool | None = None
 
-    def of(self, moved: Moving) -> Moving:
-        """The common motion, as of so many samples."""
+    def of(self, moved: Moving, mask: Hashable = None) -> Moving:
+        """The common motion, as of so many samples.
+
+        Samples of another ``mask`` have a motion of their own. What stands still in all of one
+        mask may be what it hides, whichever way it says so, and has no common place.
+        """
         samples = moved.samples
         if self._affine is None:
             self._affine = not hasattr(moved.action, "fields") or _is_affine(moved)
-        mean = self._means.setdefault(samples.shape[1:], _Learned(_shrunk_mean))
+        statistic = _shrunk_mean if mask is None else _shrunk_mean_of_varying
+        mean = self._means.setdefault((samples.shape[1:], mask), _Learned(statistic))
         if self._affine:
             alike = mean(samples).to(samples).expand_as(samples)
             return Moving(alike, moved.action, moved.backend)
@@ -146,6 +151,11 @@ def _shrunk_mean(data: Tensor) -> Tensor:
     error = data.var(0) / n
     square = mean.square()
     return mean * torch.where(square > error, 1 - error / square, 0.0).nan_to_num()
+
+
+def _shrunk_mean_of_varying(data: Tensor) -> Tensor:
+    """The same where the samples differ, zero where they are all alike."""
+    return torch.where((data == data[:1]).all(0), 0.0, _shrunk_mean(data))
 
 
 class _Learned:
