@@ -54,7 +54,7 @@ def refused(
     runs: bool = False,
     **options,
 ) -> None:
-    """The call raises exactly this error, its message says all of this; unless it may run, before the network does."""
+    """The call raises exactly this error and says all of this, before the network runs or not."""
     counting = Counting(network() if model is None else model)
     with pytest.raises(error) as caught:
         ss.learned_symmetries(counting, data, action=action, **{"batch_size": 8} | options)
