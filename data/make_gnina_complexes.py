@@ -71,15 +71,14 @@ AROMATIC = {
     "HIS": "CG CD2 CE1",
 }
 HISTIDINES = {"HID", "HIE", "HIP"}
-PROTEIN = {
-    *"ALA ARG ASN ASP CYS CYX GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split(),
-    *"ACE NME TPO".split(),
-    *HISTIDINES,
-}
+PROTEIN = """
+    ALA ARG ASN ASP CYS CYX GLN GLU GLY HIS HID HIE HIP ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL
+    ACE NME TPO
+"""
 # Where a file has no hydrogens: those that a neutral histidine, and charged acids, would have.
-HYDROGENS = {
-    *"ARG.NE ARG.NH1 ARG.NH2 LYS.NZ ASN.ND2 GLN.NE2 TRP.NE1 HIS.NE2 SER.OG THR.OG1 TYR.OH".split()
-}
+HYDROGENS = """
+    ARG.NE ARG.NH1 ARG.NH2 LYS.NZ ASN.ND2 GLN.NE2 TRP.NE1 HIS.NE2 SER.OG THR.OG1 TYR.OH
+"""
 BONDED, TO_SULFUR, TO_HYDROGEN = 1.75, 2.0, 1.3  # angstrom, at most
 KEPT = 26.0  # angstrom from the ligand's centre: beyond, no turn or shift brings an atom in
 POSES = 8
@@ -104,7 +103,7 @@ def receptor_atoms(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     atoms, seen = [], set()
     for line in text.splitlines():
-        if not line.startswith(("ATOM", "HETATM")) or line[17:20].strip() not in PROTEIN:
+        if not line.startswith(("ATOM", "HETATM")) or line[17:20].strip() not in PROTEIN.split():
             continue
         name, residue = line[12:16].strip(), line[17:20].strip()
         key = (line[21:27], residue, name)
@@ -127,7 +126,7 @@ def receptor_atoms(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             hydrogen = bool(((distance < TO_HYDROGEN) & (element == "H")).any())
         else:
             backbone = name == "N" and residue != "PRO"
-            hydrogen = backbone or f"{residue}.{name}" in HYDROGENS
+            hydrogen = backbone or f"{residue}.{name}" in HYDROGENS.split()
         ring = AROMATIC.get("HIS" if residue in HISTIDINES else residue, "")
         channels.append(channel(kind, name in ring.split(), hetero, hydrogen, RECEPTOR))
         radii.append(RADII.get(kind, METAL))
@@ -179,7 +178,9 @@ def save(name: str, receptor: tuple, ligand: tuple, poses: np.ndarray) -> None:
     )
     gap = np.linalg.norm(receptor[0][:, None] - poses[0][None], axis=2)
     close = int((gap.min(0) < 5).sum())
-    print(f"{name}: {near.sum()} + {len(poses[0])} atoms, nearest {gap.min():.2f}, {close} within 5")
+    print(
+        f"{name}: {near.sum()} + {len(poses[0])} atoms, nearest {gap.min():.2f}, {close} within 5"
+    )
 
 
 def main() -> None:

@@ -28,10 +28,9 @@ SETS = ("crossdock_default2018", "general_default2018", "redock_default2018", "d
 DEFAULT = ("dense", "general_default2018_3", "dense_3", SETS[0], "redock_default2018_2")
 SIDE, SPACING = 48, 0.5  # grid points along an edge, angstrom between two
 CHANNELS = 28  # 14 kinds of receptor atoms, 14 of ligand atoms
-PER_UNIT = {"conv": 5, "dense": 4}  # of a dense block: convolutions
 
 
-class Missing(RuntimeError):
+class MissingWeightsError(RuntimeError):
     """The weights are not installed; the message says what to do."""
 
 
@@ -104,14 +103,16 @@ def weights_file(name: str) -> Path:
     """Where the weights of a network lie.
 
     Raises:
-        Missing: if the package is not installed, or in another version.
+        MissingWeightsError: if the package is not installed, or in another version.
     """
     try:
         found = metadata.distribution(PACKAGE)
     except metadata.PackageNotFoundError:
-        raise Missing(f"GNINA's weights are not installed: {WANTED}") from None
+        raise MissingWeightsError(f"GNINA's weights are not installed: {WANTED}") from None
     if found.version != VERSION:
-        raise Missing(f"{PACKAGE} {found.version} is installed, needed is {VERSION}: {WANTED}")
+        raise MissingWeightsError(
+            f"{PACKAGE} {found.version} is installed, needed is {VERSION}: {WANTED}"
+        )
     return Path(str(found.locate_file(f"{PACKAGE}/weights/{name}.pt")))
 
 
@@ -156,20 +157,27 @@ def grids(
     reach = 1.5 * float(radii.max())
     sample, atom = (positions.abs().amax(2) < edge + reach).nonzero(as_tuple=True)
     at = (positions[sample, atom] + edge) / SPACING  # in units of the grid
-    nearest, half = at.detach().round().long(), int(reach / SPACING + 0.5)
-    window = torch.arange(-half, half + 1)
-    index = nearest[:, :, None] + window  # (m, 3, w)
-    inside = (index >= 0) & (index < SIDE)
-    squared = ((index - at[:, :, None]) * SPACING / radii[atom, None, None]).square()
-    q = squared[:, 0, :, None, None] + squared[:, 1, None, :, None] + squared[:, 2, None, None]
-    kept = inside[:, 0, :, None, None] & inside[:, 1, None, :, None] & inside[:, 2, None, None]
-    kept = kept & (q < 2.25)
-    start = (sample * CHANNELS + channels[atom].long())[:, None] * SIDE + index[:, 0]
-    line = start[:, :, None] * SIDE + index[:, 1, None]
-    where = line[..., None] * SIDE + index[:, 2, None, None]
-    flat = positions.new_zeros(n * CHANNELS * SIDE**3)
-    flat = flat.index_add(0, where[kept], density(q[kept]))
-    return flat.reshape(n, CHANNELS, SIDE, SIDE, SIDE)
+    nearest = at.detach().round().long()
+    offset = _ball(reach)
+    width = (SPACING / radii[atom])[:, None]
+    q, inside, where = 0, True, (sample * CHANNELS + channels[atom].long())[:, None]
+    for axis in range(3):
+        index = nearest[:, axis, None] + offset[:, axis]
+        q = q + ((index - at[:, axis, None]) * width).square()
+        inside = inside & (index >= 0) & (index < SIDE)
+        where = where * SIDE + index
+    end = n * CHANNELS * SIDE**3  # where what is outside goes, and is dropped
+    where = torch.where(inside, where, end).flatten()
+    flat = positions.new_zeros(end + 1).index_add(0, where, density(q).flatten())
+    return flat[:-1].reshape(n, CHANNELS, SIDE, SIDE, SIDE)
+
+
+def _ball(reach: float) -> Int[Tensor, "w 3"]:
+    """Steps to all grid points that an atom can reach from the one that is nearest to it."""
+    half = int(reach / SPACING + 0.5)
+    steps = torch.cartesian_prod(*[torch.arange(-half, half + 1)] * 3)
+    nearest = (steps.abs() - 0.5).clamp(min=0) * SPACING
+    return steps[nearest.square().sum(1) < reach**2]
 
 
 @dataclass(frozen=True)
