@@ -1,6 +1,6 @@
 """Why the cube: the symmetry of kernels under the 24 turns, in GNINA's networks and in small ones.
 
-The small networks judge whether a ligand's atom touches a receptor's, on a grid of 16^3 points.
+The small networks judge whether a ligand's atom touches a receptor's, on a grid of 12^3 points.
 Without turns the receptor always lies above, so that a direction is there to be learned.
 """
 
@@ -18,9 +18,10 @@ from .gnina_turns import cube_turns, random_turns, turned_grid
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-EDGE, WIDTH = 16, 1.2  # points a grid of the toy; the density's standard deviation in points
-TOUCH, APART, SPREAD = 3.0, (2.0, 4.0), 0.25  # distances of the two classes, and their noise
+EDGE, WIDTH = 12, 1.0  # points a grid of the toy; the density's standard deviation in points
+TOUCH, APART, SPREAD = 2.6, (1.4, 3.8), 0.2  # distances of the two classes, and their noise
 CONE = math.radians(30)  # of the direction in which the receptor lies
+AT_ONCE = 50  # batches of scenes that are drawn together
 KINDS = ("none", "cube", "random")  # of turns in training
 
 
@@ -75,7 +76,7 @@ def scenes(
     distance = distance + SPREAD * torch.randn(count, generator=generator).clamp(-1.5, 1.5)
     near = distance[:, None] * cone(count, CONE, generator)
     far = cone(3 * count, math.pi / 2, generator).reshape(count, 3, 3)
-    far = far * (5.5 + 1.5 * torch.rand(count, 3, 1, generator=generator))
+    far = far * (4.5 + torch.rand(count, 3, 1, generator=generator))
     ligand = torch.zeros(count, 1, 3)
     positions = torch.cat([ligand, near[:, None], far], 1)
     if turns == "random":
@@ -87,32 +88,32 @@ def scenes(
     return positions + shift, touches.float()
 
 
-def seen(positions: Float[Tensor, "n 5 3"]) -> Float[Tensor, "n 2 16 16 16"]:
+def seen(positions: Float[Tensor, "n 5 3"]) -> Float[Tensor, "n 2 12 12 12"]:
     """Gaussian densities of the ligand's atom and of the receptor's, in the middle of the grid."""
     points = torch.arange(EDGE) - (EDGE - 1) / 2
-    along = (-0.5 * ((points - positions[..., None]) / WIDTH).square()).exp()  # (n, 5, 3, 16)
+    along = (-0.5 * ((points - positions[..., None]) / WIDTH).square()).exp()  # (n, 5, 3, 12)
     each = torch.einsum("nax,nay,naz->naxyz", *along.unbind(2))
     kinds = torch.stack([each[:, 0], each[:, 1:].sum(1)], 1)
     return torch.where(kinds > 1e-4, kinds, 0.0)  # what is denormal would be slow
 
 
 def toy_network() -> nn.Sequential:
-    """Two convolutions of 3^3 with average pooling, and a readout of 4^3 places."""
+    """Two convolutions of 3^3 with average pooling, and a readout of 3^3 places."""
     return nn.Sequential(
-        nn.Conv3d(2, 8, 3, padding=1), nn.ReLU(), nn.AvgPool3d(2),
-        nn.Conv3d(8, 16, 3, padding=1), nn.ReLU(), nn.AvgPool3d(2),
-        nn.Flatten(), nn.Linear(16 * 4**3, 1),
+        nn.Conv3d(2, 6, 3, padding=1), nn.ReLU(), nn.AvgPool3d(2),
+        nn.Conv3d(6, 12, 3, padding=1), nn.ReLU(), nn.AvgPool3d(2),
+        nn.Flatten(), nn.Linear(12 * 3**3, 1),
     )  # fmt: skip
 
 
 def toy(
-    turns: str, decay: float, steps: int, seed: int, rate: float = 0.02, batch: int = 32
+    turns: str, decay: float, steps: int, seed: int, rate: float = 5e-3, batch: int = 16
 ) -> dict[str, float]:
-    """Trains one by descent with momentum 0.9, and asks it.
+    """Trains one by AdamW, and asks it.
 
     Args:
         turns: of the training scenes, one of ``KINDS``.
-        decay: of the weights, added to the gradient.
+        decay: of the weights: each step takes ``rate * decay`` of them.
         steps: each on ``batch`` new scenes.
 
     Returns:
@@ -123,13 +124,14 @@ def toy(
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     network = toy_network()
-    options = {"lr": rate, "momentum": 0.9, "weight_decay": decay}
-    optimizer = torch.optim.SGD(network.parameters(), **options)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
     loss = nn.BCEWithLogitsLoss()
     for step in range(steps):
         if step == steps * 2 // 3:
             optimizer.param_groups[0]["lr"] = rate / 10
-        positions, touches = scenes(batch, turns, generator)
+        if step % AT_ONCE == 0:
+            drawn = [part.split(batch) for part in scenes(AT_ONCE * batch, turns, generator)]
+        positions, touches = (part[step % AT_ONCE] for part in drawn)
         optimizer.zero_grad()
         loss(network(seen(positions))[:, 0], touches).backward()
         optimizer.step()

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     import symscope as ss
 
 FIVE = 5  # networks of an ensemble
+STATEMENTS = (
+    "rotations-first",
+    "rotations-apart",
+    "cube-first",
+    "shared-error",
+    "own-turns",
+    "ligand-alone",
+    "default-says-none",
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,22 @@ class Table:
         return cls(complexes, networks, parts)
 
     def get(self, key: str, networks: Sequence[str]) -> Tensor:
-        """One part, of some of the networks, in their order: (C, m, ...)."""
-        return self.parts[key][:, [list(self.networks).index(name) for name in networks]]
+        """One part, of some of the networks, in their order: (C, m, ...).
+
+        Of those complexes alone of which at least one of them was asked.
+        """
+        found = self.parts[key][:, [list(self.networks).index(name) for name in networks]]
+        return found[~found.isnan().flatten(1).all(1)]
+
+    def joined(self, other: Table) -> Table:
+        """More complexes, of which fewer networks were asked: what was not asked is NaN."""
+        index = [list(self.networks).index(name) for name in other.networks]
+        parts = {}
+        for key, mine in self.parts.items():
+            theirs = mine.new_full((len(other.complexes), *mine.shape[1:]), math.nan)
+            theirs[:, index] = other.parts[key]
+            parts[key] = torch.cat([mine, theirs])
+        return Table([*self.complexes, *other.complexes], self.networks, parts)
 
     def has(self, networks: Sequence[str]) -> bool:
         """Whether all of these were asked."""
@@ -108,7 +131,7 @@ def together(outcomes: Sequence[Outcome]) -> str:
 def both(values: Tensor, method: str) -> tuple[Interval | None, Interval | None]:
     """Intervals over members and complexes of values (C, M), the other averaged over first."""
     values = values.log() if method == "log" else values
-    found = [interval(values.mean(axis).tolist(), "mean") for axis in (0, 1)]
+    found = [interval(values.nanmean(axis).tolist(), "mean") for axis in (0, 1)]
     if method == "log":
         found = [each and Interval(*map(math.exp, each[:3]), *each[3:]) for each in found]
     return found[0], found[1]
@@ -132,10 +155,10 @@ def passing(angles: Tensor) -> Tensor:
 
 def rotations_first(slopes: Table, judged: Sequence[str], fresh: Sequence[str]) -> list[Outcome]:
     """The three least directions are the rotations; in untrained networks they are not."""
-    reports = passing(slopes.get("angles", judged)).double()
-    members = (reports.mean(0) > 0.5).double().tolist()
-    others = (passing(slopes.get("angles", fresh)).double().mean(0) > 0.5).double()
-    over = interval(reports.mean(1).tolist(), "mean")
+    reports = _passes(slopes, judged)
+    members = (reports.nanmean(0) > 0.5).double().tolist()
+    others = (_passes(slopes, fresh).nanmean(0) > 0.5).double()
+    over = interval(reports.nanmean(1).tolist(), "mean")
     share = interval(members, "share")
     estimate = sum(members) / len(members)
     return [
@@ -144,6 +167,12 @@ def rotations_first(slopes: Table, judged: Sequence[str], fresh: Sequence[str]) 
         ),
         _plain("rotations-first", "untrained networks that pass", float(others.sum()), 0.0, False),
     ]
+
+
+def _passes(slopes: Table, networks: Sequence[str]) -> Tensor:
+    """1 where a report passes, NaN where there is none: (C, M)."""
+    angles = slopes.get("angles", networks)
+    return passing(angles).double().where(~angles[..., 0].isnan(), math.nan)
 
 
 def _plain(name: str, part: str, estimate: float, limit: float, least: bool) -> Outcome:
@@ -291,9 +320,12 @@ def ligand_alone(swings: Table, judged: Sequence[str]) -> list[Outcome]:
 
 def default_says_none(slopes: Table, judged: Sequence[str]) -> list[Outcome]:
     """The default rule counts none."""
-    none = (slopes.get("count", judged) == 0).double()
+    counts = slopes.get("count", judged)
+    none = (counts == 0).double().where(~counts.isnan(), math.nan)
     part = "share of reports that count 0"
-    return [Outcome("default-says-none", part, float(none.mean()), 0.9, True, *both(none, "mean"))]
+    return [
+        Outcome("default-says-none", part, float(none.nanmean()), 0.9, True, *both(none, "mean"))
+    ]
 
 
 def outcomes(
