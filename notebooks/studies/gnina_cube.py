@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 EDGE, WIDTH = 12, 1.0  # points a grid of the toy; the density's standard deviation in points
-TOUCH, APART, SPREAD = 2.6, (1.4, 3.8), 0.2  # distances of the two classes, and their noise
+TOUCH, APART, SPREAD = 2.0, 4.0, 0.3  # distances of the two classes, and their noise
 CONE = math.radians(30)  # of the direction in which the receptor lies
 AT_ONCE = 50  # batches of scenes that are drawn together
 KINDS = ("none", "cube", "random")  # of turns in training
@@ -71,8 +71,7 @@ def scenes(
         turns: "none", "cube" or "random", of each scene as a whole.
     """
     touches = torch.rand(count, generator=generator) < 0.5
-    apart = torch.tensor(APART)[torch.randint(0, 2, (count,), generator=generator)]
-    distance = torch.where(touches, torch.tensor(TOUCH), apart)
+    distance = torch.where(touches, TOUCH, APART)
     distance = distance + SPREAD * torch.randn(count, generator=generator).clamp(-1.5, 1.5)
     near = distance[:, None] * cone(count, CONE, generator)
     far = cone(3 * count, math.pi / 2, generator).reshape(count, 3, 3)

@@ -282,6 +282,46 @@ def errors(scores: Tensor, members: list[int] | None = None) -> dict[str, Tensor
     return {"common": common.sqrt(), "own": (own / FIVE).sqrt(), "eight": (own / FIVE / 8).sqrt()}
 
 
+def split(scores: Tensor) -> dict[str, Tensor]:
+    """Variance components of the difference of poses, of scores (C, M, P, T): (C,) each.
+
+    "pose", what all networks say at every turn; "member", what one says at every turn; "turn",
+    what all say at one turn; "rest", what one says at one. From products over poses of like and
+    of unlike members and turns, so without bias.
+    """
+    gaps = scores - scores.mean(2, keepdim=True)
+    products = torch.einsum("cmpt,cnps->cmnts", gaps, gaps) / (scores.shape[2] - 1)
+    like = torch.eye(scores.shape[1], dtype=torch.bool)
+    same = torch.eye(scores.shape[3], dtype=torch.bool)
+
+    def mean(members: Tensor, turns: Tensor) -> Tensor:
+        return products[:, members[:, :, None, None] & turns].mean(1)
+
+    pose, member = mean(~like, ~same), mean(like, ~same)
+    turn, everything = mean(~like, same), mean(like, same)
+    return {
+        "pose": pose,
+        "member": member - pose,
+        "turn": turn - pose,
+        "rest": everything - member - turn + pose,
+    }
+
+
+def flips(scores: Tensor, least: float, most: float) -> Tensor:
+    """Share of turns at which two poses stand in the other order than on average: (C,).
+
+    Of the mean of a set of networks, scores (C, M, P, T), and pairs of poses whose mean scores
+    differ by ``least`` to ``most``; NaN for a complex without any.
+    """
+    ensemble = scores.mean(1)
+    pairs = list(combinations(range(scores.shape[2]), 2))
+    gaps = torch.stack([ensemble[:, i] - ensemble[:, j] for i, j in pairs], 1)
+    mean = gaps.mean(-1)
+    chosen = (mean.abs() >= least) & (mean.abs() < most)
+    turned = (gaps.sign() != mean.sign()[..., None]).double().mean(-1)
+    return turned.where(chosen, math.nan).nanmean(1)
+
+
 def own_turns(name: str, scores: Tensor) -> Outcome:
     """By which part own turns cut the error of a score difference."""
 

@@ -253,3 +253,27 @@ def test_a_complex_is_a_ligand_in_a_pocket(name: str) -> None:
     shape = torch.pdist(first)
     for pose in this.poses:
         assert torch.allclose(torch.pdist(pose), shape, atol=5e-3)  # rigid
+
+
+def test_the_split_of_a_score_finds_planted_parts() -> None:
+    generator = torch.Generator().manual_seed(7)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    cs, m, p, t = 60, 5, 6, 8
+    scores = 3 * normal(cs, 1, p, 1) + 2 * normal(cs, m, p, 1)
+    scores = scores + 1.5 * normal(cs, 1, p, t) + normal(cs, m, p, t)
+    scores = scores + 5 * normal(cs, m, 1, t)  # is in no difference of poses
+    found = {key: float(value.mean()) for key, value in gnina_verdicts.split(scores).items()}
+    wanted = {"pose": 9.0, "member": 4.0, "turn": 2.25, "rest": 1.0}
+    assert found == pytest.approx(wanted, rel=0.2)
+
+
+def test_flips_are_counted_among_close_pairs_alone() -> None:
+    scores = torch.zeros(1, 1, 3, 4)
+    scores[0, 0, 1] = torch.tensor([0.1, 0.1, 0.1, -0.1])  # close to pose 0, once below it
+    scores[0, 0, 2] = 2.0
+    assert gnina_verdicts.flips(scores, 0.0, 0.5).tolist() == [0.25]
+    assert gnina_verdicts.flips(scores, 0.5, 3.0).tolist() == [0.0]
+    assert gnina_verdicts.flips(scores, 5.0, 6.0).isnan().all()
