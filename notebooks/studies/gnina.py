@@ -117,6 +117,7 @@ def weights_file(name: str) -> Path:
 
 
 @cache
+@torch.inference_mode(False)  # or it could never be differentiated, if it is first used inside
 def network(name: str) -> DockingNetwork:
     """One of the twenty networks, by the name that GNINA's option ``--cnn`` takes."""
     weights = torch.load(weights_file(name), weights_only=True)
@@ -131,6 +132,7 @@ def network(name: str) -> DockingNetwork:
 
 
 @cache
+@torch.inference_mode(False)
 def untrained(kind: str, seed: int) -> DockingNetwork:
     """The same network as it starts: Xavier's uniform law, biases zero."""
     with torch.random.fork_rng([]):

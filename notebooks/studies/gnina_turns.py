@@ -233,6 +233,36 @@ def slopes(name: str, networks: Sequence[str], poses: int, turns: int, seed: int
     return {key: torch.stack(values) for key, values in rows.items()}
 
 
+def pooled(
+    names: Sequence[str], networks: Sequence[str], poses: int, turns: int, seed: int
+) -> dict[str, Tensor]:
+    """The "angles" and "within" of :func:`slopes`, of reports that are merged over complexes.
+
+    (C, M, 3): of the first complex, of the first two, and so on, from the same placements.
+    """
+    merged: list[ss.Symmetries] = []
+    rows: dict[str, list[Tensor]] = {"angles": [], "within": []}
+    space = turns_of_space()
+    for name in names:
+        this, generator = Complex.load(name), draws(name, seed + 3)
+        rotations = random_turns(poses * turns, generator)
+        jitter = torch.rand(poses * turns, 1, 3, generator=generator) - 0.5
+        placed = torch.stack([this.placed(p) for p in range(poses) for _ in range(turns)])
+        positions = placed @ rotations.mT + jitter
+        found = [report(positions, slope) for slope in gradients(networks, this, positions)]
+        pairs = zip(merged, found, strict=True)
+        merged = [old.merge(new) for old, new in pairs] if merged else found
+        least = [each.decided().directions[:3] for each in merged]
+        metrics = [reference_metric(each.evidence) for each in merged]
+        angles = [
+            algebra.principal_angles(a, space, m) for a, m in zip(least, metrics, strict=True)
+        ]
+        rows["angles"].append(torch.stack(angles))
+        within = [relative_within(each.evidence, space)[0] for each in merged]
+        rows["within"].append(torch.stack(within))
+    return {key: torch.stack(values) for key, values in rows.items()}
+
+
 def _turn(positions: Tensor, slope: Tensor) -> Tensor:
     """Root mean square slope along a turn about any axis, per radian."""
     moment = torch.linalg.cross(positions, slope).sum(1)

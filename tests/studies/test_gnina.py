@@ -277,3 +277,13 @@ def test_flips_are_counted_among_close_pairs_alone() -> None:
     assert gnina_verdicts.flips(scores, 0.0, 0.5).tolist() == [0.25]
     assert gnina_verdicts.flips(scores, 0.5, 3.0).tolist() == [0.0]
     assert gnina_verdicts.flips(scores, 5.0, 6.0).isnan().all()
+
+
+@needs_weights
+def test_a_network_made_in_inference_mode_can_be_differentiated() -> None:
+    gnina.network.cache_clear()
+    with torch.inference_mode():
+        gnina.network("redock_default2018_1")
+    this = Complex.load("printed_r1_l2")
+    slopes = gnina_turns.gradients(["redock_default2018_1"], this, this.placed()[None])
+    assert slopes.shape == (1, 1, 8, 3) and slopes.abs().max() > 0
