@@ -38,7 +38,9 @@ FLOORS = {
         {"data", "statistics"},
         {"plots"},
         {"networks", "ledger"},
-        {"lgn", "loading", "measures", "molecules", "pixels"},
+        {"gnina", "lgn", "loading", "measures", "molecules", "pixels"},
+        {"gnina_turns"},
+        {"gnina_cube", "gnina_verdicts"},
         {"the face"},
     ],
 }

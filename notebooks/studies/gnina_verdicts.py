@@ -1,4 +1,4 @@
-"""What was found about GNINA's networks beside what was expected: ``statements/gnina.yaml``.
+"""What was found about GNINA's networks beside what was expected: ``expectations/gnina.yaml``.
 
 A table holds what every network said of every complex. Members (networks) are the units for "were
 it trained again", complexes for "on another protein"; each statement gets both 95 % intervals.
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from . import gnina
-from .statistics.intervals import Interval, interval
+from .statistics.intervals import LEVEL, Interval, interval
 
 if TYPE_CHECKING:
     import symscope as ss
@@ -137,6 +137,16 @@ def both(values: Tensor, method: str) -> tuple[Interval | None, Interval | None]
     return found[0], found[1]
 
 
+def clopper_pearson(met: int, units: int) -> Interval:
+    """The exact interval of a share."""
+    from scipy.stats import beta
+
+    tail = (1 - LEVEL) / 2
+    low = float(beta.ppf(tail, met, units - met + 1)) if met else 0.0
+    high = float(beta.ppf(1 - tail, met + 1, units - met)) if met < units else 1.0
+    return Interval(met / units, low, high, units)
+
+
 def jackknife(quantity: Callable[[list[int]], float], count: int) -> Interval | None:
     """An interval over members of a quantity of a set of them, by pseudo-values."""
     everyone = list(range(count))
@@ -159,7 +169,7 @@ def rotations_first(slopes: Table, judged: Sequence[str], fresh: Sequence[str]) 
     members = (reports.nanmean(0) > 0.5).double().tolist()
     others = (_passes(slopes, fresh).nanmean(0) > 0.5).double()
     over = interval(reports.nanmean(1).tolist(), "mean")
-    share = interval(members, "share")
+    share = clopper_pearson(int(sum(members)), len(members))
     estimate = sum(members) / len(members)
     return [
         Outcome(

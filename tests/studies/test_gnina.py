@@ -213,6 +213,13 @@ def test_a_report_passes_by_its_three_angles() -> None:
     assert gnina_verdicts.passing(angles).tolist() == [True, False, False, True]
 
 
+def test_the_interval_of_a_share_is_the_exact_one() -> None:
+    found = gnina_verdicts.clopper_pearson(1, 11)
+    assert (found.low, found.high) == pytest.approx((0.0023, 0.4128), abs=1e-4)
+    assert gnina_verdicts.clopper_pearson(0, 5)[:2] == (0.0, 0.0)
+    assert gnina_verdicts.clopper_pearson(5, 5).low == pytest.approx(0.4782, abs=1e-4)
+
+
 def test_the_worst_part_decides_a_statement() -> None:
     def part(estimate: float) -> gnina_verdicts.Outcome:
         return gnina_verdicts._plain("x", "y", estimate, 0.5, True)
@@ -225,7 +232,7 @@ def test_the_worst_part_decides_a_statement() -> None:
 
 
 def test_the_statements_are_those_that_are_judged() -> None:
-    path = ROOT / "notebooks" / "statements" / "gnina.yaml"
+    path = ROOT / "notebooks" / "expectations" / "gnina.yaml"
     stated = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert stated["set"] == "before the run"
     keys = {"id", "sentence", "measurement", "rule", "interval"}
