@@ -141,7 +141,7 @@ def untrained(kind: str, seed: int) -> DockingNetwork:
         for layer in built.modules():
             if isinstance(layer, nn.Conv3d | nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+                nn.init.constant_(layer.get_parameter("bias"), 0.0)
     return built.eval().requires_grad_(False)
 
 
@@ -162,7 +162,9 @@ def grids(
     nearest = at.detach().round().long()
     offset = _ball(reach)
     width = (SPACING / radii[atom])[:, None]
-    q, inside, where = 0, True, (sample * CHANNELS + channels[atom].long())[:, None]
+    where = (sample * CHANNELS + channels[atom].long())[:, None]
+    q = at.new_zeros(len(at), len(offset))
+    inside = torch.ones(len(at), len(offset), dtype=torch.bool)
     for axis in range(3):
         index = nearest[:, axis, None] + offset[:, axis]
         q = q + ((index - at[:, axis, None]) * width).square()

@@ -25,6 +25,8 @@ from .gnina import Complex, DockingNetwork
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from symscope.extract.evidence import Evidence
+
 BATCH = 4  # grids at a time: 12 MB each, and some twenty times that while they are made
 
 
@@ -164,11 +166,23 @@ def gradients(
 def report(positions: Float[Tensor, "n a 3"], slopes: Float[Tensor, "n a 3"]) -> ss.Symmetries:
     """symscope's report on moving all these atoms together, from gradients taken beforehand."""
     return ss.learned_symmetries(
-        lambda x, g: (x * g).sum((1, 2)),
-        {"x": positions.double(), "g": slopes.double()},
+        _contracted,
+        (positions.double(), slopes.double()),
         action=ss.PointAction(3),
-        moves="x",
+        moves=0,
     )
+
+
+def _contracted(x: Float[Tensor, "n a 3"], *slopes: Float[Tensor, "n a 3"]) -> Tensor:
+    """A function of the positions whose gradient is handed in."""
+    return (x * slopes[0]).sum((1, 2))
+
+
+def evidence_of(found: ss.Symmetries) -> Evidence:
+    """What a report's decisions rest on."""
+    found.decided()  # or the error that says why there is none
+    assert found.evidence is not None
+    return found.evidence
 
 
 def turns_of_space() -> Float[Tensor, "3 12"]:
@@ -213,16 +227,16 @@ def slopes(name: str, networks: Sequence[str], poses: int, turns: int, seed: int
     for slope in pulled:
         whole = report(positions, slope)
         part = report(positions[:, alone], slope[:, alone])
-        decision, metric = whole.decided(), reference_metric(whole.evidence)
+        decision, metric = whole.decided(), reference_metric(evidence_of(whole))
         found = {
             "relative": whole.relative,
             "angles": algebra.principal_angles(decision.directions[:3], space, metric),
             "count": torch.tensor(-1 if whole.count is None else whole.count),
             "bound": whole.bound[2],
-            "within": relative_within(whole.evidence, space)[0],
-            "shifts": relative_within(whole.evidence, parts["translations"])[0],
-            "strains": relative_within(whole.evidence, parts["strains"])[0],
-            "ligand": relative_within(part.evidence, space)[0],
+            "within": relative_within(evidence_of(whole), space)[0],
+            "shifts": relative_within(evidence_of(whole), parts["translations"])[0],
+            "strains": relative_within(evidence_of(whole), parts["strains"])[0],
+            "ligand": relative_within(evidence_of(part), space)[0],
             "turn": torch.stack(
                 [_turn(positions, slope), _turn(positions[:, alone], slope[:, alone])]
             ),
@@ -253,12 +267,12 @@ def pooled(
         pairs = zip(merged, found, strict=True)
         merged = [old.merge(new) for old, new in pairs] if merged else found
         least = [each.decided().directions[:3] for each in merged]
-        metrics = [reference_metric(each.evidence) for each in merged]
+        metrics = [reference_metric(evidence_of(each)) for each in merged]
         angles = [
             algebra.principal_angles(a, space, m) for a, m in zip(least, metrics, strict=True)
         ]
         rows["angles"].append(torch.stack(angles))
-        within = [relative_within(each.evidence, space)[0] for each in merged]
+        within = [relative_within(evidence_of(each), space)[0] for each in merged]
         rows["within"].append(torch.stack(within))
     return {key: torch.stack(values) for key, values in rows.items()}
 

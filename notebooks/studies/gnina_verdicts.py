@@ -133,8 +133,19 @@ def both(values: Tensor, method: str) -> tuple[Interval | None, Interval | None]
     values = values.log() if method == "log" else values
     found = [interval(values.nanmean(axis).tolist(), "mean") for axis in (0, 1)]
     if method == "log":
-        found = [each and Interval(*map(math.exp, each[:3]), *each[3:]) for each in found]
+        found = [_exponential(each) for each in found]
     return found[0], found[1]
+
+
+def _exponential(found: Interval | None) -> Interval | None:
+    """An interval of logarithms on the scale of what they are of."""
+    return found and Interval(
+        math.exp(found.estimate),
+        math.exp(found.low),
+        math.exp(found.high),
+        found.units,
+        found.dropped,
+    )
 
 
 def clopper_pearson(met: int, units: int) -> Interval:
@@ -343,7 +354,7 @@ def own_turns(name: str, scores: Tensor) -> Outcome:
     found = errors(scores)
     complexes = interval((found["own"] / found["common"]).tolist(), "log")
     members = jackknife(logarithm, count)
-    members = members and Interval(*map(math.exp, members[:3]), *members[3:])
+    members = _exponential(members)
     cut = 1 - math.exp(logarithm(list(range(count))))
     return Outcome("own-turns", name, cut, 1 / 3, True, _one_minus(members), _one_minus(complexes))
 
