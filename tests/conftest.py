@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from cluster import Cluster
     from playwright.sync_api import Browser
 
-# Tests, and processes that they start, import what several of them share from this folder.
-sys.path.insert(0, str(Path(__file__).parent))
+# Tests, and processes that they start, import what several of them share from this folder, and
+# the book's own package.
+SHARED = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "notebooks")]
+sys.path[:0] = SHARED
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*SHARED, os.environ.get("PYTHONPATH")]))
 
 import shapes
 

@@ -53,7 +53,7 @@ class Taken:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         m, found = self.measurement, self.outcome
-        stored = {"id": m.id, "values": self.values, "controls": dict(self.controls)}
+        stored = {"id": m.id, "values": _stored(self.values), "controls": _stored(self.controls)}
         stored |= {"scale": self.scale, "terms": dict(self.terms)}
         table = html_table(("We measure", "Found", "Outcome"), [row(m, found)])
         return {"text/plain": f"{m.id}: {found.word}", "text/html": table, MIME: stored}
@@ -182,6 +182,13 @@ def row(m: Measurement, found: Outcome) -> tuple[str, str, str]:
         lines += [f"{k}: x {with_interval(each)}" for k, each in found.apart.items() if each]
     detail = f" ({found.detail})" if found.detail else ""
     return asks, "\n".join(lines), found.word + detail
+
+
+def _stored(values: Any) -> Any:
+    """Numbers as JSON takes them."""
+    if isinstance(values, Mapping):
+        return {name: _stored(each) for name, each in values.items()}
+    return plain(values)
 
 
 def _numbers(stored: Any) -> Any:

@@ -85,7 +85,7 @@ def test_a_default_device_changes_nothing(outputs):
 
 
 MEMORY = """
-import sys, torch, symscope as ss
+import sys, studies, torch, symscope as ss
 def resident(key):
     return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith(key))
 n = int(sys.argv[1])
