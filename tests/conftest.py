@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 # the book's own package.
 SHARED = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "notebooks")]
 sys.path[:0] = SHARED
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*SHARED, os.environ.get("PYTHONPATH")]))
 
 import shapes
+
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*SHARED, os.environ.get("PYTHONPATH")]))
 
 # `make quick` goes without.
 GUARDED = os.environ.get("SYMSCOPE_GUARDS") != "0"

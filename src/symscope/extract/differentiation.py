@@ -7,7 +7,6 @@ of them; forwards, the K tangent fields of the action are pushed through the net
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +19,7 @@ from .. import _draws as draws
 from ..actions.vectors import Action
 from ..inputs.stream import Batch
 from . import tuned
-from .modes import plain_attention
+from .modes import forward_mode, plain_attention
 from .network import Network
 from .rows import ForwardRows, Moving, ReverseRows, Rows
 
@@ -220,7 +219,5 @@ def forward_rows(
 
     # Forward mode takes the whole storage of a view for its tangent: a copy has just its own.
     inputs = inputs.clone()
-    with torch.no_grad(), plain_attention(), warnings.catch_warnings():
-        # torch's first use of forward mode loads what torch itself has deprecated.
-        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+    with torch.no_grad(), plain_attention(), forward_mode():
         return torch.func.vmap(push, out_dims=-1)(fields)

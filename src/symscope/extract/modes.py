@@ -6,6 +6,7 @@ import functools
 import inspect
 import sys
 import types
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -177,3 +178,11 @@ def device_of(model: object, default: torch.device) -> torch.device:
         for tensor in (*model.parameters(), *model.buffers()):
             return tensor.device
     return default
+
+
+@contextmanager
+def forward_mode() -> Iterator[None]:
+    """Forward mode without a word of torch's own: its first use loads what torch has deprecated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        yield

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..actions.vectors import Action
 from ..extract.differentiation import Differentiation
 from ..extract.evidence import COMMON, NETWORK
+from ..extract.modes import forward_mode
 from ..extract.network import Network
 from ..extract.rows import ForwardRows, Moving, Rows, fields_of
 
@@ -116,7 +117,8 @@ class Carried:
             return self.inputs.rows(x, unit)
 
         try:
-            found = torch.func.jvp(moved, (inputs,), (velocities,))[1]
+            with forward_mode():
+                found = torch.func.jvp(moved, (inputs,), (velocities,))[1]
         except (RuntimeError, NotImplementedError) as error:
             raise TypeError(
                 f"velocities are carried by the derivative of the fields of {self.inputs!r}, which "

@@ -49,7 +49,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
 
 def notebook(folder: Path, shown: list[dict], name: str = "02_o5") -> Path:
     cells = [{"cell_type": "markdown"}]
-    cells += [{"outputs": [{"data": each}]} for each in json.loads(json.dumps(shown, allow_nan=False))]
+    cells += [
+        {"outputs": [{"data": each}]} for each in json.loads(json.dumps(shown, allow_nan=False))
+    ]
     path = folder.parent / f"{name}.ipynb"
     path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
     return path
