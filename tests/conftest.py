@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # Tests, and processes that they start, import what several of them share from this folder, and
 # the book's own package.
 SHARED = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "notebooks")]
-sys.path[:0] = SHARED
+sys.path.insert(0, SHARED[0])
+sys.path.insert(1, SHARED[1])
 
 import shapes
 
