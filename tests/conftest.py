@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
 # Tests, and processes that they start, import what several of them share from this folder, and
 # the book's own package.
-SHARED = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "notebooks")]
-sys.path.insert(0, SHARED[0])
-sys.path.insert(1, SHARED[1])
+sys.path.insert(0, str(Path(__file__).parent.parent / "notebooks"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import shapes
 
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*SHARED, os.environ.get("PYTHONPATH")]))
+os.environ["PYTHONPATH"] = os.pathsep.join([*sys.path[:2], os.environ.get("PYTHONPATH", "")])
 
 # `make quick` goes without.
 GUARDED = os.environ.get("SYMSCOPE_GUARDS") != "0"
