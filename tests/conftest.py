@@ -24,7 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import shapes
 
-os.environ["PYTHONPATH"] = os.pathsep.join([*sys.path[:2], os.environ.get("PYTHONPATH", "")])
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [*sys.path[:2], os.environ.get("PYTHONPATH")])
+)
 
 # `make quick` goes without.
 GUARDED = os.environ.get("SYMSCOPE_GUARDS") != "0"
