@@ -1,6 +1,6 @@
 """What the kernels reach on a GPU, beside torch's own operations and the device's limits.
 
-    PYTHONPATH=src python benchmarks/gpu.py
+    PYTHONPATH=src:notebooks python benchmarks/gpu.py
 
 Needs torch, Triton and Python alone, and takes under 5 minutes. First every kernel is compared
 with its definition in float64; then all are timed by the GPU's clock. Writes

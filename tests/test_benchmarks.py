@@ -129,7 +129,10 @@ def test_gpu_in_the_interpreter(benchmark, tmp_path, capsys):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_refuses_without_one():
-    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent / "src")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(FOLDER.parent / name) for name in ("src", "notebooks")),
+    }
     run = subprocess.run(
         [sys.executable, FOLDER / "gpu.py"], capture_output=True, text=True, env=environment
     )
@@ -142,7 +145,9 @@ def test_others(benchmark, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(others, "CLOUDS", 60)
     told = others.ask("cloud")
     assert (told.counted, told.untrained, told.answer) == (3, 3, "exact")
-    assert told.mode.startswith("forward: 40 outputs") and told.seconds > 0
+    assert (
+        told.mode.startswith("combined: 7 random combinations of 40 outputs") and told.seconds > 0
+    )
     shifted = others.ask("pooled")
     assert (shifted.counted, shifted.untrained) == (2, 2)
     assert "cloud" in others.shown([told]) and "3 shifts" in others.shown([told])

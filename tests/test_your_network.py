@@ -13,6 +13,8 @@ import torch
 from helpers import random
 from safetensors.torch import save_file
 
+import symscope as ss
+
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "12_your_network.ipynb"
 SOURCE = """
 import torch
@@ -65,7 +67,7 @@ OWN = {
 def test_a_readers_network_is_asked_and_its_report_written(place, capsys):
     space = run(**OWN)
     found = space["found"]["your network"]
-    assert found.count == 1 and "so(2)" in space["summary"](found)
+    assert found.count == 1 and "so(2)" in ss.summary(found)
     assert space["asked"]["your network"][0].inner.bias.tolist() == [0, 1, 2]
     assert sorted(space["controls"]["your network"]) == ["shuffled", "untrained"]
     table = space["tables"]["your network"]
