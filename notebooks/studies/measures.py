@@ -32,9 +32,7 @@ def centred(logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
 
 
 def versions(
-    found: Symmetries,
-    known: Float[Tensor, "1 d d"],
-    outputs: Float[Tensor, "n c"],
+    found: Symmetries, known: Float[Tensor, "1 d d"], outputs: Float[Tensor, "n c"]
 ) -> dict[str, float]:
     """The smallest symmetry variance and its direction, in every unit that they are told in.
 

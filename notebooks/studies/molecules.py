@@ -46,10 +46,7 @@ class PairEnergy(nn.Module):
         i, j = torch.triu_indices(pos.shape[1], pos.shape[1], 1, device=pos.device)
         apart, kinds = pos[:, i] - pos[:, j], self.kind(z)
         distance = apart.square().sum(-1, keepdim=True).sqrt()
-        both = [
-            kinds[:, i] + kinds[:, j],
-            kinds[:, i] * kinds[:, j],
-        ]  # whichever comes first
+        both = [kinds[:, i] + kinds[:, j], kinds[:, i] * kinds[:, j]]  # whichever comes first
         stretched = apart / apart.new_tensor([1, 1, 1 + self.uneven])
         cutoff = torch.sigmoid(4 * (REACH - stretched.square().sum(-1).sqrt()))
         return (self.net(torch.cat([distance, *both], -1))[..., 0] * cutoff).sum(1)

@@ -115,9 +115,7 @@ def principal_components(images: Float[Tensor, "n h w"], components: int) -> Flo
     return torch.linalg.eigh(values.T @ values).eigenvectors.flip(1)[:, :components]
 
 
-def rotation_stencil(
-    images: Float[Tensor, "n h w"],
-) -> Float[Tensor, "1 s h w"]:
+def rotation_stencil(images: Float[Tensor, "n h w"]) -> Float[Tensor, "1 s h w"]:
     """The rotation of the pixel grid, anticlockwise, by central differences: to compare with."""
     x, y = PlaneAction().coordinates(images)
     weights = torch.zeros(1, 8, len(y), len(x), dtype=torch.float64)

@@ -28,14 +28,8 @@ if TYPE_CHECKING:
 MNIST_MEAN = 0.1303
 MNIST_STD = 0.3008
 
-DEFAULT_SIZES = {
-    "embedded": (3_500, 500, 1_000),
-    "full": (12_000, 5_000, 10_000),
-}
-DEFAULT_COPIES = {
-    "embedded": 4,
-    "full": 1,
-}  # of rotated digits: 14,000 and 12,000 images
+DEFAULT_SIZES = {"embedded": (3_500, 500, 1_000), "full": (12_000, 5_000, 10_000)}
+DEFAULT_COPIES = {"embedded": 4, "full": 1}  # of rotated digits: 14,000 and 12,000 images
 CHUNK = 1_000  # images in work at once: some 20 MB beside the result
 
 
@@ -89,15 +83,8 @@ def mnist(
     images, labels, (trains, validations, tests) = drawn(
         source, sizes[0], sizes[1], sizes[2], shuffle
     )
-    (
-        in_test,
-        in_validation,
-        in_train,
-    ) = (  # in this order: each takes its angles from one stream
-        Split(
-            prepared(images[row], angles if rotate else None, blur),
-            labels[row],
-        )
+    (in_test, in_validation, in_train) = (  # in this order: each takes its angles from one stream
+        Split(prepared(images[row], angles if rotate else None, blur), labels[row])
         for row in (tests, validations, trains.repeat(copies))
     )
     name = f"{'rotated ' if rotate else ''}MNIST ({source})"
@@ -106,23 +93,14 @@ def mnist(
 
 def drawn(
     source: str, train: int, validation: int, test: int, draw: torch.Generator
-) -> tuple[
-    UInt8[Tensor, "n 28 28"],
-    Int64[Tensor, " n"],
-    tuple[Tensor, Tensor, Tensor],
-]:
+) -> tuple[UInt8[Tensor, "n 28 28"], Int64[Tensor, " n"], tuple[Tensor, Tensor, Tensor]]:
     """The digits of a source, their labels, and the rows of train, validation and test.
 
     The full set keeps its own test images apart; the embedded digits have none of their own.
     """
     if source == "embedded":
         images, labels = embedded_digits()
-        fits(
-            "train + validation + test",
-            train + validation + test,
-            len(images),
-            source,
-        )
+        fits("train + validation + test", train + validation + test, len(images), source)
         order = torch.randperm(len(images), generator=draw)
         tests, rest = order[:test], order[test:]
     else:
@@ -131,11 +109,7 @@ def drawn(
         fits("train + validation", train + validation, first_test, source)
         tests = torch.randperm(len(images) - first_test, generator=draw)[:test] + first_test
         rest = torch.randperm(first_test, generator=draw)
-    return (
-        images,
-        labels,
-        (rest[validation:][:train], rest[:validation], tests),
-    )
+    return (images, labels, (rest[validation:][:train], rest[:validation], tests))
 
 
 def rotated_mnist(
@@ -189,18 +163,11 @@ def of_classes(splits: Splits, classes: Iterable[int]) -> Splits:
             raise ValueError(f"the {name} split has no sample of the classes {kept.tolist()}")
         return Split(inputs[where], targets[where])
 
-    return replace(
-        splits,
-        train=part("train"),
-        validation=part("validation"),
-        test=part("test"),
-    )
+    return replace(splits, train=part("train"), validation=part("validation"), test=part("test"))
 
 
 def rotate(
-    images: Float[Tensor, "n h w"],
-    degrees: Float[Tensor, "#n"] | float,
-    fill: float = 0.0,
+    images: Float[Tensor, "n h w"], degrees: Float[Tensor, "#n"] | float, fill: float = 0.0
 ) -> Float[Tensor, "n h w"]:
     """Images turned about their centre ((h-1)/2, (w-1)/2), by bilinear interpolation.
 
@@ -229,19 +196,13 @@ def rotate(
     # grid_sample pads with zeros, so zero must stand for the fill value.
     shifted = (images - fill).unsqueeze(1)
     turned = torch.nn.functional.grid_sample(
-        shifted,
-        grid,
-        mode="bilinear",
-        padding_mode="zeros",
-        align_corners=True,
+        shifted, grid, mode="bilinear", padding_mode="zeros", align_corners=True
     )
     return turned.squeeze(1) + fill
 
 
 def prepared(
-    digits: UInt8[Tensor, "n 28 28"],
-    angles: torch.Generator | None,
-    blur: float,
+    digits: UInt8[Tensor, "n 28 28"], angles: torch.Generator | None, blur: float
 ) -> Float[Tensor, "n 28 28"]:
     """Raw pixels into network inputs, a chunk at a time."""
     result = torch.empty(digits.shape, dtype=torch.float32)

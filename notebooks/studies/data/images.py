@@ -118,11 +118,7 @@ def picture_patches(
 
 
 def fashion_mnist(
-    *,
-    train: int = 12_000,
-    validation: int = 5_000,
-    test: int = 10_000,
-    seed: int = 0,
+    *, train: int = 12_000, validation: int = 5_000, test: int = 10_000, seed: int = 0
 ) -> Splits:
     """Fashion-MNIST: grey images of clothes (N, 28, 28) float32 of ten kinds, labels (N,) int64.
 
@@ -140,11 +136,7 @@ def fashion_mnist(
 
 
 def cifar10(
-    *,
-    train: int = 12_000,
-    validation: int = 5_000,
-    test: int = 10_000,
-    seed: int = 0,
+    *, train: int = 12_000, validation: int = 5_000, test: int = 10_000, seed: int = 0
 ) -> Splits:
     """CIFAR-10: colour images (N, 3, 32, 32) float32 of ten kinds, labels (N,) int64.
 
@@ -155,11 +147,7 @@ def cifar10(
 
 
 def cifar10_jpeg(
-    *,
-    train: int = 12_000,
-    validation: int = 5_000,
-    test: int = 10_000,
-    seed: int = 0,
+    *, train: int = 12_000, validation: int = 5_000, test: int = 10_000, seed: int = 0
 ) -> Splits:
     """A JPEG copy of CIFAR-10: as :func:`cifar10`, its pixels changed a little by compression.
 
@@ -192,11 +180,4 @@ def _image_splits(
     first, second, third = (
         Split((images[row].float() / 255 - mean) / std, labels[row]) for row in rows
     )
-    return Splits(
-        name,
-        first,
-        second,
-        third,
-        input_mean=mean.item(),
-        input_std=std.item(),
-    )
+    return Splits(name, first, second, third, input_mean=mean.item(), input_std=std.item())

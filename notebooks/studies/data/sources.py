@@ -154,18 +154,9 @@ def cifar10_jpeg() -> tuple[UInt8[Tensor, "n 3 32 32"], Int64[Tensor, " n"], int
 
     name = "cifar-10-jpeg.zip"
     otherwise = "use the official archive, studies.data.cifar10"
-    source = Source(
-        "CIFAR-10 (JPEG copy)",
-        "cifar-10-jpeg",
-        CIFAR_JPEG_SHA256,
-        (),
-        otherwise,
-    )
+    source = Source("CIFAR-10 (JPEG copy)", "cifar-10-jpeg", CIFAR_JPEG_SHA256, (), otherwise)
     with zipfile.ZipFile(io.BytesIO(_file(source, name))) as archive:
-        files = sorted(
-            archive.namelist(),
-            key=lambda file: (file.startswith("test/"), file),
-        )
+        files = sorted(archive.namelist(), key=lambda file: (file.startswith("test/"), file))
         pixels = [np.asarray(Image.open(io.BytesIO(archive.read(file)))) for file in files]
     labels = [CIFAR_CLASSES.index(file.split("/")[1]) for file in files]
     first_test = sum(file.startswith("train/") for file in files)
@@ -209,9 +200,7 @@ def checked_picture(name: str) -> UInt8[Tensor, "h w *channels"]:
     return torch.from_numpy(pixels)
 
 
-def _idx_set(
-    source: Source,
-) -> tuple[UInt8[Tensor, "n 28 28"], Int64[Tensor, " n"], int]:
+def _idx_set(source: Source) -> tuple[UInt8[Tensor, "n 28 28"], Int64[Tensor, " n"], int]:
     """A set of four IDX files: training images first, labels, the row of the first test image."""
     import numpy as np
 
@@ -220,11 +209,7 @@ def _idx_set(
         for kind, dims in (("images-idx3-ubyte", 3), ("labels-idx1-ubyte", 1))
     )
     every = np.concatenate(labels).astype(np.int64)
-    return (
-        torch.from_numpy(np.concatenate(images)),
-        torch.from_numpy(every),
-        len(images[0]),
-    )
+    return (torch.from_numpy(np.concatenate(images)), torch.from_numpy(every), len(images[0]))
 
 
 def _file(source: Source, name: str) -> bytes:

@@ -60,10 +60,7 @@ def o5_regression(
     mean, std = y_train.mean().item(), y_train.std(correction=0).item()
 
     def scaled(x: Float[Tensor, "n 10"]) -> Split:
-        return Split(
-            (x / input_std).to(dtype),
-            ((o5_function(x) - mean) / std).to(dtype),
-        )
+        return Split((x / input_std).to(dtype), ((o5_function(x) - mean) / std).to(dtype))
 
     return Splits(
         "O(5) regression",

@@ -85,11 +85,7 @@ def whitened(splits: Splits, eps: float = 1e-8) -> Splits:
     change = whitening(images[0], eps)
     train, validation, test = (
         Split(change(each), split.targets)
-        for each, split in zip(
-            images,
-            (splits.train, splits.validation, splits.test),
-            strict=True,
-        )
+        for each, split in zip(images, (splits.train, splits.validation, splits.test), strict=True)
     )
     return replace(
         splits, name=f"{splits.name}, whitened", train=train, validation=validation, test=test,

@@ -108,11 +108,7 @@ def atom_symmetries(
 
 
 def chains(
-    gram: Float[Tensor, "m m"],
-    unlike: Float[Tensor, "m m"],
-    i: int,
-    order: int,
-    width: int,
+    gram: Float[Tensor, "m m"], unlike: Float[Tensor, "m m"], i: int, order: int, width: int
 ) -> list[tuple[int, int]]:
     """The likeliest (j, k) with i to j to k under one matrix of an order, likeliest first.
 

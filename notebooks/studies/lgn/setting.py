@@ -19,11 +19,7 @@ from symscope._checks import choice, whole
 from .. import data
 from ..data import Split, Splits
 from ..networks import evaluate, fit_steps, seeded
-from .published import (
-    PublishedClassifier,
-    PublishedNetwork,
-    PublishedReconstructor,
-)
+from .published import PublishedClassifier, PublishedNetwork, PublishedReconstructor
 
 if TYPE_CHECKING:
     from jaxtyping import Float

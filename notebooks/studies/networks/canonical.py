@@ -69,13 +69,7 @@ class CanonicalNetwork(nn.Module):
     phases: Tensor
     mixing: Tensor
 
-    def __init__(
-        self,
-        invariance: str,
-        outputs: int = 10,
-        seed: int = 0,
-        background: float = 0.0,
-    ):
+    def __init__(self, invariance: str, outputs: int = 10, seed: int = 0, background: float = 0.0):
         super().__init__()
         choice("invariance", invariance, INVARIANCES)
         self.invariance, self.background = invariance, background
@@ -83,10 +77,7 @@ class CanonicalNetwork(nn.Module):
         features = whole("outputs", outputs)
         self.register_buffer("waves", 1.2 * torch.randn(2, features, generator=draw))
         self.register_buffer("phases", 6.3 * torch.rand(features, generator=draw))
-        self.register_buffer(
-            "mixing",
-            torch.randn(features, outputs, generator=draw) / features,
-        )
+        self.register_buffer("mixing", torch.randn(features, outputs, generator=draw) / features)
 
     def forward(self, images: Float[Tensor, "n h w"]) -> Float[Tensor, "n c"]:
         """Images to features."""

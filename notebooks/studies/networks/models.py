@@ -28,27 +28,15 @@ class MLP(nn.Module):
         ValueError: for fewer than two widths, a width below 1, or an unknown activation.
     """
 
-    def __init__(
-        self,
-        widths: Sequence[int],
-        activation: str = "swish",
-        bias: bool = False,
-    ):
+    def __init__(self, widths: Sequence[int], activation: str = "swish", bias: bool = False):
         super().__init__()
         if len(widths) < 2 or min(widths) < 1:
             raise ValueError(f"widths must be two or more positive integers, got {tuple(widths)}")
         choice("activation", activation, ACTIVATIONS)
-        self.widths, self.activation, self.bias = (
-            tuple(widths),
-            activation,
-            bias,
-        )
+        self.widths, self.activation, self.bias = (tuple(widths), activation, bias)
         layers: list[nn.Module] = []
         for inside, outside in zip(widths, widths[1:], strict=False):
-            layers += [
-                nn.Linear(inside, outside, bias=bias),
-                ACTIVATIONS[activation](),
-            ]
+            layers += [nn.Linear(inside, outside, bias=bias), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -80,12 +68,7 @@ def width_for(budget: int, depth: int, inputs: int = 784, outputs: int = 10) -> 
     >>> sum(weights.numel() for weights in mnist_mlp(3, 55).parameters())
     49720
     """
-    named = {
-        "budget": budget,
-        "depth": depth,
-        "inputs": inputs,
-        "outputs": outputs,
-    }
+    named = {"budget": budget, "depth": depth, "inputs": inputs, "outputs": outputs}
     for name, value in named.items():
         whole(name, value)
     ends, square = inputs + outputs, depth - 1
@@ -108,11 +91,7 @@ def save(model: MLP, path: str | Path) -> None:
     """Write an MLP's weights and architecture to a safetensors file."""
     from safetensors.torch import save_file
 
-    shape = {
-        "widths": model.widths,
-        "activation": model.activation,
-        "bias": model.bias,
-    }
+    shape = {"widths": model.widths, "activation": model.activation, "bias": model.bias}
     save_file(model.state_dict(), path, metadata={"mlp": json.dumps(shape)})
 
 

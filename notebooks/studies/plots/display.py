@@ -28,15 +28,7 @@ class Shown:
         ValueError: if the caption or the alt text is empty.
     """
 
-    def __init__(
-        self,
-        image: bytes,
-        kind: str,
-        caption: str,
-        alt: str,
-        scale: str,
-        width: int,
-    ):
+    def __init__(self, image: bytes, kind: str, caption: str, alt: str, scale: str, width: int):
         if not caption.strip() or not alt.strip():
             raise ValueError("a figure needs a caption and an alt text")
         self.image, self.kind, self.alt, self.width = image, kind, alt, width

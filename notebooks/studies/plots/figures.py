@@ -54,11 +54,7 @@ matplotlib.rcParams.update(
 
 
 def new(
-    rows: int = 1,
-    columns: int = 1,
-    width: float = 7.0,
-    height: float = 3.4,
-    **options: Any,
+    rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 3.4, **options: Any
 ) -> tuple[Figure, Any]:
     """An empty figure outside of pyplot's registry, and its axes.
 
@@ -88,10 +84,7 @@ def legend_above(figure: Figure) -> None:
 
 
 def log_ticks(
-    ax: Axes,
-    which: str = "y",
-    subs: Sequence[float] = (1, 2, 5),
-    form: str = "{x:g}",
+    ax: Axes, which: str = "y", subs: Sequence[float] = (1, 2, 5), form: str = "{x:g}"
 ) -> None:
     """A logarithmic axis with plain numbers at its ticks: 0.5, 1, 2, 5, not powers of ten.
 
@@ -146,12 +139,7 @@ def lines(
     """
     figure, axes = _on(ax)
     for name, color, marker in _looks(groups, first):
-        look: dict[str, Any] = {
-            "marker": marker,
-            "ms": 5,
-            "lw": 1,
-            "ls": "-" if joined else "none",
-        }
+        look: dict[str, Any] = {"marker": marker, "ms": 5, "lw": 1, "ls": "-" if joined else "none"}
         for k, (x, y) in enumerate(groups[name]):
             axes.plot(x, y, color=color, label="_" if k else name, **look)
     axes.set(xlabel=xlabel, ylabel=ylabel)
@@ -215,14 +203,7 @@ def band(
         curves = np.asarray(groups[name])
         found = of_groups({str(k): column for k, column in enumerate(curves.T)}, method)
         label = f"{name} (n = {len(curves)})"
-        axes.plot(
-            x,
-            found["estimate"],
-            marker=marker,
-            ms=4,
-            color=color,
-            label=label,
-        )
+        axes.plot(x, found["estimate"], marker=marker, ms=4, color=color, label=label)
         axes.fill_between(x, found["low"], found["high"], color=color, alpha=0.2, lw=0)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if ax is None:
@@ -274,19 +255,11 @@ def _grid(count: int, columns: int, width: float, height: float) -> tuple[Figure
     """A figure of so many empty cells, each of that many inches."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    return new(
-        rows,
-        columns,
-        width=width * columns,
-        height=height * rows,
-        squeeze=False,
-    )
+    return new(rows, columns, width=width * columns, height=height * rows, squeeze=False)
 
 
 def generators(
-    matrices: Float[np.ndarray | Tensor, "k n m"],
-    titles: Sequence[str],
-    columns: int = 5,
+    matrices: Float[np.ndarray | Tensor, "k n m"], titles: Sequence[str], columns: int = 5
 ) -> Figure:
     """Matrices as heatmaps on one blue-white-red scale; small ones with their numbers."""
     each = np.asarray(matrices)
@@ -305,9 +278,7 @@ def generators(
 
 
 def pictures(
-    images: Float[np.ndarray | Tensor, "t h w"],
-    titles: Sequence[str],
-    columns: int = 9,
+    images: Float[np.ndarray | Tensor, "t h w"], titles: Sequence[str], columns: int = 9
 ) -> Figure:
     """A strip of grey-level images on one scale."""
     each = np.asarray(images)
@@ -351,13 +322,7 @@ def arrows(
             columns, rows, right, up, scale=longest / (1.3 * every), scale_units="xy",
             angles="uv", color=INK, width=0.008,
         )  # fmt: skip
-        axes.set(
-            xticks=[],
-            yticks=[],
-            xlim=(-1, width),
-            ylim=(height, -1),
-            aspect="equal",
-        )
+        axes.set(xticks=[], yticks=[], xlim=(-1, width), ylim=(height, -1), aspect="equal")
         axes.spines[:].set_visible(False)
         axes.set_title(title, fontsize=10)
     return figure

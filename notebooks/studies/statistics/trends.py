@@ -15,9 +15,7 @@ COLUMNS = ["estimate", "low", "high"]
 
 
 def slopes(
-    values: Sequence[float],
-    predictors: Mapping[str, Sequence[float]],
-    level: float = 0.95,
+    values: Sequence[float], predictors: Mapping[str, Sequence[float]], level: float = 0.95
 ) -> pandas.DataFrame:
     """Ordinary least squares of values on predictors and a constant.
 
@@ -128,11 +126,7 @@ def rank_correlation(
 
 
 def read_at(
-    curve: pandas.DataFrame,
-    column: str,
-    level: float,
-    *,
-    straight: Collection[str] = (),
+    curve: pandas.DataFrame, column: str, level: float, *, straight: Collection[str] = ()
 ) -> pandas.Series:
     """A curve's other columns where one column first reaches a level.
 

@@ -207,9 +207,7 @@ def closure_residual(basis: Float[Tensor, "k n n"]) -> float:
 
 
 def principal_angles(
-    a: Float[Tensor, "k ..."],
-    b: Float[Tensor, "l ..."],
-    metric: Float[Tensor, "d d"] | None = None,
+    a: Float[Tensor, "k ..."], b: Float[Tensor, "l ..."], metric: Float[Tensor, "d d"] | None = None
 ) -> Float[Tensor, " smaller"]:
     """Principal angles between the spans of ``a`` and ``b``, in degrees, ascending.
 

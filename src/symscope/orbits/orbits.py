@@ -111,9 +111,7 @@ class CyclicOrbit(nn.Module):
 
     @torch.no_grad()
     def start_at(
-        self,
-        generators: Float[Tensor, "*j d d"],
-        base: Float[Tensor, "*j k d"] | None = None,
+        self, generators: Float[Tensor, "*j d d"], base: Float[Tensor, "*j k d"] | None = None
     ) -> CyclicOrbit:
         """Set the generators, and the base filters where given, and return the orbit.
 

@@ -121,11 +121,7 @@ class Store:
         return self._kept(function, arguments)
 
     def keep_network(
-        self,
-        train: Callable[..., nn.Module],
-        build: Callable[[], nn.Module],
-        /,
-        **arguments: Any,
+        self, train: Callable[..., nn.Module], build: Callable[[], nn.Module], /, **arguments: Any
     ) -> nn.Module:
         """A network that ``train(**arguments)`` returns, trained once and from then on loaded.
 

@@ -58,9 +58,7 @@ def _linear_gram(
 
 
 def linear_gram(
-    vectors: Float[Tensor, "n m d"],
-    cotangents: Float[Tensor, "n c m d"],
-    precision: str = "ieee",
+    vectors: Float[Tensor, "n m d"], cotangents: Float[Tensor, "n c m d"], precision: str = "ieee"
 ) -> Float[Tensor, "d*d d*d"]:
     """The Gram matrix of the rows in one launch; the N x d^2 matrix never exists.
 
