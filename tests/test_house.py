@@ -38,7 +38,7 @@ FLOORS = {
         {"data", "statistics"},
         {"plots"},
         {"networks", "ledger"},
-        {"gnina", "lgn", "loading", "measures", "molecules", "pixels"},
+        {"finite", "gnina", "lgn", "loading", "measures", "molecules", "pixels"},
         {"gnina_turns"},
         {"gnina_cube", "gnina_verdicts"},
         {"the face"},

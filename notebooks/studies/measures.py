@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from symscope.algebra import matrices as algebra
+
 if TYPE_CHECKING:
+    import pandas
     from jaxtyping import Float
 
     from symscope.reports.symmetries import Symmetries
@@ -69,3 +73,26 @@ def versions(
             "shuffled_bias": control.liegg.bias_to(known)[0],
         }
     return {name: float(value) for name, value in numbers.items()}
+
+
+def compare(reports: Mapping[str, Symmetries], basis: Float[Tensor, "d n n"]) -> pandas.DataFrame:
+    """LieGG's quantities of several reports beside a known algebra of dimension d, one row each.
+
+    Columns: ``count``; ``gap`` behind the d-th direction (NaN if that is the last);
+    ``relative_variance``, the largest among the first d; ``angle``, the largest principal angle
+    in degrees; ``bias``, the largest distance from the algebra among the first d.
+    """
+    import pandas
+
+    d = len(algebra.orthonormal(basis))
+    rows = {
+        name: {
+            "count": found.count,
+            "gap": float(found.liegg.gaps[d - 1]) if d <= len(found.liegg.gaps) else float("nan"),
+            "relative_variance": float(found.liegg.relative_variance[d - 1]),
+            "angle": float(found.liegg.angles_to(basis).max()),
+            "bias": float(found.liegg.bias_to(basis)[:d].max()),
+        }
+        for name, found in reports.items()
+    }
+    return pandas.DataFrame.from_dict(rows, orient="index")

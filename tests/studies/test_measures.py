@@ -84,3 +84,16 @@ def test_a_report_without_control_is_refused():
     alone = ss.Symmetries(found.factor, ACTION)
     with pytest.raises(ValueError, match="no shuffled control"):
         measures.versions(alone, SO2, nearly_round(points()))
+
+
+def test_compare_puts_reports_beside_an_algebra():
+    basis = ss.algebra.so(3)
+    points = torch.randn(400, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = ss.learned_symmetries(lambda x: x.norm(dim=1), points, action=ss.LinearAction(3))
+    table = measures.compare({"learned": found, "shuffled": found.shuffled}, basis)
+    assert table.loc["learned", "count"] == 3 and table.loc["shuffled", "count"] == 0
+    assert table.loc["learned", "gap"] == pytest.approx(float(found.liegg.gaps[2]))
+    assert table.loc["learned", "angle"] < 0.1 < 10 < table.loc["shuffled", "angle"]
+    # There is nothing behind all nine.
+    whole = measures.compare({"learned": found}, ss.algebra.gl(3))
+    assert whole["gap"].isna().all() and whole.loc["learned", "angle"] < 1e-6

@@ -1,13 +1,12 @@
 """A report in words: the numbers that are said are those of the report."""
 
-import pytest
 import torch
 from cases import network
 from helpers import random
 
 import symscope as ss
 from studies.molecules import molecules, pair_energy
-from symscope.reports.summary import compare, summary
+from symscope.reports.summary import summary
 from symscope.reports.words import ADVICE
 
 
@@ -49,15 +48,3 @@ def test_fields_have_no_names():
     turn = ss.FieldAction([lambda x: torch.stack([-x[:, 1], x[:, 0]], 1), lambda x: x])
     found = ss.learned_symmetries(lambda x: x.norm(dim=1), random(200, 2), action=turn)
     assert "only matrices have names" in summary(found)
-
-
-def test_compare_puts_reports_beside_an_algebra():
-    basis = ss.algebra.so(3)
-    points = torch.randn(400, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = ss.learned_symmetries(lambda x: x.norm(dim=1), points, action=ss.LinearAction(3))
-    table = compare({"learned": found, "shuffled": found.shuffled}, basis)
-    assert table.loc["learned", "count"] == 3 and table.loc["shuffled", "count"] == 0
-    assert table.loc["learned", "gap"] == pytest.approx(float(found.liegg.gaps[2]))
-    assert table.loc["learned", "angle"] < 0.1 < 10 < table.loc["shuffled", "angle"]
-    whole = compare({"learned": found}, ss.algebra.gl(3))  # there is nothing behind all nine
-    assert whole["gap"].isna().all() and whole.loc["learned", "angle"] < 1e-6
