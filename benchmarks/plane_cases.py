@@ -23,7 +23,7 @@ import studies
 import symscope as ss
 from studies.networks.canonical import INVARIANCES, CanonicalNetwork, algebra_of
 from symscope.algebra import matrices as algebra
-from symscope.reports.plane_report import named_movements
+from symscope.reports.plane import named_movements
 
 IMAGES = 400
 SEARCHED = 60  # images of a plain search

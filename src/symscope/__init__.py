@@ -14,8 +14,7 @@ from .reports.layers import layer_symmetries
 from .reports.plane import plane_symmetries
 from .reports.query import learned_symmetries, symmetries_of_gradients
 from .reports.shards import symmetries_of_shards
-from .reports.summary import summary
-from .reports.symmetries import Symmetries
+from .reports.symmetries import Symmetries, summary
 from .runs import sweeps as sweeps
 
 __all__ = [

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 LEVELS = ("exact", "approximate", "partial")
 
 
-LEVELS = ("exact", "approximate", "partial")
-
-
 class ReportBase:
     """Evidence, and the decision that rests on it.
 

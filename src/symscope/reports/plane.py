@@ -7,7 +7,7 @@ per norm. Here the outputs' change is divided by that of the images themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -17,17 +17,34 @@ from torch import Tensor
 from .. import _draws as draws
 from .._checks import real
 from ..actions.plane import PlaneAction
-from ..decide.rule import decide
-from ..decide.thresholds import CONFIDENCE, PLANE, check_levels
+from ..algebra import matrices as algebra
+from ..decide.decision import Decision
+from ..decide.rule import decide, relative_along
+from ..decide.thresholds import CONFIDENCE, PLANE, RULE, check_levels
 from ..extract.evidence import COMMON, NETWORK, Evidence
 from ..extract.modes import device_of, running
 from ..extract.network import Outputs
-from ..inputs.stream import Batch, Stream
-from .plane_report import PlaneSymmetries
+from ..inputs.stream import Stream
+from .base import ReportBase
 from .warps import Warp, affine_fields, deformations
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+    from matplotlib.figure import Figure
+
+# Movements with a name, as (2, 2) matrices beside a translation.
+NAMED = {
+    "rotation": (0, -1, 1, 0, 0, 0),
+    "scaling": (1, 0, 0, 1, 0, 0),
+    "scaling of x": (1, 0, 0, 0, 0, 0),
+    "scaling of y": (0, 0, 0, 1, 0, 0),
+    "squeeze": (1, 0, 0, -1, 0, 0),
+    "diagonal squeeze": (0, 1, 1, 0, 0, 0),
+    "shear along x": (0, 1, 0, 0, 0, 0),
+    "shear along y": (0, 0, 1, 0, 0, 0),
+    "translation in x": (0, 0, 0, 0, 1, 0),
+    "translation in y": (0, 0, 0, 0, 0, 1),
+}
 
 
 def plane_symmetries(
@@ -64,7 +81,7 @@ def plane_symmetries(
         confidence: of the upper bounds, in (0, 1), default 0.95.
 
     Returns:
-        The report, a :class:`symscope.reports.plane_report.PlaneSymmetries`.
+        The report, a :class:`symscope.reports.plane.PlaneSymmetries`.
 
     Raises:
         ValueError: for images that are empty, not finite or of another shape; an unknown group;
@@ -88,16 +105,21 @@ def plane_symmetries(
     fields = torch.cat([affine_fields(action.basis), deformations()])
     held: dict[str, list[Tensor]] = {name: [] for name in (*networks, "images")}
     warp = None
-    stream = Stream(images, action, batch_size, seed)
-    for batch in _running(stream, networks):
-        if warp is None:
-            outside = _border(batch.inputs) if outside is None else real("outside", outside)
-            warp = Warp(batch.inputs, outside)
-        rows = _secants(networks, batch.inputs, warp, fields, step)
-        outputs, eps = rows["model"].shape[1], torch.finfo(rows["model"].dtype).eps
-        for name, each in rows.items():
-            each = each.double()
-            held[name].append((each.mT @ each).cpu())
+    with ExitStack() as stack:
+        for network in networks.values():  # once: all weights are copied, to be put back
+            stack.enter_context(running(network))
+        for batch in Stream(images, action, batch_size, seed):
+            if warp is None:
+                x = batch.inputs
+                edges = [
+                    edge.flatten() for edge in (x[..., 0, :], x[..., -1, :], x[..., 0], x[..., -1])
+                ]
+                border = float(torch.cat(edges).median())
+                warp = Warp(x, border if outside is None else real("outside", outside))
+            rows = _secants(networks, batch.inputs, warp, fields, step)
+            outputs, eps = rows["model"].shape[1], torch.finfo(rows["model"].dtype).eps
+            for name, each in rows.items():
+                held[name].append((each.double().mT @ each.double()).cpu())
     if warp is None:
         raise ValueError("data is empty: the iterable yielded no samples")
     grams = {name: torch.cat(parts) for name, parts in held.items()}
@@ -107,30 +129,15 @@ def plane_symmetries(
     size = len(action.basis)
     moves = _cut(grams["model"])[:, None, None] * torch.stack([grams["model"], grams["images"]])
     changed, moved = moves.sum(1)[:, size:, size:].unbind()
-    draws = _least_changes(changed, moved, size, seed)
+    reference = _least_changes(changed, moved, size, seed)
     own, moved = moves[:, :, :size, :size].unbind()
-    evidence = _evidence(own, draws.median() ** 2 * moved, outputs, eps)
+    evidence = _evidence(own, reference.median() ** 2 * moved, outputs, eps)
     compared = None
     if contrast is not None:
-        weights = _cut(grams["model"]) * _cut(grams["contrast"])
-        one, other = (
-            weights[:, None, None] * grams[name][:, :size, :size] for name in ("model", "contrast")
-        )
+        weights = (_cut(grams["model"]) * _cut(grams["contrast"]))[:, None, None]
+        one, other = (weights * grams[name][:, :size, :size] for name in networks)
         compared = decide(_evidence(one, other, outputs, eps), PLANE.loose, confidence)
-    return PlaneSymmetries(action, evidence, compared, draws / draws.median(), confidence)
-
-
-def _running(stream: Stream, networks: Mapping[str, Callable]) -> Iterator[Batch]:
-    """The batches, while all networks run in evaluation mode: entered once, not batch by batch."""
-    with ExitStack() as stack:
-        for network in networks.values():
-            stack.enter_context(running(network))
-        yield from stream
-
-
-def _border(images: Float[Tensor, "n *channels h w"]) -> float:
-    edges = images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]
-    return float(torch.cat([edge.flatten() for edge in edges]).median())
+    return PlaneSymmetries(action, evidence, compared, reference / reference.median(), confidence)
 
 
 def _secants(
@@ -162,14 +169,12 @@ def _secants(
 @torch.no_grad()
 def _values(name: str, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Its outputs (N, C), centred and of unit norm where there are enough."""
-    raw = network(images.to(device_of(network, images.device)))
-    values = Outputs()(raw, len(images))
+    values = Outputs()(network(images.to(device_of(network, images.device))), len(images))
     if not torch.isfinite(values).all():
         raise ValueError(f"the outputs of {name} are NaN or infinite")
     if values.shape[1] < PLANE.centred:
         return values
-    values = values - values.mean(1, keepdim=True)
-    return torch.nn.functional.normalize(values, dim=1)
+    return torch.nn.functional.normalize(values - values.mean(1, keepdim=True), dim=1)
 
 
 def _cut(grams: Float[Tensor, "n f f"]) -> Float[Tensor, " n"]:
@@ -206,3 +211,171 @@ def _evidence(
             rows = images * outputs
             piece.factors[kind].update_gram(grams[start:stop].sum(0), images, rows, torch.float64)
     return evidence
+
+
+class PlaneSymmetries(ReportBase):
+    """Along which movements of the plane a network's outputs change least.
+
+    Built by :func:`symscope.plane_symmetries`. All tensors are float64 on the CPU; K is the number
+    of directions of the group, R that of those along which the images move.
+
+    Attributes:
+        action: the :class:`symscope.PlaneAction` that was searched.
+        evidence: what the decision rests on, in pieces of the images.
+        decision: by the rule of :mod:`symscope.decide.rule`, with q as its relative change.
+        contrast: the same with the contrast network's change instead of the images', or None.
+        reference: (1000,) the least change within each random set of as many deformations,
+            relative to its median, to which q is relative too.
+    """
+
+    action: PlaneAction
+    evidence: Evidence
+    decision: Decision
+
+    def __init__(
+        self,
+        action: PlaneAction,
+        evidence: Evidence,
+        contrast: Decision | None,
+        reference: Float[Tensor, " draws"],
+        confidence: float = CONFIDENCE,
+    ):
+        super().__init__(action, evidence, PLANE.loose, confidence)
+        self.contrast, self.reference = contrast, reference
+
+    @property
+    def q(self) -> Float[Tensor, " r"]:
+        """``relative``: the outputs' change along each direction per movement of the images.
+
+        1 is the median of the least within as many random deformations.
+        """
+        return self.relative
+
+    @property
+    def level(self) -> str:
+        """How symmetric the most symmetric directions are.
+
+        "exact": the bound of q at most 0.1, and the next q at least three times as large;
+        "approximate": the bound of q at most 1/3; "none"; "too few data".
+        """
+        if not self.count:
+            return self.decision.level if self.count is None else "none"
+        following = self.q[self.count] if self.count < len(self.q) else 1.0
+        small = self.bound[self.count - 1] <= RULE.tolerance
+        exact = small and following >= RULE.least_gap * self.q[self.count - 1]
+        return "exact" if exact else "approximate"
+
+    @property
+    def count(self) -> int | None:
+        """How many directions have a bound of at most 1/3; None where the images are too few."""
+        return None if self.decision.count is None else int((self.bound <= PLANE.loose).sum())
+
+    @property
+    def learned(self) -> int | None:
+        """Along how many directions the outputs change clearly less than the contrast network's.
+
+        Their bounds are at most 0.7 of its change; where several numbers qualify, that with the
+        largest gap behind it. None without a contrast network.
+        """
+        if self.contrast is None or self.contrast.count is None:
+            return None
+        change = self.contrast.relative.clamp(min=1e-12)
+        gaps = torch.cat([change[1:], torch.ones(1, dtype=change.dtype)]) / change
+        qualified = gaps[self.contrast.bound <= PLANE.learned]
+        return int(qualified.argmax()) + 1 if len(qualified) else 0
+
+    @property
+    def contrasted(self) -> Float[Tensor, "r n n"]:
+        """The generators in the order of the change in contrast, each of unit Frobenius norm."""
+        if self.contrast is None:
+            raise ValueError("no contrast network was handed in: plane_symmetries(contrast=...)")
+        return self._matrices(torch.nn.functional.normalize(self.contrast.directions, dim=1))
+
+    def _matrices(self, coefficients: Float[Tensor, "a k"]) -> Float[Tensor, "a n n"]:
+        return algebra.anticlockwise(super()._matrices(coefficients))
+
+    @property
+    def span(self) -> Float[Tensor, "d n n"]:
+        """An orthonormal basis of the symmetries, or else of all with a q up to twice the least."""
+        alike = int((self.q <= PLANE.alike * self.q[0]).sum())
+        return algebra.orthonormal(self.generators[: self.count or alike])
+
+    def along(self, generator: Float[Tensor, "n n"]) -> float:
+        """q along any generator of the group, of any length.
+
+        Raises:
+            ValueError: if it is not of the action's shape, zero, or outside the group's algebra.
+        """
+        direction = algebra.coordinates(generator, self.action.basis)
+        return float(relative_along(self.evidence, direction[None])[0])
+
+    def named(self) -> dict[str, float]:
+        """q along each movement that has a name, ascending."""
+        changes = {name: self.along(each) for name, each in named_movements(self.action).items()}
+        return dict(sorted(changes.items(), key=lambda item: item[1]))
+
+    def alike(self) -> list[str]:
+        """The named movements that cannot be told apart, where there are any.
+
+        Those with a q of at most twice the least, if they span more than the symmetries found
+        and the least is below that of 97.5 % of the random deformations: a digit's slant makes a
+        translation and a shear alike.
+        """
+        if self.q[0] > torch.quantile(self.reference, PLANE.unusual):
+            return []
+        movements = named_movements(self.action)
+        near = [name for name, q in self.named().items() if q <= PLANE.alike * float(self.q[0])]
+        if not near:
+            return []
+        spanned = algebra.orthonormal(torch.stack([movements[name] for name in near]))
+        return near if len(spanned) > max(self.count or 0, 1) else []
+
+    def why(self) -> str:
+        """In words what was found, and on what it rests."""
+        decision, count = self.decision, self.count
+        shares = torch.tensor([PLANE.unusual, 1 - PLANE.unusual], dtype=torch.float64)
+        low, high = torch.quantile(self.reference, shares).tolist()
+        lines = [
+            f"{'?' if count is None else count} of {len(self.q)} directions are symmetries: "
+            f"{self.level}" + (f" ({decision.note})" if decision.note else ""),
+            "q: change of the outputs per movement of the images, relative to the least within as "
+            f"many random deformations ({1 - 2 * PLANE.unusual:.0%} of these: {low:.2g} to "
+            f"{high:.2g}); bound at {decision.confidence:.0%} confidence, from "
+            f"{decision.samples} images in {decision.pieces} pieces",
+            f"exact: bound <= {RULE.tolerance:g} and a gap of 3 behind it; approximate: bound "
+            f"<= {PLANE.loose:.2g}",
+            "direction        q    bound",
+        ]
+        for place, (q, bound) in enumerate(zip(self.q.tolist(), self.bound.tolist(), strict=True)):
+            limit = f"{bound:8.2g}" if math.isfinite(bound) else "       -"
+            kept = "kept" if place < (count or 0) else "not kept"
+            lines.append(f"{place + 1:9d} {q:8.2g} {limit}  {kept}")
+        least = ", ".join(f"{name} (q {q:.2g})" for name, q in list(self.named().items())[:3])
+        lines.append(f"of those with a name: {least}")
+        if alike := ", ".join(self.alike()):
+            lines.append(f"not told apart: {alike}; read the span, not the first direction")
+        if len(decision.undefined):
+            lines.append(f"{len(decision.undefined)} directions do not move the images: undefined")
+        if self.contrast is not None:
+            lines.append(
+                f"in contrast: {self.learned} learned (bound <= {PLANE.learned:g}); change "
+                "relative to the contrast network's along each direction: "
+                + ", ".join(f"{value:.2g}" for value in self.contrast.relative.tolist())
+            )
+        return "\n".join(lines)
+
+    def plot(self) -> Figure:
+        """q along each direction, with the random deformations, and the first direction."""
+        from . import plots
+
+        return plots.plane(self)
+
+
+def named_movements(action: PlaneAction) -> dict[str, Float[Tensor, "n n"]]:
+    """The movements with a name that are in the action's group, of unit Frobenius norm."""
+    made, n = {}, action.shape[0]
+    for name, (a, b, c, d, x, y) in NAMED.items():
+        if n == 3 or not (x or y):
+            matrix = torch.tensor([[a, b, x], [c, d, y], [0, 0, 0]], dtype=torch.float64)[:n, :n]
+            made[name] = matrix / matrix.norm()
+    return made

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ..actions.plane import PlaneAction
 from ..actions.vectors import Action
 from ..algebra import matrices as algebra
+from ..algebra.naming import name_algebra
 from ..decide.rule import bound_within, compared, reference_metric, relative_within
 from ..decide.thresholds import CONFIDENCE, RULE, TOLERANCE
 from ..extract.differentiation import Mode
@@ -21,92 +23,28 @@ from ..extract.network import Network
 from .base import ReportBase, coefficients
 from .controls import Provenance, untrained_copy
 from .finite import Along, along
-from .words import in_words
+from .liegg import LieGG
+from .plane import named_movements
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from matplotlib.figure import Figure
 
-
-class LieGG:
-    """The paper's quantities in the paper's order, by the mean squared derivative.
-
-    Source: LieGG (moskalev2022liegg). They depend on units: see ``Symmetries.relative``.
-
-    Attributes:
-        variance: (K,), ascending, the mean squared derivative along each direction, summed over
-            outputs, in squared output units per unit of the generator.
-        generators: (K, n, n), each of the action's shape, orthonormal under the Frobenius inner
-            product, in the order of ``variance``.
-    """
-
-    def __init__(self, factor: Factor, action: Action):
-        self._factor, self._basis = factor, action.basis.cpu().double()
-        self.variance: Float[Tensor, " k"]
-        self.variance, directions = factor.spectrum()
-        self.generators: Float[Tensor, "k ..."] = torch.tensordot(
-            directions, self._basis.to(directions), 1
-        )
-
-    @property
-    def relative_variance(self) -> Float[Tensor, " k"]:
-        """Variance divided by the mean over all directions, which makes it scale-free."""
-        return self.variance / self.variance.mean()
-
-    @property
-    def gaps(self) -> Float[Tensor, " g"]:
-        """How much less symmetric the next direction is, variance[k+1] / variance[k].
-
-        Variances below the rounding floor count as that floor: ratios of rounding errors are 1.
-        The floor is (100 eps)^2 of the largest, eps that of the coarsest numbers that went in;
-        1e-5 of the largest with ``dtype=torch.float32``.
-        """
-        floored = self.variance.clamp(min=float(self.variance.max()) * self._factor.rounding)
-        return floored[1:] / floored[:-1]
-
-    def _known(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, "d n n"]:
-        shape = tuple(self.generators.shape[1:])
-        if tuple(basis.shape[1:]) != shape:
-            raise ValueError(
-                f"basis must hold matrices of the generators' shape {shape}; "
-                f"got {tuple(basis.shape)}"
-            )
-        return algebra.orthonormal(basis)
-
-    def angles_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " d"]:
-        """Principal angles of the first d generators to a known algebra, in degrees, ascending.
-
-        Raises:
-            ValueError: if the algebra's matrices do not have the shape of the generators.
-        """
-        return algebra.principal_angles(self.generators[: len(self._known(basis))], basis)
-
-    def bias_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " k"]:
-        """Symmetry bias: the distance of each unit-norm generator from a known algebra.
-
-        For so(n) it is || H - (H - H^T)/2 ||_F, the paper's. 0 is inside, 1 is orthogonal.
-
-        Raises:
-            ValueError: if the algebra's matrices do not have the shape of the generators.
-        """
-        inside = self._known(basis).flatten(1)
-        flat = self.generators.flatten(1)
-        return (flat - flat @ inside.T @ inside).norm(dim=1)
-
-    def closure(self, count: int) -> float:
-        """Closure residual (0: a Lie algebra) of the first ``count`` generators."""
-        return algebra.closure_residual(self.generators[:count])
-
-    def variance_along(self, generator: Float[Tensor, "n n"]) -> float:
-        """The mean squared derivative along a generator of any length, scaled to unit norm.
-
-        Raises:
-            ValueError: if the generator is not of the report's shape, zero, or outside the
-                algebra.
-        """
-        direction = algebra.coordinates(generator, self._basis)
-        pushed = self._factor.triangle.cpu() @ (direction / direction.norm())
-        return float(pushed.square().sum()) / self._factor.samples
+# What a person can do next, by the level found.
+ADVICE = {
+    "exact": "The network is invariant to rounding; if an untrained copy is too, its architecture "
+    "makes it so, and nothing was learned.",
+    "approximate": "The outputs change by less than the tolerance along these directions. Whether "
+    "that was learned, the untrained copy says.",
+    "partial": "Along the directions that stand out the outputs change by more than the tolerance, "
+    "and clearly less than along others. Ask the untrained copy, or learned_symmetries(contrast=).",
+    "none": "No direction changes the outputs by less than the tolerance. Directions near it are "
+    "in the table; another action may hold others.",
+    "too few data": "Hand in more samples, or an action of fewer directions.",
+    "below resolution": "Hand in the data and the network in float64.",
+    "no evidence": "Hand in at least two samples that can be paired.",
+}
+CALLED = 20.0  # degrees, within which a movement of the plane is called by a name
 
 
 class Within(NamedTuple):
@@ -203,8 +141,33 @@ class Symmetries(ReportBase):
         return f"{super().__repr__()[:-1]}{mode}>"
 
     def __str__(self) -> str:
-        """Three lines: what was found and what it is called, beside what, from what."""
-        return in_words(self)
+        """Three lines: what was found and what it is called; beside what; from what."""
+        decision, count, shown = self.decision, self.count, "{:.2g}".format
+        if decision is None or count is None:
+            note = decision.note if decision else "of whitened features, or one sample"
+            return f"{self.level}: {note}.\n{ADVICE[self.level]}\n{self!r}"
+        total, partial = len(self.relative), self.counted("partial")
+        name = _called(self, "partial" if self.level == "partial" else "approximate")
+        first = f"{self.level}: {name}".rstrip(": ")
+        if count:
+            first += f"; {count} of {total} directions change the outputs by at most "
+            first += f"{self.bound[count - 1]:.2g} of what an unrelated one does"
+        if partial > count:
+            more = f"{partial - count} more" if count else f"{partial} of {total} directions"
+            ends = dict.fromkeys(map(shown, self.relative[[count, partial - 1]].tolist()))
+            first += f"; {more} stand out, with {' to '.join(ends)} of the change along an "
+            first += "unrelated one"
+        last = max(count, partial)
+        beside = [f"next direction {self.relative[last]:.2g}"] if last < total else []
+        for control, report in (("shuffled", self.shuffled), ("contrast", self.contrast)):
+            if report is not None and report.decision is not None and len(report.relative):
+                beside.append(f"{control} {report.relative[0]:.2g} at least")
+        second = f"Beside them: {', '.join(beside)}. 0 is no change, 1 an unrelated direction."
+        third = f"From {decision.samples} samples, at {self.confidence:.0%} confidence."
+        third += f" Note: {decision.note}." if decision.note else ""
+        if len(self.undefined):
+            third += f" Along {len(self.undefined)} more directions the data do not move."
+        return f"{first}.\n{second}\n{third}"
 
     def why(self) -> str:
         """In words how many directions are symmetries, why each was kept, and on which samples."""
@@ -217,7 +180,7 @@ class Symmetries(ReportBase):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "provenance": None}  # a copy has no data of its own to ask again
+        return {**self.__dict__, "provenance": None}  # a copy holds no data
 
     @cached_property
     def liegg(self) -> LieGG:
@@ -451,3 +414,81 @@ def _same(one: Action, other: Action) -> bool:
         and torch.equal(one.basis.cpu(), other.basis.cpu())
         and (silent or repr(one) == repr(other))
     )
+
+
+def _called(found: Symmetries, level: str) -> str:
+    """What the directions of a level are called, or "" where nothing is."""
+    span = found.at(level)
+    if not len(span) or len(found.action.shape) != 2:
+        return ""
+    if isinstance(found.action, PlaneAction) and len(span) == 1:
+        for name, matrix in named_movements(found.action).items():
+            if float(found.angle_between(span, matrix[None])) < CALLED:
+                return name
+    known = name_algebra(span)
+    return str(known) if known.certain else ""
+
+
+def summary(found: Symmetries, controls: Mapping[str, Symmetries | None] | None = None) -> str:
+    """How many symmetries, which, how sure, against which controls, what could not be told.
+
+    Args:
+        found: the report.
+        controls: other reports on the same data, as ``found.controls()`` gives them; default
+            None, the shuffled one alone.
+
+    Returns:
+        A few lines of Markdown.
+
+    >>> import symscope as ss, torch
+    >>> points = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    >>> found = ss.learned_symmetries(lambda x: x.norm(dim=1), points, action=ss.LinearAction(3))
+    >>> print(ss.summary(found).splitlines()[0])
+    **How many:** 3 of 9 directions (exact).
+    """
+    controls = {"shuffled": found.shuffled} if controls is None else controls
+    decision, count = found.decision, found.count
+    number = "unknown" if count is None else str(count)
+    lines = [f"**How many:** {number} of {len(found.action.basis)} directions ({found.level})."]
+    if count and len(found.action.shape) != 2:
+        lines.append("**Which:** `found.generators[: found.count]`; only matrices have names.")
+    elif count:
+        name = name_algebra(found.symmetries)
+        known = f"the algebra {name}" if name.certain else f"{name}: {name.reason}"
+        lines.append(f"**Which:** {known}; its matrices are `found.symmetries`.")
+    sure, open_ends = [], []
+    if decision is None:
+        open_ends = [found.why()]
+    else:
+        if count:
+            sure.append(
+                f"along them the outputs change by at most {found.relative[count - 1]:.2g} "
+                f"(bound {found.bound[count - 1]:.2g})"
+            )
+        if (count or 0) < len(found.relative):
+            which = "next" if count else "best"
+            sure.append(f"along the {which} direction by {found.relative[count or 0]:.2g}")
+        lines.append(
+            f"**How sure:** {', '.join(sure)}; relative to an unrelated direction that moves the "
+            f"data as far. Bounds at {decision.confidence:.0%} confidence, from "
+            f"{decision.samples} samples in {decision.pieces} pieces."
+        )
+        open_ends += [decision.note] * bool(decision.note)
+        if others := sorted({cut.dimension for cut in decision.cuts} - {count}):
+            larger = (f"{d} (change up to {found.relative[d - 1]:.2g})" for d in others)
+            open_ends.append(f"another count is admissible: {', '.join(larger)}")
+        if still := len(found.undefined):
+            open_ends.append(f"along {still} directions the data do not move")
+    against = []
+    for control, report in controls.items():
+        if report is None or report.decision is None or not len(report.relative):
+            against.append(f"{control}: none")
+        else:
+            many = "unknown" if report.count is None else str(report.count)
+            against.append(f"{control}: {many}, least change {report.relative[0]:.2g}")
+    lines += [
+        f"**Against controls:** {'; '.join(against) or 'none was asked'}.",
+        f"**What could not be told:** {'; '.join(open_ends) or 'nothing'}.",
+        f"**Next:** {ADVICE[found.level]}",
+    ]
+    return "\n\n".join(lines)

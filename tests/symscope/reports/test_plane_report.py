@@ -8,7 +8,7 @@ from symscope.algebra import matrices as algebra
 from symscope.decide.rule import decide
 from symscope.decide.thresholds import PLANE, RULE
 from symscope.extract.evidence import NETWORK, RANDOM, Evidence
-from symscope.reports.plane_report import PlaneSymmetries, named_movements
+from symscope.reports.plane import PlaneSymmetries, named_movements
 
 REFERENCE = torch.linspace(0.8, 1.2, 101).double()
 

@@ -6,8 +6,7 @@ from helpers import random
 
 import symscope as ss
 from studies.molecules import molecules, pair_energy
-from symscope.reports.summary import summary
-from symscope.reports.words import ADVICE
+from symscope.reports.symmetries import ADVICE, summary
 
 
 def test_a_symmetry_is_named_beside_what_else_was_admissible():
