@@ -31,7 +31,7 @@ from truth_systems import SYSTEMS
 import symscope as ss
 from symscope import algebra
 from symscope.decide.thresholds import TOLERANCE
-from symscope.reports.pair_report import EquivariantSymmetries
+from symscope.reports.equivariance import EquivariantSymmetries
 
 RESULTS = Path(__file__).parents[1] / "data" / "truth.csv"
 ABLATION = RESULTS.with_name("truth_ablation.csv")

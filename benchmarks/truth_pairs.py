@@ -17,7 +17,7 @@ from truth_networks import fitted
 from truth_systems import SYSTEMS, random_matrix
 
 import symscope as ss
-from symscope.reports.pair_report import DynamicsSymmetries, EquivariantSymmetries
+from symscope.reports.equivariance import DynamicsSymmetries, EquivariantSymmetries
 
 Pairs: TypeAlias = EquivariantSymmetries | DynamicsSymmetries
 

@@ -12,8 +12,11 @@ from .reports.equivariance import dynamics_symmetries, equivariant_symmetries
 from .reports.finite import change_along
 from .reports.layers import layer_symmetries
 from .reports.plane import plane_symmetries
-from .reports.query import learned_symmetries, symmetries_of_gradients
-from .reports.shards import symmetries_of_shards
+from .reports.query import (
+    learned_symmetries,
+    symmetries_of_gradients,
+    symmetries_of_shards,
+)
 from .reports.symmetries import Symmetries, summary
 from .runs import sweeps as sweeps
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -39,6 +40,23 @@ from .rows import ForwardRows, Moving, ReverseRows, Rows
 MEMBERS = ("basis", "check", "rows", "flow")  # that every action has
 PAIRINGS = (SHUFFLED, SHUFFLED_AGAIN)
 PATIENCE = 5.0  # seconds until the bar appears
+
+
+class Settings(TypedDict, total=False):
+    """Arguments that queries of all kinds share, with the defaults of :class:`Query`.
+
+    What each means is said once, at :func:`symscope.learned_symmetries`.
+    """
+
+    moves: Moves | None
+    shared: tuple[Name, ...] | None
+    mask: Name | None
+    mode: str
+    batch_size: int
+    samples: int | None
+    control_samples: int | None
+    dtype: torch.dtype
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)

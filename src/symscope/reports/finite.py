@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from .._checks import real
 from ..actions.vectors import Action
-from ..extract.extraction import Query
+from ..extract.extraction import Query, Settings
 from ..extract.modes import running
 from ..extract.network import Network, Outputs, weights_of
-from ..inputs.samples import Moves, Name, Parts
-from ..inputs.stream import Stream
 
 if TYPE_CHECKING:
     import pandas
@@ -32,20 +30,15 @@ def change_along(
     distances: Iterable[float],
     *,
     outputs: str | int | Callable[[Any], Tensor] = "all",
-    moves: Moves | None = None,
-    shared: tuple[Name, ...] | None = None,
-    mask: Name | None = None,
-    batch_size: int = 512,
-    samples: int | None = None,
-    seed: int = 0,
+    **settings: Unpack[Settings],
 ) -> pandas.DataFrame:
     """How much a network's outputs change as the data move along exp(t h), t far from 0 too.
 
     All generators move the data equally fast, so that they can be compared.
 
     Args:
-        model, data, action, outputs, moves, shared, mask, batch_size, samples, seed: as for
-            :func:`symscope.learned_symmetries`.
+        model, data, action, outputs, settings: as for :func:`symscope.learned_symmetries`:
+            ``moves``, ``shared``, ``mask``, ``batch_size``, ``samples`` and ``seed``.
         generators: of the action's shape, by name, of any length but zero.
         distances: t times the speed of the data at t = 0, as a share of the data's own root mean
             square: along a turn of vectors it is the angle in radians.
@@ -73,12 +66,12 @@ def change_along(
                 f"the generator {name!r} must be of the action's shape {tuple(action.shape)}, "
                 f"got {tuple(generator.shape)}"
             )
-    distances, stream = list(distances), Stream(
-        data, action, batch_size, seed, samples,
-        None if moves is None else Parts(moves, shared, mask),
-    )  # fmt: skip
-    network = Network(model, Outputs(outputs))
-    batches = list(stream)
+    query = Query(data=data, action=action, outputs=Outputs(outputs), **settings)
+    distances, network, batches = (
+        list(distances),
+        Network(model, query.outputs),
+        list(query.stream()),
+    )
     inputs = [batch.inputs.detach() for batch in batches]
     times = {name: _time_to_move(action, inputs, h) for name, h in generators.items()}
     changes = {name: torch.zeros(len(distances), dtype=torch.float64) for name in generators}

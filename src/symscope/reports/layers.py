@@ -13,17 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from ..actions.vectors import Action
-from ..extract.extraction import Extraction, Query, check_rows, steps
+from ..extract.extraction import Extraction, Query, Settings, check_rows, steps
 from ..extract.modes import running
 from ..extract.network import Network, Outputs
 from ..extract.rows import ForwardRows, Rows
-from ..inputs.samples import Moves, Name
 from .symmetries import Symmetries
 
 if TYPE_CHECKING:
@@ -45,18 +44,10 @@ def layer_symmetries(
     data: Tensor | Iterable,
     *,
     action: Action,
-    moves: Moves | None = None,
-    shared: tuple[Name, ...] | None = None,
-    mask: Name | None = None,
     layers: Sequence[str] | None = None,
     whiten: float | None = None,
     backend: str = "auto",
-    mode: str = "auto",
-    batch_size: int = 512,
-    samples: int | None = None,
-    control_samples: int | None = None,
-    dtype: torch.dtype = torch.float64,
-    seed: int = 0,
+    **settings: Unpack[Settings],
 ) -> dict[str, Symmetries]:
     """Ask every layer of a network which directions its features are invariant along.
 
@@ -79,8 +70,9 @@ def layer_symmetries(
             first by ``(S + r s)^(-1/2)``, S their covariance over the data and s its mean
             diagonal. With r = 0 the variances do not change under an invertible linear map of
             the features. 1e-3 keeps directions in which features hardly vary from taking over.
-        moves, backend, mode, batch_size, samples, dtype, seed: as for
-            :func:`symscope.learned_symmetries`.
+        backend, settings: as for :func:`symscope.learned_symmetries`: ``moves``, ``shared``,
+            ``mask``, ``mode``, ``batch_size``, ``samples``, ``control_samples``, ``dtype`` and
+            ``seed``.
 
     Returns:
         A report a layer, by its name, in the order of the network. Variances are sums over the
@@ -103,21 +95,7 @@ def layer_symmetries(
     names = _named(model, layers)
     _check_whitening(whiten, data)
     together = _SideBySide()
-    query = Query(
-        data=data,
-        action=action,
-        outputs=together,
-        backend=backend,
-        mode=mode,
-        batch_size=batch_size,
-        dtype=dtype,
-        seed=seed,
-        samples=samples,
-        control_samples=control_samples,
-        moves=moves,
-        shared=shared,
-        mask=mask,
-    )
+    query = Query(data=data, action=action, outputs=together, backend=backend, **settings)
     with running(model), _tapped(model, names, layers is None) as features:
         network = Network(model, together, features)
         whitening = None if whiten is None else _whitening(network, together, query, whiten)
