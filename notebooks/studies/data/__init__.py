@@ -1,6 +1,6 @@
 """What is learned from: splits, sources, digits, vectors, images."""
 
-from .digits import mislabelled, mnist, of_classes, rotate, rotated_mnist
+from .digits import fresh_turns, mislabelled, mnist, of_classes, rotate, rotated_mnist
 from .images import (
     cifar10,
     cifar10_jpeg,
@@ -22,6 +22,7 @@ __all__ = [
     "cifar10_jpeg",
     "colour_photographs",
     "fashion_mnist",
+    "fresh_turns",
     "mislabelled",
     "mnist",
     "o5_regression",

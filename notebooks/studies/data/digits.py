@@ -7,7 +7,7 @@ hashes: `data/README.md`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -139,6 +139,26 @@ def rotated_mnist(
         blur=blur,
         seed=seed,
     )
+
+
+def fresh_turns(
+    *,
+    source: Literal["embedded", "full"] = "embedded",
+    train: int,
+    test: int | None = None,
+    copies: int = 1,
+    blur: float = 0.0,
+    seed: int = 0,
+) -> Callable[[int], Float[Tensor, "n 28 28"]]:
+    """The training images of :func:`rotated_mnist`, at other angles for each number asked for.
+
+    Labels and order are as there. Arguments as for `rotated_mnist`.
+    """
+    _, validation, default = DEFAULT_SIZES[source]
+    sizes = train, validation, default if test is None else test
+    images, _, (rows, _, _) = drawn(source, *sizes, stream(seed, "split"))
+    digits = images[rows.repeat(copies)]
+    return lambda number: prepared(digits, stream(seed, f"angles of {number}"), blur)
 
 
 def mislabelled(splits: Splits, seed: int) -> Splits:

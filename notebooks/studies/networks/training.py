@@ -106,6 +106,8 @@ def fit(
     weight_decay: float = 0.0,
     schedule: str = "constant",
     keep: str = "best",
+    fresh: Callable[[int], Tensor] | None = None,
+    after: Callable[[int], object] | None = None,
     seed: int = 0,
 ) -> Fit:
     """Train with Adam; the model ends with the weights of its best validation epoch, or the last.
@@ -123,6 +125,8 @@ def fit(
         weight_decay: L2 penalty inside Adam, as torch's ``Adam(weight_decay=...)``; default 0.
         schedule: "constant" (default), or "cosine", to zero over all steps.
         keep: the weights of the "best" validation epoch (default), or of the "last" one.
+        fresh: the training inputs of an epoch, in place of the split's own, for its labels.
+        after: called with the number of each epoch when it has ended, to look at the model.
         seed: for the order of the samples, by a stream of its own: a network built from the same
             seed shares no random numbers with it. Default 0.
 
@@ -162,6 +166,8 @@ def fit(
     try:
         with _threads(model, inputs[:batch_size]):
             for epoch in range(1, epochs + 1):
+                if fresh is not None:
+                    inputs = fresh(epoch).to(device())
                 batches = torch.randperm(len(inputs), generator=order).split(batch_size)
                 model.train()
                 done = _descended(objective, batches, optimizer, scheduler)
@@ -173,6 +179,8 @@ def fit(
                 score = accuracy if classify else -validated
                 if score > best or not best_epoch:  # the first of equals
                     best, best_epoch, weights = score, epoch, copy.deepcopy(model.state_dict())
+                if after is not None:
+                    after(epoch)
         if keep == "best":
             model.load_state_dict(weights)
     finally:

@@ -263,3 +263,18 @@ def test_full_set_names_sizes_it_cannot_give(folder):
 def test_rotated_full_set_has_one_copy(folder):
     sizes = {"train": 30, "validation": 10, "test": 10}
     assert len(rotated_mnist(source="full", **sizes).train.inputs) == 30
+
+
+def test_fresh_turns_are_the_same_digits_at_other_angles_each_time():
+    sizes = {"train": 20, "test": 10, "copies": 2, "seed": 3}
+    fixed, fresh = rotated_mnist(**sizes).train.inputs, digits.fresh_turns(**sizes)
+    first, again, other = fresh(1), fresh(1), fresh(2)
+    assert torch.equal(first, again) and first.shape == fixed.shape
+    # A turn about the centre leaves the mass of a disc around it where it is.
+    x = torch.arange(28) - 13.5
+    disc = (x[:, None] ** 2 + x**2 < 12**2).float()
+    mass = [((each - each.min()) * disc).sum((1, 2)) for each in (fixed, first, other)]
+    for each in mass[1:]:
+        torch.testing.assert_close(each, mass[0], rtol=0.02, atol=0)
+    for a, b in ((fixed, first), (first, other), (first[:20], first[20:])):
+        assert ((a - b).abs().amax((1, 2)) > 0.1).all()

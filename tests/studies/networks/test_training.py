@@ -85,6 +85,27 @@ def test_every_epoch_sees_each_sample_once_in_an_order_of_its_own():
     assert epochs[0] != epochs[1] != epochs[2] and epochs[0] != sorted(epochs[0])
 
 
+def test_inputs_may_be_fresh_each_epoch_and_each_epoch_looked_at():
+    rows = Split(torch.zeros(6, 1), torch.zeros(6, 1))
+    data, model = Splits("rows", rows, rows, rows), nn.Linear(1, 1)
+    seen, looked = [], []
+
+    def record(module: nn.Module, inputs: tuple[Tensor], _: object) -> None:
+        if module.training:
+            seen.append(inputs[0].flatten().tolist())
+
+    def look(epoch: int) -> None:
+        looked.append((epoch, len(seen), weights_of(model)))
+
+    model.register_forward_hook(record)
+    fresh = lambda epoch: torch.full((6, 1), float(epoch))  # noqa: E731
+    fit(model, data, epochs=3, batch_size=6, keep="last", fresh=fresh, after=look)
+    assert seen == [[1.0] * 6, [2.0] * 6, [3.0] * 6]
+    assert [each[:2] for each in looked] == [(1, 1), (2, 2), (3, 3)]
+    assert torch.equal(looked[-1][2], weights_of(model))
+    assert not torch.equal(looked[0][2], looked[1][2])
+
+
 def test_the_order_of_samples_shares_no_numbers_with_the_weights():
     """A network and an order from one seed: else the first weights would foretell the order."""
     rows = Split(torch.arange(50.0)[:, None], torch.zeros(50, 1))
