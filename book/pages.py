@@ -42,7 +42,7 @@ Today's code did not run through, or has not run yet: the outputs are those of t
 :::"""
 PICTURE = "book/_static/finding.png"  # of the README
 PICTURE_TAG = "readme-picture"
-KINDS = "ledger|numbers|costs|corrections|runs|scale|picture|findings|bar|chapters|cite"
+KINDS = "ledger|overview|numbers|costs|corrections|runs|scale|picture|findings|bar|chapters|cite"
 MARKER = re.compile(
     rf"(<!-- ((?:{KINDS})(?:(?<=ledger|ndings):(?:short|full))?) -->).*?(<!-- /(?:{KINDS}) -->)",
     re.S,
@@ -95,11 +95,14 @@ def generated_texts(root: Path, scale: str, results: dict[str, Result]) -> dict[
     taken = verdicts.taken_of(root, {name: each.path for name, each in results.items()})
     said, found = verdicts.stated(root), verdicts.outcomes_of(taken)
     notebooks = {name: each.notebook for name, each in results.items()}
+    ran = {name: each.metadata.get("symscope", {}) for name, each in notebooks.items()}
+    hours = {name: each["seconds"] / 3600 for name, each in ran.items() if "seconds" in each}
     bar = front.bar(verdicts.counts(said, found), "statements of the two papers")
     return {
         "bar": bar,
         "ledger:short": bar.partition("\n\n")[0],  # a sentence, where no HTML is shown
         "ledger:full": verdicts.page(root, taken, notebooks),
+        "overview": verdicts.overview(root, found, hours),
         "numbers": verdicts.numbers(said, found),
         "costs": verdicts.costs(root),
         "corrections": verdicts.corrections(root, found),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -129,6 +130,40 @@ def page(
     )
 
 
+def overview(root: Path, found: Mapping[str, Outcome], hours: Mapping[str, float]) -> str:
+    """What each verdict rests on: outcomes, units and why so many, core hours: a Markdown table.
+
+    Args:
+        found: outcomes by the measurement's id.
+        hours: core hours of each notebook's run, by its name.
+    """
+    from studies.ledger.outcomes import UNMEASURED, Outcome
+    from studies.statistics.text import number
+
+    lines = ["| | Verdict | Measured | Units, and why so many | Core hours |"]
+    lines += ["| --- | --- | --- | --- | --- |"]
+    for statement in stated(root):
+        outcomes, units, spent = [], dict[str, None](), dict[str, None]()
+        for m in statement.measurements:
+            outcome = found.get(m.id, Outcome(UNMEASURED))
+            beside = " (beside)" * m.beside + " (not scored)" * (m.kind == "proof")
+            outcomes.append(f"{m.id}{beside}: {outcome.word}")
+            if m.units:
+                units[m.units] = None
+            if m.id in found and m.notebook in hours:
+                spent[f"{number(hours[m.notebook])} (all of {m.notebook[:2]})"] = None
+            elif m.price:
+                spent[f"would take {m.price}"] = None
+        cells = statement.id, statement.verdict(found)[0], *map(_broken, (outcomes, units, spent))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _broken(lines: Iterable[str]) -> str:
+    """Lines of one cell."""
+    return "<br>".join(escape(line).replace("|", "\\|") for line in lines)
+
+
 def _measurements(statement: Statement, made: Mapping[str, tuple[Taken, str, NotebookNode]]) -> str:
     """The table that a statement opens to."""
     from studies.ledger.measuring import html_table, row
@@ -243,6 +278,12 @@ def corrections(root: Path, found: Mapping[str, Outcome]) -> str:
             old = earlier[id]
             today = now.get(new, new) if new == "withdrawn" else f"{new}: {now[new]}"
             lines.append(_line(old["says"], old["asked"], old["found"], old["verdicts"][1], today))
+    for answered in reasons.get("answers", ()):
+        lines += ["", f"## {answered['of']}", "", "| What was said | What became of it |"]
+        lines += ["| --- | --- |"]
+        for row in answered["rows"]:
+            becomes = re.sub(r"\{(.*?)\}", lambda name: now[name[1]], row["now"])
+            lines.append(_line(row["said"], becomes))
     lines += ["", "## The first record"]
     for reason in reasons["first"]:
         lines += ["", reason["why"], "", "| Claim | Was asked | Was found | Was | Then |"]
@@ -255,11 +296,14 @@ def corrections(root: Path, found: Mapping[str, Outcome]) -> str:
 
 def _today(root: Path, found: Mapping[str, Outcome]) -> dict[str, str]:
     """The verdict of each statement, and the outcome of each measurement, by its id."""
+    from studies.ledger.outcomes import UNMEASURED, Outcome
+
     words = {}
     for each in stated(root):
         words[each.id] = each.verdict(found)[0]
         for m in each.measurements:
-            words[m.id] = found[m.id].word if m.id in found else "not measured"
+            outcome = found.get(m.id, Outcome(UNMEASURED))
+            words[m.id] = outcome.word + f" ({outcome.detail})" * bool(outcome.detail)
     return words
 
 

@@ -58,6 +58,15 @@ def test_what_was_not_measured_is_open_at_a_price(house: Path) -> None:
     assert f"{ONE}.html#" not in text
 
 
+def test_the_overview_has_outcomes_units_and_cost(house: Path) -> None:
+    write_statement(house)
+    path = executed(house, measured_bundle(house))
+    found = verdicts.outcomes_of(verdicts.taken_of(house, {ONE: path}))
+    *_, row = verdicts.overview(house, found, {ONE: 0.25}).splitlines()
+    said = "X.gap: yes<br>X.loss (beside): not measured"
+    assert row == f"| X | holds | {said} | 3 seeds | 0.250 (all of 01)<br>would take a minute |"
+
+
 def test_a_change_after_the_run_is_said_by_itself(house: Path) -> None:
     write_statement(house)
     path = executed(house, measured_bundle(house))
@@ -103,7 +112,10 @@ EARLIER = {
     "found": "250",
     "verdicts": ["not reproduced", "inconclusive"],
 }
-REASONS = "second: [{why: Threshold., claims: {gap: X.gap}}]\nfirst: [{why: Units., claims: [gap]}]"
+REASONS = """second: [{why: Threshold., claims: {gap: X.gap}}]
+answers: [{of: It, rows: [{said: A slip, now: "now {X.gap}"}]}]
+first: [{why: Units., claims: [gap]}]
+"""
 
 
 def test_every_earlier_verdict_has_a_reason_and_its_successor(house: Path) -> None:
@@ -114,6 +126,7 @@ def test_every_earlier_verdict_has_a_reason_and_its_successor(house: Path) -> No
     text = verdicts.corrections(house, {"X.gap": Outcome("yes")})
     line = "| There is a gap. | > 100 | 250 |"
     assert "Threshold.\n\n" in text and f"{line} inconclusive | X.gap: yes |" in text
+    assert "| A slip | now yes |" in text
     assert "Units.\n\n" in text and f"{line} not reproduced | inconclusive |" in text
     edit(house, verdicts.REASONS, "second: []\nfirst: []")
     with pytest.raises(sources.BuildError, match="must name once: gap"):
