@@ -71,17 +71,23 @@ def decide(
     per_sample = math.sqrt(evidence.samples)  # directions have unit reference summed over samples
     floor = (rule.roundings * floor * per_sample).clamp(min=max(evidence.eps, rule.algebra))
     bounds = _Bounds(halves, sums, frame, confidence, rule.kappa)
-    cuts = _cuts(relative, floor, bounds, tolerance, rule.least_gap)
+    found = _cuts(relative, floor, bounds, tolerance, rule.least_gap)
+    motion = _Motion.of(evidence.pieces, directions)
+    # In one frame all that is constant looks like a symmetry, unless rounding alone is left of it.
+    cuts = tuple(cut for cut in found if motion.resolves(cut.dimension, relative, floor))
     count, level, note = _level(evidence, relative, floor, tolerance, cuts, rule)
     partial = count or 0
     if count is not None:
         partial = _partial(relative, _least_of_control(evidence, frame), bounds, count, rule)
-        level = "partial" if partial and level == "none" else level
-    alike = _alike(evidence.pieces, directions[: max(count or 0, partial)])
-    if alike and not note:
-        note = (
-            f"along {alike} of them all samples move alike, as in one frame: hand in turned copies"
-        )
+        stood = max([partial, *(cut.dimension for cut in found)])
+        alike = len(motion.alike(count)) or len(motion.alike(stood))
+        if alike:
+            partial = count
+            note = f"along {alike} directions all samples move alike, as in one frame: hand in "
+            note += "turned copies"
+            count, level = (count, level) if count else (None, "too few data")
+        elif partial and level == "none":
+            level = "partial"
     return Decision(
         count, level, partial, relative, bounds.all, floor, directions, undefined, cuts,
         tolerance, confidence, evidence.samples, len(evidence.pieces), note,
@@ -353,17 +359,39 @@ def _cuts(
     return tuple(sorted((c for c in found if c.bound <= tolerance), key=lambda cut: -cut.gap))
 
 
-def _alike(pieces: list[Piece], span: Float[Tensor, "d k"]) -> int:
-    """Along how many directions of a span samples move nearly alike, and not just shift."""
-    apart, common = (
-        Factor.merge(*(piece.factors[kind] for piece in pieces)).gram for kind in (RANDOM, COMMON)
-    )
-    if not len(span) or not common.any() or not apart.any():
-        return 0
-    lower = torch.linalg.cholesky(span @ (apart + common) @ span.T)
-    half = torch.linalg.solve_triangular(lower, span @ apart @ span.T, upper=False)
-    shares = torch.linalg.eigvalsh(torch.linalg.solve_triangular(lower, half.T, upper=False))
-    return int(((shares > RULE.constant) & (shares < RULE.one_frame)).sum())
+@dataclass(frozen=True)
+class _Motion:
+    """How far directions move the data: samples apart, and all alike."""
+
+    apart: Float[Tensor, "r r"]
+    common: Float[Tensor, "r r"]
+
+    @classmethod
+    def of(cls, pieces: list[Piece], directions: Float[Tensor, "r k"]) -> _Motion:
+        """Of all pieces, along these directions."""
+        sums = (
+            Factor.merge(*(piece.factors[kind] for piece in pieces)) for kind in (RANDOM, COMMON)
+        )
+        return cls(*(each.within(directions.T) for each in sums))
+
+    def alike(self, d: int) -> Float[Tensor, " a"]:
+        """Of the first d directions' movement the shares that differ between samples, where small.
+
+        Shifts, which are the same for any samples, are not among them.
+        """
+        apart, common = self.apart[:d, :d], self.common[:d, :d]
+        if not d or not common.any() or not apart.any():
+            return apart.new_zeros(0)
+        lower = torch.linalg.cholesky(apart + common)
+        half = torch.linalg.solve_triangular(lower, apart, upper=False)
+        shares = torch.linalg.eigvalsh(torch.linalg.solve_triangular(lower, half.T, upper=False))
+        return shares[(shares > RULE.constant) & (shares < RULE.one_frame)]
+
+    def resolves(self, d: int, relative: Float[Tensor, " r"], floor: Float[Tensor, " r"]) -> bool:
+        """Whether the first d are seen from many sides, or exact beyond what differs by chance."""
+        shares, least = self.alike(d), floor[d - 1]
+        exact = relative[d - 1] <= least
+        return not len(shares) or bool(exact and shares[0].sqrt() > RULE.least_gap * least)
 
 
 def _least_of_control(evidence: Evidence, frame: Float[Tensor, "k r"]) -> Float[Tensor, " r"]:

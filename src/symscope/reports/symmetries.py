@@ -40,7 +40,7 @@ ADVICE = {
     "and clearly less than along others. Ask the untrained copy, or learned_symmetries(contrast=).",
     "none": "No direction changes the outputs by less than the tolerance. Directions near it are "
     "in the table; another action may hold others.",
-    "too few data": "Hand in more samples, or an action of fewer directions.",
+    "too few data": "Hand in more samples that differ, or an action of fewer directions.",
     "below resolution": "Hand in the data and the network in float64.",
     "no evidence": "Hand in at least two samples that can be paired.",
 }

@@ -187,10 +187,25 @@ def test_samples_all_in_one_frame_are_said_to_be():
         return torch.exp(-torch.cdist(q, q)).sum((1, 2))
 
     found = ss.learned_symmetries(energy, still, action=ss.PointAction())
-    assert "along 3 of them all samples move alike" in str(found)
+    assert "along 3 directions all samples move alike" in str(found)
+    assert (found.count, found.level) == (6, "exact")  # as far as numbers tell
     turns = torch.linalg.qr(torch.randn(300, 3, 3, generator=draw, dtype=torch.float64)).Q
     turned = ss.learned_symmetries(energy, still @ turns, action=ss.PointAction())
     assert turned.count == 6 and "move alike" not in str(turned)
+
+
+@pytest.mark.parametrize("noise", [1e-6, 1e-3, 0.005])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_constant_in_one_frame_is_no_symmetry(noise, dtype):
+    frame, weights = random(6, 3, seed=1), random(6, 3, seed=2)
+    still = (frame + noise * random(300, 6, 3, seed=3)).to(dtype)
+    found = ss.learned_symmetries(
+        lambda q: (q.square() * weights.to(q)).sum((1, 2)),
+        still,
+        action=ss.PointAction(group="linear"),
+    )
+    assert (found.count, found.counted("partial"), found.level) == (None, 0, "too few data")
+    assert "along 8 directions all samples move alike, as in one frame" in str(found)
 
 
 # Combinations of outputs
