@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,29 +23,6 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "combined", "exact", "forward", "reverse")
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What is known of a network that passed the checks.
-
-    Attributes:
-        network: the same; one that changes its input in place gets a copy.
-        count: of outputs.
-        inputs: the samples that were looked at.
-        whole: whether it runs on batches of the given size alone.
-        held: bytes that autograd holds of a sample between forward and backward.
-        largest: bytes of the largest tensor among them.
-        of: :attr:`Network.architecture`.
-    """
-
-    network: Network
-    count: int
-    inputs: Float[Tensor, "n ..."]
-    whole: bool
-    held: int
-    largest: int
-    of: Hashable
 
 
 def probe(
@@ -77,27 +53,23 @@ def probe(
         TypeError: if the network does not run on data of this precision.
         RuntimeError: if ``mode`` is "forward" and a layer cannot be differentiated forwards.
     """
-    found = check(network, action, inputs, checked)
-    network, count = found.network, found.count
-    how = Differentiation(
-        action, backend, Mode("", ""), count, found.whole, found.held, found.largest, of=found.of
-    )
-    fewer = several < count and mode in ("auto", "combined")
-    if several and fewer and (mode == "combined" or count > len(action.basis)):
+    network, how, inputs = check(network, action, inputs, backend, checked)
+    fewer = several < how.count and mode in ("auto", "combined")
+    if several and fewer and (mode == "combined" or how.count > len(action.basis)):
         _check_fields(action, inputs[:2], backend)
-        reason = f"{several} random combinations of {count} outputs a sample"
+        reason = f"{several} random combinations of {how.count} outputs a sample"
         return network, replace(how, mode=Mode("combined", reason), combinations=several, seed=seed)
-    return network, replace(how, mode=Mode(*_mode(found, action, mode, backend)))
+    return network, replace(how, mode=Mode(*_mode(network, how, inputs, mode)))
 
 
-def _mode(found: Checked, action: Action, mode: str, backend: str) -> tuple[str, str]:
+def _mode(network: Network, how: Differentiation, given: Tensor, mode: str) -> tuple[str, str]:
     """Which of the exact modes, and why.
 
     Forwards where that is less work (more outputs than directions), the action knows its fields,
     the backend is "auto", and every layer has a forward mode; else in reverse.
     """
-    network, count, directions = found.network, found.count, len(action.basis)
-    inputs = found.inputs if found.whole else found.inputs[:2]
+    action, backend, count, directions = how.action, how.backend, how.count, len(how.action.basis)
+    inputs = given if how.whole else given[:2]
     if mode == "reverse":
         return "reverse", "asked for"
     if not hasattr(action, "fields"):
@@ -119,10 +91,10 @@ def _mode(found: Checked, action: Action, mode: str, backend: str) -> tuple[str,
         return "reverse", why
     reverse = _reverse_rows(network, action, inputs, backend)
     floor = 0.0
-    if not _agree(forward, reverse, floor):
+    if _apart(forward, reverse, floor):
         # Derivatives of saturated outputs are small differences of large numbers, and rounding
         # may be all that the modes differ by: float64 tells, and samples that are not saturated.
-        double, there = network.in_double(), found.inputs.double()
+        double, there = network.in_double(), given.double()
         try:
             if double is not None:
                 exact = _forward_rows(double, there, fields_of(action, there, "reference"))
@@ -166,23 +138,24 @@ def _reverse_rows(
     return action.rows(inputs, gradient[:, None], backend)[:, 0]
 
 
-def _agree(forward: Float[Tensor, "n k"], reverse: Float[Tensor, "n k"], floor: float) -> bool:
-    """Whether two ways to take derivatives give the same; not finite is not told here."""
-    if not torch.isfinite(reverse).all():
-        return True  # the rows will say which sample it is
+def _apart(
+    forward: Float[Tensor, "n k"], reverse: Float[Tensor, "n k"], floor: float
+) -> tuple[float, float] | None:
+    """By how much of which size two ways to take derivatives differ, if they do."""
     error, largest = float((forward - reverse).abs().max()), float(reverse.abs().max())
-    return error <= torch.finfo(forward.dtype).eps ** 0.5 * largest + floor
+    # Of what is not finite the rows will say which sample it is.
+    same = error <= torch.finfo(forward.dtype).eps ** 0.5 * largest + floor
+    return None if same or not torch.isfinite(reverse).all() else (error, largest)
 
 
 def _check_agreement(
     action: Action, forward: Float[Tensor, "n k"], reverse: Float[Tensor, "n k"], floor: float
 ) -> None:
     """Refuse derivatives that depend on how they are taken."""
-    if not _agree(forward, reverse, floor):
-        error, largest = float((forward - reverse).abs().max()), float(reverse.abs().max())
+    if apart := _apart(forward, reverse, floor):
         raise ValueError(
             f"the derivatives along {action!r} differ between forward and reverse mode by "
-            f"{error:.2g} of {largest:.2g}: its fields do not agree with its rows "
+            f"{apart[0]:.2g} of {apart[1]:.2g}: its fields do not agree with its rows "
             "(symscope.testing.check_action tells), or a layer of the model has a wrong "
             "derivative in one of the modes; mode='reverse' does without fields and forward "
             "derivatives"
@@ -193,9 +166,14 @@ def check(
     network: Network,
     action: Action,
     batch: Float[Tensor, "n ..."],
+    backend: str = "auto",
     checked: Differentiation | None = None,
-) -> Checked:
+) -> tuple[Network, Differentiation, Float[Tensor, "few ..."]]:
     """Look at some samples of the first batch, or at all if no fewer can be run.
+
+    Returns:
+        The same network, or one that gets a copy of what it changes; how it can be differentiated,
+        but for the mode; and the samples that were looked at.
 
     Raises:
         ValueError: if outputs do not depend on the input, on chance, or on other samples; if
@@ -204,7 +182,7 @@ def check(
         TypeError: if the network does not run on data of this precision, and on others it does.
     """
     batch = batch.detach()
-    values, gradient, changes, inputs, whole = _first_run(network, batch)
+    (values, gradient, changes), inputs, whole = _first_run(network, batch)
     if gradient is None:
         raise ValueError(
             "the model's output does not depend on its input through autograd: it is constant, "
@@ -214,59 +192,46 @@ def check(
     held, largest = _check_repeats(network, inputs, values)
     _check_shared(network, inputs, values)
     _check_apart(network, inputs, batch, values, held > tuned.TUNED.slow_bytes)
-    _check_squares(inputs, gradient)
-    of = network.architecture
-    if checked is None or of is None or (checked.of, checked.count) != (of, values.shape[1]):
+    size = float(inputs.abs().max()) * float(gradient.abs().max())
+    if size and math.isfinite(size) and not tuned.TUNED.smallest < size < 1 / tuned.TUNED.smallest:
+        raise ValueError(
+            f"derivative times data is of the size {size:.0e}, whose square float64 does not hold: "
+            "rescale the data or the outputs"
+        )
+    of, count = network.architecture, values.shape[1]
+    if checked is None or of is None or (checked.of, checked.count) != (of, count):
         check_derivatives(network, action, inputs, whole or network.ordered, held)
-    return Checked(network, values.shape[1], inputs, not network.divisible, held, largest, of)
+    how = Differentiation(
+        action, backend, Mode("", ""), count, not network.divisible, held, largest, of=of
+    )
+    return network, how, inputs
 
 
 def _first_run(
     network: Network, batch: Float[Tensor, "n ..."]
-) -> tuple[Float[Tensor, "few c"], Tensor | None, bool, Tensor, bool]:
-    """What :func:`_run` gives for some samples, or all if the network takes no fewer; and which."""
+) -> tuple[tuple[Tensor, Tensor | None, bool], Tensor, bool]:
+    """The gradient of some samples, or of all if the network takes no fewer; and of which."""
     failed = None
     few = tuned.TUNED.probed
     for whole in (False, True)[: 1 + (len(batch) > few)]:
         inputs = batch if whole else batch[:few]
         try:
-            return *_run(network, inputs), inputs, whole
+            return network.gradient(inputs), inputs, whole
         except Exception as error:
             failed = failed or error
     assert failed is not None
-    _check_precision(network, batch[:few])
-    raise failed
-
-
-def _run(
-    network: Network, inputs: Float[Tensor, "n ..."]
-) -> tuple[Float[Tensor, "n c"], Tensor | None, bool]:
-    """Values, derivative of their weighted sum by the inputs, and whether it changes its input."""
-    leaf = inputs.clone().requires_grad_()
-    with torch.enable_grad():
-        given = leaf.clone()
-        version = given._version
-        values = network(given)
-        total = (values @ weights_of(values)).sum()
-        gradient = None
-        if total.requires_grad:
-            gradient = torch.autograd.grad(total, leaf, allow_unused=True)[0]
-    changes = given._version != version or not torch.equal(given.nan_to_num(), leaf.nan_to_num())
-    return values.detach(), gradient, changes
-
-
-def _check_precision(network: Network, inputs: Tensor) -> None:
     for dtype in DTYPES:
-        if dtype == inputs.dtype:
+        if dtype == batch.dtype:
             continue
         try:
-            network.values(inputs.to(dtype))
+            network.values(batch[:few].to(dtype))
         except Exception:
             continue
         raise TypeError(
-            f"the network does not run on data of {inputs.dtype}, and on {dtype} it does: hand in "
-            f"data.to({dtype}), or a network of the data's precision, model.to({inputs.dtype})"
+            f"the network does not run on data of {batch.dtype}, and on {dtype} it does: hand in "
+            f"data.to({dtype}), or a network of the data's precision, model.to({batch.dtype})"
         )
+    raise failed
 
 
 def _check_repeats(
@@ -329,10 +294,12 @@ def _check_apart(
     """Keep one sample and exchange all others: its outputs must stay."""
     if len(inputs) == 1:
         return
-    strangers = torch.stack(
-        [_least_like(sample, batch[-tuned.TUNED.strangers :]) for sample in inputs]
-    )
-    last = len(inputs) - 1
+    pool, found = batch[-tuned.TUNED.strangers :], []
+    for sample in inputs:  # the one that differs most; where all are the same, a larger one
+        distance = (pool - sample).flatten(1).abs().amax(1)
+        farthest = int(distance.argmax())
+        found.append(pool[farthest] if distance[farthest] > 0 else 1.1 * sample + 0.1)
+    strangers, last = torch.stack(found), len(inputs) - 1
     # Of neighbours, of causal mixtures, and of halves; where a sample is slow, of either side.
     for kept in (0, last) if slow else sorted({0, 1, last // 2 + 1, last}):
         others = strangers.clone()
@@ -346,20 +313,3 @@ def _check_apart(
                 "a network with batch norm, call the network's eval() first; a recurrent network "
                 "or attention must take the batch first (batch_first=True)"
             )
-
-
-def _least_like(sample: Tensor, batch: Tensor) -> Tensor:
-    """The sample of some that differs most; where all are the same, a larger one."""
-    distance = (batch - sample).flatten(1).abs().amax(1)
-    farthest = int(distance.argmax())
-    return batch[farthest] if distance[farthest] > 0 else 1.1 * sample + 0.1
-
-
-def _check_squares(inputs: Tensor, gradient: Tensor) -> None:
-    """Refuse derivatives whose squares float64 does not hold."""
-    size = float(inputs.abs().max()) * float(gradient.abs().max())
-    if size and math.isfinite(size) and not tuned.TUNED.smallest < size < 1 / tuned.TUNED.smallest:
-        raise ValueError(
-            f"derivative times data is of the size {size:.0e}, whose square float64 does not hold: "
-            "rescale the data or the outputs"
-        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -38,34 +37,42 @@ def check_derivatives(
     limits, draw = tuned.TUNED, draws.stream(0, "directions of the finite differences")
     slow = held > limits.slow_bytes and network.divisible
     with running(network.model):  # it may keep tensors of the precision that it last ran in
-        double, there = _exact(network, inputs, whole)
+        double, there = network, inputs
+        try:
+            if inputs.dtype != torch.float64 and (exactly := network.in_double()) is not None:
+                first = (inputs if whole else inputs[:2]).double()
+                if exactly.values(first).dtype == torch.float64:
+                    double, there = exactly, inputs.double()
+        except Exception:  # whatever it raises, it has no float64
+            pass
         exact = there.dtype == torch.float64
         near = limits.near if exact else limits.near_coarse
         # The near way in float64, where it runs; what is slow there takes the far way as it is.
+        asked = [(near, double, there), (limits.far, double, there)]
         if slow:
             asked = [
                 (near, double, there[: limits.near_if_slow]),
                 (limits.far, network, inputs[: limits.probed_if_slow]),
             ]
-        else:
-            asked = [(near, double, there), (limits.far, double, there)]
         ways = [_way(action, x, step, draw) for step, _, x in asked]
         for (step, function, x), way in zip(asked, ways, strict=True):
-            few = len(x)
+            few = len(x)  # samples that are run at once
             if not whole:
-                few = _at_once(x[0].nbytes, held * x.element_size() // inputs.element_size())
+                bytes_held = max(1, held * x.element_size() // inputs.element_size())
+                fit = min(limits.at_once_bytes // x[0].nbytes, limits.graph_bytes // bytes_held)
+                few = max(2, fit)
             missed = _missed(function, x, way, few)
             if step == limits.far:  # too few jumps in one sample to tell: all together
                 together = bool(missed.mean.sum() > limits.steady * missed.spread.sum())
                 off = (missed.part > limits.missed_far) & together
-                if not _most(off):
+                if off.double().mean() <= 0.5:
                     off = _steps(function, x, way, missed, few)
                 refused = bool(off.any())
             else:
                 steadily = missed.mean > limits.steady * missed.spread
                 least = limits.missed_steadily if exact else limits.missed
                 off = (missed.part > least) & steadily | (missed.part > limits.missed) & exact
-                refused = _most(off)
+                refused = bool(off.double().mean() > 0.5)
             if refused:
                 lacking = float(missed.part[off].median())
                 raise ValueError(
@@ -78,36 +85,17 @@ def check_derivatives(
                 )
 
 
-def _exact(network: Network, inputs: Tensor, whole: bool) -> tuple[Network, Tensor]:
-    """The network and its inputs in float64, if it runs in it."""
-    if inputs.dtype != torch.float64:
-        double = network.in_double()
-        try:
-            first = inputs if whole else inputs[:2]
-            if double is not None and double.values(first.double()).dtype == torch.float64:
-                return double, inputs.double()
-        except Exception:  # whatever it raises, it has no float64
-            pass
-    return network, inputs
-
-
 def _way(action: Action, x: Tensor, step: float, draw: torch.Generator) -> Tensor:
-    """How far samples move; in two directions: those of even, and those of odd place."""
-    way = torch.empty_like(x)
+    """How far samples move, in two random directions as long as a rotation of the plane.
+
+    One is of those of even, one of those of odd place.
+    """
+    way, basis = torch.empty_like(x), action.basis.cpu()
     for parity in range(min(2, len(x))):
-        moved = action.flow(x[parity::2], _direction(action, draw), step)
-        way[parity::2] = moved - x[parity::2]
+        mixed = torch.randn(len(basis), generator=draw, dtype=torch.float64, device="cpu")
+        direction = torch.tensordot(mixed / mixed.norm() * 2**0.5, basis, 1)
+        way[parity::2] = action.flow(x[parity::2], direction, step) - x[parity::2]
     return way
-
-
-def _direction(action: Action, draw: torch.Generator) -> Tensor:
-    """A random direction of the algebra, as long as a rotation of the plane."""
-    mixed = torch.randn(len(action.basis), generator=draw, dtype=torch.float64, device="cpu")
-    return torch.tensordot(mixed / mixed.norm() * 2**0.5, action.basis.cpu(), 1)
-
-
-def _most(samples: Bool[Tensor, " n"]) -> bool:
-    return bool(samples.double().mean() > 0.5)
 
 
 class _Missed(NamedTuple):
@@ -134,14 +122,12 @@ class _Missed(NamedTuple):
 def _missed(network: Network, starts: Tensor, way: Tensor, few: int) -> _Missed:
     """What is missed along the way."""
     count = tuned.TUNED.intervals
-    points = [starts + way * (j / count) for j in range(count + 1)]
-    found = zip(*_derivatives(network, points, few), strict=True)
-    return _missed_along(way, *map(torch.stack, found))
+    return _missed_at(network, [starts + way * (j / count) for j in range(count + 1)], way, few)
 
 
-def _missed_along(
-    way: Tensor, values: Float[Tensor, "points n"], derivatives: Float[Tensor, "points n ..."]
-) -> _Missed:
+def _missed_at(network: Network, points: list[Tensor], way: Tensor, few: int) -> _Missed:
+    """What is missed between points that lie evenly on the way."""
+    values, derivatives = _derivatives(network, points, few)
     eps = torch.finfo(values.dtype).eps
     values, slopes = values.double(), (derivatives * way).flatten(2).sum(2).double()
     intervals = len(values) - 1
@@ -158,11 +144,7 @@ def _missed_along(
 
 
 def _steps(
-    network: Network,
-    starts: Tensor,
-    way: Tensor,
-    missed: _Missed,
-    few: int,
+    network: Network, starts: Tensor, way: Tensor, missed: _Missed, few: int
 ) -> Bool[Tensor, " n"]:
     """The samples whose outputs jump, if those jumps are what the outputs change by; else none."""
     limits = tuned.TUNED
@@ -170,15 +152,6 @@ def _steps(
     flat = missed.slope.square().sum() < (1 - limits.lost) ** 2 * squares.sum()
     if not flat or lost.sum() < limits.few_jumps:
         return torch.zeros_like(lost)
-    jumped = lost & _jumps(network, starts, way, missed.worst, few)
-    most = squares[jumped].sum() > limits.lost * squares.sum()
-    return jumped & (jumped.sum() >= limits.few_jumps) & most
-
-
-def _jumps(
-    network: Network, starts: Tensor, way: Tensor, worst: Tensor, few: int
-) -> Bool[Tensor, " n"]:
-    """Whether the derivative misses each sample's change in a tiny piece of an interval, too."""
 
     def point(place: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
         return starts + way * place.reshape(-1, *[1] * (way.ndim - 1)).to(way)
@@ -187,29 +160,28 @@ def _jumps(
         values = torch.cat([network.values(x) for x in point(place).split(few)])
         return (values @ weights_of(values)).double()
 
-    limits = tuned.TUNED
-    low, width = worst.double() / limits.intervals, 1 / limits.intervals
+    # Does the derivative miss the change in a tiny piece of the worst interval, too?
+    low, width = missed.worst.double() / limits.intervals, 1 / limits.intervals
     left, right = at(low), at(low + width)
-    for _ in range(limits.halvings):  # keep the half that changes more
+    for _ in range(limits.halvings):  # the half that changes more
         width /= 2
         middle = at(low + width)
         first = (middle - left).abs() >= (right - middle).abs()
         left, right = torch.where(first, left, middle), torch.where(first, middle, right)
         low = torch.where(first, low, low + width)
     places = [point(low + width * part) for part in (0, 1 / 2, 1)]
-    found = zip(*_derivatives(network, places, few), strict=True)
-    piece = _missed_along(way * width, *map(torch.stack, found))
-    return piece.part > limits.lost
+    jumped = lost & (_missed_at(network, places, way * width, few).part > limits.lost)
+    most = squares[jumped].sum() > limits.lost * squares.sum()
+    return jumped & (jumped.sum() >= limits.few_jumps) & most
 
 
 def _derivatives(
     network: Network, points: list[Tensor], few: int
-) -> Iterator[tuple[Float[Tensor, " n"], Float[Tensor, "n ..."]]]:
+) -> tuple[Float[Tensor, "points n"], Float[Tensor, "points n ..."]]:
     """The weighted sum of the outputs, and its derivative by the inputs, at each of the points."""
-    count = len(points[0])
-    together = max(1, few // count)
+    found = []
+    together = max(1, few // len(points[0]))  # points whose samples are run at once
     for first in range(0, len(points), together):
-        found = []
         for part in torch.cat(points[first : first + together]).split(few):
             leaf = part.requires_grad_()
             with torch.enable_grad():
@@ -217,11 +189,6 @@ def _derivatives(
                 sums = values @ weights_of(values)
                 found.append((sums.detach(), torch.autograd.grad(sums.sum(), leaf)[0]))
             del values, sums
-        sums, slopes = (torch.cat(each) for each in zip(*found, strict=True))
-        yield from zip(sums.split(count), slopes.split(count), strict=True)
-
-
-def _at_once(inputs: int, held: int) -> int:
-    """How many samples of so many bytes, of which autograd holds so many, are run at once."""
-    limits = tuned.TUNED
-    return max(2, min(limits.at_once_bytes // inputs, limits.graph_bytes // max(1, held)))
+    sums, slopes = (torch.cat(each) for each in zip(*found, strict=True))
+    shape = len(points), len(points[0])
+    return sums.reshape(shape), slopes.reshape(*shape, *slopes.shape[1:])

@@ -175,19 +175,21 @@ class Network:
 
     def gradient(
         self, inputs: Float[Tensor, "n ..."]
-    ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n ..."] | None]:
-        """Values, and the derivative of their weighted sum by the inputs, for every sample.
+    ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n ..."] | None, bool]:
+        """Values; the derivative of their weighted sum by the inputs; whether it changes these.
 
-        None where the outputs do not depend on the inputs.
+        The derivative is None where the outputs do not depend on the inputs.
         """
         leaf = inputs.detach().clone().requires_grad_()
         with torch.enable_grad():
-            values = self(leaf.clone())
+            given, found = leaf.clone(), None
+            version = given._version
+            values = self(given)
             total = (values @ weights_of(values)).sum()
-            found = None
             if total.requires_grad:
                 found = torch.autograd.grad(total, leaf, allow_unused=True)[0]
-        return values.detach(), found
+        same = given._version == version and torch.equal(given.nan_to_num(), leaf.nan_to_num())
+        return values.detach(), found, not same
 
     @property
     def architecture(self) -> Hashable:

@@ -162,7 +162,7 @@ def along(model: Callable, query: Query, generator: Tensor, distances: Sequence[
             outputs.append(moved(0.0))
             slopes.append((moved(step) - moved(-step)) / (2 * step))
             # Autograd's slope, of all outputs with a weight each, sees no jump.
-            _, gradient = own.gradient(x.to(device))
+            gradient = own.gradient(x.to(device))[1]
             fields = (
                 query.action.flow(x, generator.to(x.device), step * time)
                 - query.action.flow(x, generator.to(x.device), -step * time)

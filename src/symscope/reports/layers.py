@@ -277,10 +277,7 @@ def _tapped(
 
 
 def _whitening(
-    network: Network,
-    together: _SideBySide,
-    query: Query,
-    ridge: float,
+    network: Network, together: _SideBySide, query: Query, ridge: float
 ) -> dict[str, Float[Tensor, "c c"]]:
     """A matrix a layer whose product with the features has (but for the ridge) covariance 1."""
     count, shift = 0, None

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import studies
 import symscope as ss
-from symscope.extract.checks import Checked, check
+from symscope.extract.checks import check
 from symscope.extract.network import Network, Outputs
 from symscope.extract.tuned import TUNED
 
@@ -32,7 +32,7 @@ def asked(model, data, action=ACTION, **options):
     return ss.learned_symmetries(model, data, action=action, **options)
 
 
-def checked(model, data, action=ACTION) -> Checked:
+def checked(model, data, action=ACTION):
     return check(Network(model, Outputs()), action, data)
 
 
@@ -255,12 +255,12 @@ def test_data_of_an_enormous_size_get_the_right_count_or_an_error():
 
 def test_the_bytes_of_a_sample_are_those_that_autograd_holds():
     model = nn.Sequential(nn.Linear(12, 1000), nn.Tanh(), nn.Linear(1000, 1000), nn.Tanh())
-    found = checked(model, random(64, 12))
+    _, found, inputs = checked(model, random(64, 12))
     # The inputs, and each activation's values; weights are there anyway.
     assert 2 * 4000 <= found.held <= 2 * 4000 + 3 * 48
-    assert not found.whole and len(found.inputs) == TUNED.probed
-    assert checked(FixedBatch(), random(64, 12)).whole
-    assert checked(network().float(), random(4, 8), ss.LinearAction(4, 2)).count == 3
+    assert not found.whole and len(inputs) == TUNED.probed
+    assert checked(FixedBatch(), random(64, 12))[1].whole
+    assert checked(network().float(), random(4, 8), ss.LinearAction(4, 2))[1].count == 3
 
 
 # Modes
