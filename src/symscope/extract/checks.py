@@ -29,7 +29,6 @@ def probe(
     network: Network,
     action: Action,
     inputs: Float[Tensor, "n ..."],
-    *,
     mode: str = "exact",
     backend: str = "auto",
     several: int = 0,

@@ -89,8 +89,21 @@ class Query:
         check_action(self.action)
         if self.moves is None and (self.shared is not None or self.mask is not None):
             raise ValueError("shared and mask are for data of several tensors: say moves=, too")
-        if self.groups is not None:
-            _check_groups(self.groups, self.data, self.samples)
+        if self.groups is None:
+            return
+        labels, data = torch.as_tensor(self.groups), self.data
+        if self.samples is not None:
+            raise ValueError("groups are of all samples: leave samples out, or choose your own")
+        if labels.ndim != 1 or (isinstance(data, Tensor) and len(labels) != len(data)):
+            count = f" ({len(data)},)" if isinstance(data, Tensor) else ""
+            raise ValueError(
+                f"groups must say of every sample where it belongs,{count}; got "
+                f"{tuple(labels.shape)}"
+            )
+        if int((labels[1:] != labels[:-1]).sum()) + 1 != len(labels.unique()):
+            raise ValueError(
+                "samples of one group must stand one after another: sort the data by their groups"
+            )
 
     def combinations(self, samples: int | None) -> int:
         """How many random combinations of the outputs a sample serve as well as all of them.
@@ -98,39 +111,17 @@ class Query:
         32 rows a direction leave an error of rho of about a tenth, which combinations of one
         sample's outputs are never needed for more than 16 of.
         """
+        limits = tuned.TUNED
         if samples is None:
-            return tuned.TUNED.combinations
-        rows = tuned.TUNED.rows_a_direction * len(self.action.basis)
-        return min(max(2, math.ceil(rows / samples)), tuned.TUNED.most_combinations)
+            return limits.combinations
+        rows = limits.rows_a_direction * len(self.action.basis)
+        return min(max(2, math.ceil(rows / samples)), limits.most_combinations)
 
     def stream(self) -> Stream:
         """The data as checked batches."""
         parts = None if self.moves is None else Parts(self.moves, self.shared, self.mask)
-        return Stream(
-            self.data,
-            self.action,
-            self.batch_size,
-            self.seed,
-            samples=self.samples,
-            parts=parts,
-            control_samples=self.control_samples,
-        )
-
-
-def _check_groups(groups: Sequence[int] | Tensor, data: object, samples: int | None) -> None:
-    labels = torch.as_tensor(groups)
-    if samples is not None:
-        raise ValueError("groups are of all samples: leave samples out, or choose them yourself")
-    if labels.ndim != 1 or (isinstance(data, Tensor) and len(labels) != len(data)):
-        count = f" ({len(data)},)" if isinstance(data, Tensor) else ""
-        raise ValueError(
-            f"groups must say of every sample where it belongs,{count}; got {tuple(labels.shape)}"
-        )
-    runs = int((labels[1:] != labels[:-1]).sum()) + 1
-    if runs != len(labels.unique()):
-        raise ValueError(
-            "samples of one group must stand one after another: sort the data by their groups"
-        )
+        sizes = self.samples, parts, self.control_samples
+        return Stream(self.data, self.action, self.batch_size, self.seed, *sizes)
 
 
 def check_action(action: object, name: str = "action") -> None:
@@ -162,20 +153,15 @@ class Extraction:
         self.factor, self.shuffled = Factor(size, query.dtype), Factor(size, query.dtype)
         self.evidence, self.how = Evidence(size, query.dtype), how
 
-    @property
-    def mode(self) -> Mode:
-        """How derivatives were taken, in words."""
-        return self.how.mode
-
     def intake(self, batch: Batch, reference: Reference | None) -> Intake:
         """Where the rows of a batch go; one without a reference leaves no evidence."""
-        labels = None
+        labels, stop = None, batch.start + len(batch.inputs)
         if self._groups is not None:
-            labels = torch.as_tensor(self._groups[batch.start : batch.start + len(batch.inputs)])
-            if len(labels) < len(batch.inputs):
+            labels = torch.as_tensor(self._groups[batch.start : stop])
+            if len(self._groups) < stop:
                 raise ValueError(
-                    f"groups must say of every sample where it belongs: there are "
-                    f"{len(self._groups)}, and at least {batch.start + len(batch.inputs)} samples"
+                    "groups must say of every sample where it belongs: there are "
+                    f"{len(self._groups)}, and at least {stop} samples"
                 )
         spans = self.evidence.spans(len(batch.inputs), labels) if reference else []
         intake = Intake(self, batch.start, reference, spans)
@@ -201,27 +187,26 @@ class Intake:
         if kind == ALIKE:
             self._alike[:] = [rows]
             return
-        if self.reference and kind == SHUFFLED:
+        if kind == SHUFFLED:
             self._add_to_pieces(CONTROL, rows)
-        self._add_to_pieces(kind, rows.less(*self._alike) if kind in PAIRINGS else rows)
+        if self.reference:
+            self._add_to_pieces(kind, rows.less(*self._alike) if kind in PAIRINGS else rows)
         if kind == NETWORK:
             rows.add_to(self.extraction.factor)
         elif kind == SHUFFLED:
             rows.add_to(self.extraction.shuffled)
 
     def _add_to_pieces(self, kind: str, rows: Rows) -> None:
-        if self.reference:
-            place = rows.start - self.start
-            parts = [
-                (max(span.start - place, 0), min(span.stop - place, len(rows)), span.piece)
-                for span in self.spans
-                if span.start - place < len(rows) and span.stop > place
-            ]
-            weights = self.reference.weights[SHUFFLED if kind == CONTROL else kind]
-            weights = weights[place : place + len(rows)]
-            rows.add_to_pieces(
-                [(first, last, piece.factors[kind]) for first, last, piece in parts], weights
-            )
+        if not self.reference:
+            return
+        place, count = rows.start - self.start, len(rows)
+        parts = [
+            (max(start - place, 0), min(stop - place, count), piece.factors[kind])
+            for start, stop, piece in self.spans
+            if start - place < count and stop > place
+        ]
+        weights = self.reference.weights[SHUFFLED if kind == CONTROL else kind]
+        rows.add_to_pieces(parts, weights[place : place + count])
 
 
 @dataclass(frozen=True)
@@ -271,11 +256,8 @@ def extract(
         ValueError: as :func:`symscope.learned_symmetries`.
     """
     with running(network.model):
-        found = _collected(
-            query, steps(network, query, stream or query.stream(), plan, checked=checked)
-        )
-    check_enough(found.factor.rows, found.factor.dimension)
-    return found
+        some = steps(network, query, stream or query.stream(), plan, checked=checked)
+        return _collected(query, some)
 
 
 def extract_gradients(query: Query, gradients: Tensor) -> Extraction:
@@ -285,9 +267,7 @@ def extract_gradients(query: Query, gradients: Tensor) -> Extraction:
     """
     mode = Mode("gradients", "handed in")
     how = Differentiation(query.action, query.backend, mode, gradients.shape[1], whole=True)
-    found = _collected(query, _steps_of_gradients(query, gradients, how))
-    check_enough(found.factor.rows, found.factor.dimension)
-    return found
+    return _collected(query, _steps_of_gradients(query, gradients, how))
 
 
 def _collected(query: Query, some: Iterable[Step]) -> Extraction:
@@ -301,6 +281,7 @@ def _collected(query: Query, some: Iterable[Step]) -> Extraction:
         for rows in step.rounding:
             found.evidence.add_rounding(rows.rows)
     assert found is not None  # an empty stream has been refused
+    check_enough(found.factor.rows, found.factor.dimension)
     return found
 
 
@@ -344,17 +325,14 @@ def steps(
         rounding = how is None
         if how is None:
             several = 0 if plan or sizes else query.combinations(stream.total)
-            network, how = probe(
-                network,
-                query.action,
-                batch.inputs,
-                mode=query.mode,
-                backend=query.backend,
-                several=several,
-                seed=query.seed,
-                checked=checked,
-            )
-            how = replace(how, mode=_with_error(how, stream.total))
+            asked = query.mode, query.backend, several, query.seed, checked
+            network, how = probe(network, query.action, batch.inputs, *asked)
+            if how.combinations:
+                number = (stream.total or 1) * how.combinations
+                error = f"{0.5 * (len(query.action.basis) / number) ** 0.5:.2g}"
+                known = f"about {error}" if stream.total else f"{error} / sqrt(samples)"
+                reason = f"{how.mode.reason}: rho is known to {known}"
+                how = replace(how, mode=how.mode._replace(reason=reason))
             how = plan(how) if plan else how
             if stream.total is not None:
                 check_enough(stream.total * how.number, len(query.action.basis))
@@ -366,30 +344,20 @@ def steps(
             if not len(part.others):
                 yield Step(part, how, [], rows, iter(()))
                 continue
-            ahead = next(rows)
-            pulled = ahead[1].cotangents if isinstance(ahead[1], ReverseRows) else None
-            if pulled is not None and len(groups) == 1 and pulled.shape[1] == how.number:
-                gradients = iter([pulled])
+            kind, ahead = next(rows)
+            if isinstance(ahead, ReverseRows) and len(groups) == 1 and ahead.outputs == how.number:
+                gradients = iter([ahead.cotangents])
             else:
                 gradients = combined_gradients(own, how, part.inputs, groups, draw)
             compared = [
                 each.of(slopes, moved, part.start)
                 for each, slopes in zip(references, gradients, strict=True)
             ]
-            nudged = _rounding(own, how, part, ahead[1], draw) if rounding else iter(())
+            nudged = _rounding(own, how, part, ahead, draw) if rounding else iter(())
             rounding = False
-            yield Step(part, how, compared, chain([ahead], rows), nudged)
+            yield Step(part, how, compared, chain([(kind, ahead)], rows), nudged)
     if how is None:
         raise ValueError("data is empty: the iterable yielded no samples")
-
-
-def _with_error(how: Differentiation, samples: int | None) -> Mode:
-    """The mode, and what combinations cost."""
-    if not how.combinations:
-        return how.mode
-    error = 0.5 * (len(how.action.basis) / ((samples or 1) * how.combinations)) ** 0.5
-    known = f"about {error:.2g}" if samples else f"{error:.2g} / sqrt(samples)"
-    return how.mode._replace(reason=f"{how.mode.reason}: rho is known to {known}")
 
 
 def _moved(how: Differentiation, batch: Batch, common: CommonMotion) -> dict[str, Moving]:

@@ -208,7 +208,7 @@ def _extracted(
     )
     if len(found.evidence.pieces) < 2:
         raise ValueError("pairs need at least 2 samples that can be compared, got 1")
-    return found.evidence, found.mode
+    return found.evidence, found.how.mode
 
 
 class PairSymmetries(ReportBase):

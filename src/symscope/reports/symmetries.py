@@ -128,7 +128,7 @@ class Symmetries(ReportBase):
         model: Callable[[Tensor], Tensor] | None = None,
     ) -> Symmetries:
         """What an extraction says, beside its shuffled control if there is one."""
-        evidence, mode, control = extraction.evidence, extraction.mode, None
+        evidence, mode, control = extraction.evidence, extraction.how.mode, None
         if extraction.shuffled.samples:
             shuffled = evidence.of_shuffled()
             control = cls(extraction.shuffled, query.action, None, mode, shuffled, *levels)
