@@ -81,9 +81,8 @@ class Differentiation:
 
     def divided(self, batch: Batch, network: Network) -> Iterator[tuple[Batch, Network]]:
         """As many samples of a batch at a time as are differentiated in reverse at once."""
-        size = len(batch.inputs)
-        if self.mode.name != "forward":
-            size = self.chunk(batch.inputs)
+        forward = self.mode.name == "forward"
+        size = len(batch.inputs) if forward else self.chunk(batch.inputs)
         if size >= len(batch.inputs):
             yield batch, network
             return
@@ -95,13 +94,10 @@ class Differentiation:
 
         A sample has its own, however the data are cut into batches.
         """
-        first, last = start // BLOCK, (start + samples - 1) // BLOCK
-        blocks = [
-            _signs(self.seed, block, self.combinations, self.count)
-            for block in range(first, last + 1)
-        ]
-        skipped = start - first * BLOCK
-        signs = torch.cat(blocks)[skipped : skipped + samples]
+        shape, blocks = (self.combinations, self.count), []
+        for block in range(start // BLOCK, (start + samples - 1) // BLOCK + 1):
+            blocks.append(_signs(self.seed, block, *shape))
+        signs = torch.cat(blocks)[start % BLOCK :][:samples]
         return (2.0 * signs - 1) / self.combinations**0.5
 
     def rows(
@@ -129,9 +125,20 @@ class Differentiation:
     def _cotangents(
         self, network: Network, inputs: Float[Tensor, "n ..."], start: int
     ) -> Iterator[Float[Tensor, "n _ ..."]]:
+        """By the inputs, of all outputs, some at a time; or of their combinations at once."""
         if not self.combinations:
-            return output_cotangents(network, inputs)
-        return iter([combined_cotangents(network, inputs, self.signs(start, len(inputs)))])
+            yield from output_cotangents(network, inputs)
+            return
+        inputs = inputs.detach().requires_grad_()
+        with torch.enable_grad():
+            values = network(inputs)
+        weights, count = self.signs(start, len(inputs)).to(values), self.combinations
+        gradients = [
+            torch.autograd.grad(values, inputs, weights[:, r], retain_graph=r + 1 < count)[0]
+            for r in range(count)
+        ]
+        del values
+        yield torch.stack(gradients, 1)
 
     def moving(self, samples: Float[Tensor, "n ..."]) -> Moving:
         """Samples that the action moves."""
@@ -189,21 +196,6 @@ def output_cotangents(
         ]
         # A single output, the paper's sum above all, is spared the copy.
         yield torch.stack(gradients, 1) if len(gradients) > 1 else gradients[0][:, None]
-
-
-def combined_cotangents(
-    network: Network, inputs: Float[Tensor, "n ..."], weights: Float[Tensor, "n r c"]
-) -> Float[Tensor, "n r ..."]:
-    """d (sum_c w_rc output_c) / d input: one forward pass, and one backward pass a combination."""
-    inputs = inputs.detach().requires_grad_()
-    with torch.enable_grad():
-        values = network(inputs)
-    weights, count = weights.to(values), weights.shape[1]
-    gradients = [
-        torch.autograd.grad(values, inputs, weights[:, r], retain_graph=r + 1 < count)[0]
-        for r in range(count)
-    ]
-    return torch.stack(gradients, 1)
 
 
 def forward_rows(

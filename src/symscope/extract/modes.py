@@ -8,9 +8,9 @@ import sys
 import types
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,53 +23,42 @@ KEEPING = (Tensor, dict, list, tuple, set, deque)  # what a layer may keep somet
 def running(model: object) -> Iterator[None]:
     """Run a network in eval mode, uncompiled, outside inference mode; put everything back after.
 
+    Back come the flags, the weights and buffers, and whatever tensors and containers the layers
+    keep as attributes. A function runs as it is; networks that it refers to are put back, too.
     What ``torch.compile`` made of a network frees what a second backward pass would need, and has
     no forward mode: it runs as the network that it was made from.
 
     Raises:
         ValueError: if a lazy layer was never run and has no weights yet.
     """
+    memory = _Memory()
     # Nothing can have been compiled where the compiler was not even loaded, which takes a second.
     compiled = "torch._dynamo" in sys.modules
     eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
-    with torch.inference_mode(False), eager, evaluation_mode(model):
-        yield
-
-
-@contextmanager
-def evaluation_mode(model: object) -> Iterator[None]:
-    """Run the model in eval mode, so that samples are independent; put everything back after.
-
-    Back come the flags, the weights and buffers, and whatever tensors and containers the layers
-    keep as attributes. A function runs as it is; networks that it refers to are put back, too.
-
-    Raises:
-        ValueError: if a lazy layer was never run and has no weights yet.
-    """
-    memory = _Memory()
-    for network in _networks_in(model):
-        for name, module in network.named_modules():
-            if any(nn.parameter.is_lazy(p) for p in module.parameters(recurse=False)):
-                raise ValueError(
-                    f"the layer {name or 'model'} ({type(module).__name__}) has no weights yet: "
-                    "run the network once first"
-                )
-            memory.keep(module)
-    try:
-        if isinstance(model, nn.Module) and any(map(_trains, model.modules())):
-            with suppress(NotImplementedError):  # an exported program is what it was exported as
-                model.eval()
-        yield
-    finally:
-        memory.restore()
-
-
-def _trains(module: nn.Module) -> bool:
-    return getattr(module, "training", False)  # a frozen script has no such flag
+    with torch.inference_mode(False), eager:
+        for network in _networks_in(model):
+            for name, module in network.named_modules():
+                if any(nn.parameter.is_lazy(p) for p in module.parameters(recurse=False)):
+                    raise ValueError(
+                        f"the layer {name or 'model'} ({type(module).__name__}) has no weights "
+                        "yet: run the network once first"
+                    )
+                memory.keep(module)
+        try:
+            # A frozen script has no flag; an exported program is what it was exported as.
+            if isinstance(model, nn.Module) and any(
+                getattr(module, "training", False) for module in model.modules()
+            ):
+                with suppress(NotImplementedError):
+                    model.eval()
+            yield
+        finally:
+            memory.restore()
 
 
 def _networks_in(model: object) -> Iterator[nn.Module]:
     """The model itself, or the networks that a function holds or names."""
+    named: Iterable[object] = ()
     if isinstance(model, nn.Module):
         yield model
     elif isinstance(model, functools.partial):
@@ -79,14 +68,11 @@ def _networks_in(model: object) -> Iterator[nn.Module]:
         yield from _networks_in(model.__self__)
     elif isinstance(model, types.FunctionType):
         with suppress(ValueError):  # a name that is not bound yet
-            named = inspect.getclosurevars(model)
-            yield from filter(_is_network, (*named.nonlocals.values(), *named.globals.values()))
+            found = inspect.getclosurevars(model)
+            named = (*found.nonlocals.values(), *found.globals.values())
     elif hasattr(model, "__dict__"):
-        yield from filter(_is_network, vars(model).values())
-
-
-def _is_network(value: object) -> TypeGuard[nn.Module]:
-    return isinstance(value, nn.Module)
+        named = vars(model).values()
+    yield from (value for value in named if isinstance(value, nn.Module))
 
 
 class _Memory:
@@ -113,9 +99,7 @@ class _Memory:
             back()
 
     def _value(self, value: object) -> None:
-        if id(value) in self._known or not isinstance(
-            value, (Tensor, dict, list, tuple, set, deque)
-        ):
+        if id(value) in self._known or not isinstance(value, KEEPING):
             return
         self._known[id(value)] = value
         if isinstance(value, Tensor):
@@ -123,12 +107,11 @@ class _Memory:
             return
         # Its iterator, since a tuple of somebody's own may refuse to tell its length.
         held = list(iter(value.values() if isinstance(value, dict) else value))
-        if isinstance(value, dict):
-            self._container(value, dict(value), value.update)
+        if isinstance(value, (dict, set)):
+            held_now = dict(value) if isinstance(value, dict) else set(value)
+            self._container(value, held_now, value.update)
         elif isinstance(value, (list, deque)):
             self._container(value, list(value), value.extend)
-        elif isinstance(value, set):
-            self._container(value, set(value), value.update)
         for part in held:
             self._value(part)
 

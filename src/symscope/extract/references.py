@@ -88,8 +88,7 @@ class References:
         Together as long as the network's own gradient, in the data's units or in those of each
         element's size, whichever is shorter there: elements need not be measured in the same unit.
         """
-        learned = self._sizes.setdefault(inputs.shape[1:], _Learned(_root_mean_square))
-        size = learned(inputs)
+        size = self._sizes.setdefault(inputs.shape[1:], _Learned(_root_mean_square))(inputs)
         relative = size / size.max().clamp(min=1e-150)
         number = tuned.TUNED.random_gradients * len(size)
         # In the precision of the data, for speed; float16 would not hold small gradients.
@@ -198,27 +197,17 @@ def combined_gradients(
 
     Its squared length is in the mean that of all the group's gradients.
     """
-    parts = [
-        _combined(part, x, sizes, generator)
-        for part, x in plan.parts(network, inputs, plan.chunk(inputs))
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    return map(torch.cat, zip(*map(list, parts), strict=True))
 
+    def combined(part: Network, x: Tensor) -> Iterator[Tensor]:
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            values = part(x)
+            signs = torch.randint(2, values.shape, generator=generator, device="cpu")
+            signs = 2 * signs.to(values) - 1
+            totals = [own.sum() for own in (values * signs).split(list(sizes), 1)]
+        for place, total in enumerate(totals):
+            more = place + 1 < len(totals)
+            yield torch.autograd.grad(total, x, retain_graph=more)[0][:, None]
 
-def _combined(
-    network: Network,
-    inputs: Float[Tensor, "n ..."],
-    sizes: Sequence[int],
-    generator: torch.Generator,
-) -> Iterator[Float[Tensor, "n 1 ..."]]:
-    inputs = inputs.detach().requires_grad_()
-    with torch.enable_grad():
-        values = network(inputs)
-        signs = torch.randint(2, values.shape, generator=generator, device="cpu")
-        signs = 2 * signs.to(values) - 1
-        totals = [part.sum() for part in (values * signs).split(list(sizes), 1)]
-    for place, total in enumerate(totals):
-        keep = place + 1 < len(totals)
-        yield torch.autograd.grad(total, inputs, retain_graph=keep)[0][:, None]
+    parts = [combined(*each) for each in plan.parts(network, inputs, plan.chunk(inputs))]
+    return parts[0] if len(parts) == 1 else map(torch.cat, zip(*map(list, parts), strict=True))

@@ -126,23 +126,23 @@ class Rows:
     start: int
     first: int
 
-    def __len__(self) -> int:
-        """The number of samples."""
-        raise NotImplementedError
-
     @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:
         """The rows; ValueError names the first sample whose derivatives are not finite."""
         raise NotImplementedError
 
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.rows)
+
     @property
     def outputs(self) -> int:
         """The number of rows of each sample."""
-        raise NotImplementedError
+        return self.rows.shape[1]
 
     def head(self, count: int) -> Rows:
         """The rows of the first samples."""
-        raise NotImplementedError
+        return ForwardRows(self.start, self.first, self.rows[:count])
 
     def less(self, other: Rows) -> Rows:
         """These rows less others of the same samples and outputs."""
@@ -172,19 +172,6 @@ class ForwardRows(Rows):
     """Rows that were computed forwards."""
 
     values: Float[Tensor, "n c k"]
-
-    def __len__(self) -> int:
-        """The number of samples."""
-        return len(self.values)
-
-    @property
-    def outputs(self) -> int:
-        """The number of rows of each sample."""
-        return self.values.shape[1]
-
-    def head(self, count: int) -> ForwardRows:
-        """The rows of the first samples."""
-        return ForwardRows(self.start, self.first, self.values[:count])
 
     @cached_property
     def rows(self) -> Float[Tensor, "n c k"]:

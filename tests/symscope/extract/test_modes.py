@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import symscope as ss
-from symscope.extract.modes import device_of, evaluation_mode, plain_attention
+from symscope.extract.modes import device_of, plain_attention, running
 
 
 def test_every_flag_comes_back_even_after_an_error():
@@ -21,16 +21,16 @@ def test_every_flag_comes_back_even_after_an_error():
     model.train()
     model[2].eval()
     flags = [module.training for module in model.modules()]
-    with evaluation_mode(model):
+    with running(model):
         assert not any(module.training for module in model.modules())
     assert [module.training for module in model.modules()] == flags
-    with pytest.raises(KeyError), evaluation_mode(model):
+    with pytest.raises(KeyError), running(model):
         raise KeyError
     assert [module.training for module in model.modules()] == flags
 
 
 def test_what_is_no_module_runs_as_it_is():
-    with evaluation_mode(torch.tanh):
+    with running(torch.tanh):
         assert torch.tanh(torch.zeros(1)) == 0
 
 
@@ -123,7 +123,7 @@ def test_a_network_is_after_the_call_what_it_was_before(name, mode, wrapped):
     found = ss.learned_symmetries(function, data, action=ss.LinearAction(3), mode=mode)
     assert contents(model) == before
     assert found.mode.name == ("reverse" if mode == "reverse" or name == "features" else "forward")
-    with pytest.raises(ValueError, match="neither known"), evaluation_mode(model):
+    with pytest.raises(ValueError, match="neither known"), running(model):
         model(data)
         raise ValueError("neither known")
     assert contents(model) == before
@@ -149,7 +149,7 @@ def test_networks_are_found_in_whatever_function_holds_them():
         lambda x: model(x),
     ]
     for function in functions:
-        with evaluation_mode(function):
+        with running(function):
             function(data)
             assert model.calls == 1
         assert contents(model) == before
@@ -227,7 +227,7 @@ def test_a_tuple_that_refuses_to_tell_its_length_is_no_hindrance():
 
     model = nn.Linear(2, 2)
     model.kinds = Kinds((torch.zeros(2), 3))
-    with evaluation_mode(model):
+    with running(model):
         next(iter(model.kinds)).fill_(1.0)
     assert next(iter(model.kinds)).equal(torch.zeros(2))
 
