@@ -17,7 +17,8 @@ from playwright.sync_api import Browser, Page
 import playthings
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("dial", "gauge", "epochs")
+NAMES = ("dial", "gauge", "epochs", "choices", "pose")
+SLIDERS = ("dial", "gauge", "epochs", "pose")
 
 
 def committed(name: str) -> dict:
@@ -59,7 +60,7 @@ def test_each_is_small_and_has_a_still(tab: Page, name: str) -> None:
     assert still.is_visible() and not tab.locator(f"#play-{name} .play-live").is_visible()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SLIDERS)
 def test_each_moves_by_key(tab: Page, name: str) -> None:
     slider = tab.locator(f"#play-{name} input").first
     before = said(tab, name)
@@ -115,6 +116,33 @@ def test_the_epochs_play_to_the_end(tab: Page) -> None:
     tab.clock.run_for(1000 * len(stops))
     assert said(tab, "epochs").startswith(f"After {stops[-1]} epochs")
     assert tab.get_by_role("button", name="play").is_visible()
+
+
+def test_an_analysis_is_chosen_by_key_and_shows_its_control(tab: Page) -> None:
+    data = committed("choices")
+    sizes = [len(labels) for labels in playthings.CHOICES.values()]
+    assert data["choices"] == playthings.CHOICES and len(data["gap"]) == math.prod(sizes) == 512
+    assert said(tab, "choices").startswith("Analysis 1 of 512")
+    tab.get_by_role("button", name="whitened").press("Enter")
+    tab.get_by_role("button", name="pixel 14").press("Space")
+    place = 1 + 512 // math.prod(sizes[:4])
+    assert f"Analysis {place + 1} of 512: gap {data['gap'][place]:.3}" in said(tab, "choices")
+    trained, fresh = data["gap"][:256], data["gap"][256:]
+    assert min(trained) > max(fresh)  # what the page says of them
+
+
+def test_the_ligand_turns_alone_and_loses_its_score(tab: Page) -> None:
+    data = committed("pose")
+    whole, alone = data["scores"]
+    tab.locator("#play-pose input").fill(str(data["degrees"].index(90)))
+    stick = tab.locator("#play-pose .stick").first
+    assert f"{data['judges'][0]} {whole[0][6]:.2f}" in said(tab, "pose")
+    before = stick.get_attribute("x1")
+    swings = [max(row) - min(row) for row in whole]  # what the page says of them
+    assert max(swings[:2]) < 0.05 and swings[2] > 0.5 and max(row[12] for row in alone[:3]) < 0.1
+    tab.get_by_role("button", name="the ligand alone").tap()
+    assert f"{data['judges'][0]} {alone[0][6]:.2f}" in said(tab, "pose")
+    assert stick.get_attribute("x1") == before  # the ligand stands, its pocket went back
 
 
 def test_the_numbers_are_those_of_the_network_today() -> None:

@@ -1,4 +1,5 @@
-// Three things to play with: a dial in gl(2), a number added to all logits, epochs of training.
+// Five things to play with: a dial in gl(2), a number added to all logits, epochs of training, the
+// choices of an analysis, a docked ligand.
 // Each replaces the still in its figure; without a script, and on paper, the still stays.
 "use strict";
 document.addEventListener("DOMContentLoaded", () => {
@@ -330,5 +331,124 @@ document.addEventListener("DOMContentLoaded", () => {
       status,
     );
     epoch.update();
+  }
+
+  // --- (d) The choices of an analysis ---
+
+  if (document.getElementById("play-choices") && data.choices) {
+    const { choices, gap, bias, gapWrong, biasWrong } = data.choices;
+    const x = (value) => 46 + (260 * Math.log10(value)) / Math.log10(20);
+    const y = (value) => 30 - 70 * Math.log10(value); // a bias of 1 at the top
+    const half = gap.length / 2; // the first choice is the network
+    const dot = (k) =>
+      svg("circle", { r: 1.8, cx: x(gap[k]), cy: y(bias[k]), class: k < half ? "still" : "faint" });
+    const own = svg("circle", { r: 6, class: "knob" });
+    const wrong = svg("circle", { r: 6, class: "knob hollow" });
+    const between = svg("line", { class: "hand" });
+    const view = svg(
+      "svg",
+      { viewBox: "0 0 330 240", class: "play-wide", role: "img", "aria-label": "Gap and bias" },
+      svg("line", { x1: 46, x2: 316, y1: 202, y2: 202, class: "rim" }),
+      svg("line", { x1: 46, x2: 46, y1: 20, y2: 202, class: "rim" }),
+      ...[1, 2, 5, 10, 20].map((value) =>
+        svg("text", { x: x(value), y: 216, "text-anchor": "middle" }, String(value)),
+      ),
+      ...[0.01, 0.1, 1].map((value) => svg("text", { x: 12, y: y(value) + 4 }, String(value))),
+      svg("text", { x: 181, y: 233, "text-anchor": "middle" }, "gap behind the first direction"),
+      svg("text", { x: 46, y: 12 }, "bias: distance from a rotation"),
+      ...gap.map((_, k) => dot(k)),
+      between,
+      wrong,
+      own,
+    );
+    const status = html("p", { class: "play-status", role: "status" });
+    const draw = () => {
+      const at = groups.reduce((sum, { group, labels }) => sum * labels.length + group.at, 0);
+      const places = { cx: x(gap[at]), cy: y(bias[at]) };
+      const others = { cx: x(gapWrong[at]), cy: y(biasWrong[at]) };
+      make(own, places, []);
+      make(wrong, others, []);
+      make(between, { x1: places.cx, y1: places.cy, x2: others.cx, y2: others.cy }, []);
+      status.textContent =
+        `Analysis ${at + 1} of ${gap.length}: gap ${shown(gap[at])}, bias ${shown(bias[at])}. With ` +
+        `each gradient at another image (hollow): gap ${shown(gapWrong[at])}, bias ${shown(biasWrong[at])}.`;
+    };
+    const groups = Object.entries(choices).map(([name, labels]) => {
+      const group = choice(name, labels, draw);
+      return { labels, group, box: html("div", {}, html("span", {}, name), group.box) };
+    });
+    mount(
+      "choices",
+      html("div", { class: "play-choices" }, ...groups.map(({ box }) => box)),
+      html("div", { class: "play-row" }, view),
+      status,
+    );
+    draw();
+  }
+
+  // --- (e) A docked ligand ---
+
+  if (document.getElementById("play-pose") && data.pose) {
+    const { name, ligand, pocket, bonds, degrees, judges, scores } = data.pose;
+    const dots = pocket.map(() => svg("circle", { r: 3, class: "faint" }));
+    const sticks = bonds.map(() => svg("line", { class: "stick" }));
+    const view = svg(
+      "svg",
+      { viewBox: "-110 -110 220 220", class: "play-pocket", role: "img", "aria-label": "The complex" },
+      ...dots,
+      ...sticks,
+    );
+    const across = (k) => 8 + (204 * degrees[k]) / 360;
+    const down = (row, value) => 50 + 50 * row - 26 * value;
+    const marks = judges.map(() => svg("circle", { r: 5, class: "knob" }));
+    const curve = (row, part) =>
+      scores[part][row].map((value, k) => `${across(k).toFixed(1)},${down(row, value).toFixed(1)}`).join(" ");
+    const curves = judges.map(() => svg("polyline", { class: "trace" }));
+    const chart = svg(
+      "svg",
+      { viewBox: "0 0 220 210", class: "play-scores", role: "img", "aria-label": "Scores by angle" },
+      ...judges.flatMap((judge, row) => [
+        svg("line", { x1: 8, x2: 212, y1: down(row, 0), y2: down(row, 0), class: "rim" }),
+        svg("text", { x: 8, y: down(row, 1) - 7 }, judge),
+        curves[row],
+        marks[row],
+      ]),
+    );
+    const status = html("p", { class: "play-status", role: "status" });
+    const draw = () => {
+      const at = Number(angle.input.value);
+      const turn = (Math.PI * degrees[at]) / 180;
+      const [c, s] = [Math.cos(turn), Math.sin(turn)];
+      const turned = ([x, y, z]) => [8 * (c * x + s * z), -8 * y, 8 * (c * z - s * x)];
+      pocket.forEach((atom, k) => {
+        const [x, y, z] = part.at === 0 ? turned(atom) : [8 * atom[0], -8 * atom[1], 8 * atom[2]];
+        make(dots[k], { cx: x, cy: y, opacity: (0.45 + z / 250).toFixed(2) }, []);
+      });
+      const places = ligand.map(turned);
+      bonds.forEach(([a, b], k) => {
+        const [p, q] = [places[a], places[b]];
+        make(sticks[k], { x1: p[0], y1: p[1], x2: q[0], y2: q[1] }, []);
+      });
+      judges.forEach((_, row) => {
+        curves[row].setAttribute("points", curve(row, part.at));
+        make(marks[row], { cx: across(at), cy: down(row, scores[part.at][row][at]) }, []);
+      });
+      const list = judges.map((judge, row) => `${judge} ${scores[part.at][row][at].toFixed(2)}`);
+      status.textContent = `${name}, ${part.at ? "the ligand alone" : "everything"} turned by ${degrees[at]}°. Pose score: ${list.join(", ")}.`;
+    };
+    const part = choice("What turns", ["everything", "the ligand alone"], draw);
+    const angle = slider(
+      "turned by",
+      { min: 0, max: degrees.length - 1, step: 1, value: 0 },
+      (at) => `${degrees[at]}°`,
+      draw,
+    );
+    mount(
+      "pose",
+      html("div", { class: "play-controls" }, part.box, angle.box),
+      html("div", { class: "play-row" }, view, chart),
+      status,
+    );
+    angle.update();
   }
 });
