@@ -28,7 +28,7 @@ longest := notebooks tests/test_book.py tests/test_truth.py tests/test_benchmark
 share := OMP_NUM_THREADS=$(shell echo $$(( ($$(nproc 2>/dev/null || echo 2) + 1) / 2 )))
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout 3600
 
-.PHONY: help book test quick smoke lint notebooks paper render bench truth lab constraints resolve clean
+.PHONY: help book test quick smoke lint notebooks paper render pdf bench truth lab constraints resolve clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target does; do \
@@ -63,6 +63,15 @@ paper: $(ready) ## run what changed at paper scale, renew the record, README and
 
 render: $(ready) ## render the book from the committed record, running nothing
 	@$(python) book/build.py render --scale paper
+
+pdf: ## print the book as it was rendered last, as one PDF; takes Chromium
+	@$(or $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell \
+		command -v $(name)))),$(error there is no Chromium: apt-get install chromium)) \
+		--headless --no-sandbox --disable-gpu --allow-file-access-from-files \
+		--virtual-time-budget=600000 --no-pdf-header-footer --generate-pdf-document-outline \
+		--print-to-pdf=_build/symscope.pdf "file://$(CURDIR)/_build/html/book/index.html?whole" \
+		2>_build/pdf.log
+	@echo "the book is in _build/symscope.pdf"
 
 bench: $(ready) ## time extraction beside the network alone (minutes; the machine should be quiet)
 	@$(kernel_environment) $(python) benchmarks/cpu.py

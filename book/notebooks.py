@@ -141,6 +141,7 @@ def execute(root: Path, scale: str, name: str, notebook: NotebookNode) -> Notebo
         "key": key,
         "seconds": round(time.monotonic() - began + sum(kept), 1),
         "kept": round(sum(kept), 1),  # the part of the seconds that was not spent again
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "python": platform.python_version(),
         "torch": metadata.version("torch"),
     }

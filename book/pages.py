@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+import chapters
 import front
 import reference
 import verdicts
@@ -46,6 +47,14 @@ KINDS = "ledger|overview|numbers|costs|corrections|runs|scale|picture|findings|b
 MARKER = re.compile(
     rf"(<!-- ((?:{KINDS})(?:(?<=ledger|ndings):(?:short|full))?) -->).*?(<!-- /(?:{KINDS}) -->)",
     re.S,
+)
+
+
+# Of the theme and of MathJax: what no page of ours loads, half of the book's size.
+UNUSED = ("**/*.map", "mathjax/mml-*.js", "mathjax/tex-mml-*.js", "mathjax/tex-svg*.js") + (
+    "mathjax/tex-chtml-*.js",
+    "mathjax/output/svg/fonts/*.js",
+    "mathjax/sre/mathmaps/[!be]*.json",
 )
 
 
@@ -171,8 +180,21 @@ def stage(root: Path, scale: str, folder: str) -> Path:
     (target / "notebooks").mkdir()
     reference.write(root, target)
     taken = verdicts.taken_of(root, {name: each.path for name, each in results.items()})
+    said, found = verdicts.stated(root), verdicts.outcomes_of(taken)
+    plans, tables = chapters.plans(root), target / "book" / chapters.TABLES
+    tables.mkdir(parents=True)
     for name, result in results.items():
+        words = {
+            each.id: each.verdict(found)[0]
+            for each in said
+            if any(m.notebook == name for m in each.measurements)
+        }
         linked = verdicts.with_anchors(read_notebook(result.path), taken[name])
+        linked = chapters.chapter(linked, plans.get(name, {}), words)
+        linked.cells.append(chapters.closing(name, linked, bool(taken[name])))
+        if taken[name]:
+            text = chapters.measurements(taken[name])
+            (tables / f"{name}.csv").write_text(text, encoding="utf-8")
         if scale == "quick" and result.code != "this":
             linked.cells.insert(1, new_markdown_cell(OUTDATED, id="outdated"))
         write_notebook(linked, target / "notebooks" / result.path.name)
@@ -213,8 +235,11 @@ def render(root: Path, scale: str, folder: str, site: Path) -> None:
     )
     if done.returncode:
         raise BuildError(f"the book does not render:\n{done.stderr or done.stdout}")
+    made = beside / "_build" / "html"
+    for path in [each for pattern in UNUSED for each in (made / "_static").glob(pattern)]:
+        path.unlink()
     shutil.rmtree(site, ignore_errors=True)
-    (beside / "_build" / "html").replace(site)
+    made.replace(site)
 
 
 def readme_picture(root: Path, results: dict[str, Result]) -> tuple[str, str, bytes]:
