@@ -72,14 +72,16 @@ def table_values(root: Path) -> dict[str, str]:
 
     table = pandas.read_csv(root / "data" / "layers_and_training.csv")
     last = [name for name in table.columns if name.startswith("ratio_")][-1]
-    found = {}
+    longest = int(table["epochs"].max())
+    found = {"table:last": str(longest)}
     for epoch, rows in table[table["regime"] == "plain"].groupby("epochs"):
         of_change = interval(list(rows[last] ** 0.5), "log")  # a ratio of variances: its root
         of_error = interval(list(1 - rows["accuracy"]), "log")
         for name, each in (("epoch", of_change), ("error", of_error)):
             if each is not None:
                 ends = f"[{number(each.low)}, {number(each.high)}]"
-                found[f"table:{name} {epoch}"] = f"{number(each.estimate)} {ends}"
+                for when in (epoch, *["last"] * (epoch == longest)):
+                    found[f"table:{name} {when}"] = f"{number(each.estimate)} {ends}"
     return found
 
 

@@ -23,7 +23,7 @@ def a_house(folder: Path, figure: str = "seen") -> Path:
     (folder / "data").mkdir()
     finding = {
         "title": "It falls.",
-        "says": "From {table:epoch 0} to {table:epoch 1}; {known} and {unknown}.",
+        "says": "From {table:epoch 0} to {table:epoch last} at {table:last}; {known}, {unknown}.",
         "page": "notebooks/01_one",
         "figure": figure,
     }
@@ -59,7 +59,7 @@ def test_a_finding_is_filled_and_what_is_missing_is_said(tmp_path: Path) -> None
     (found,) = front.findings(a_house(tmp_path), {"known": "0.3 [0.2, 0.4]"})
     assert (
         found["says"]
-        == "From 1 [1, 1] to 0.500 [0.500, 0.500]; 0.3 [0.2, 0.4] and (not measured yet)."
+        == "From 1 [1, 1] to 0.500 [0.500, 0.500] at 1; 0.3 [0.2, 0.4], (not measured yet)."
     )
     assert "1. **It falls.** From 1" in front.short([found])
     assert ":link: ../notebooks/01_one" in front.cards([found])
