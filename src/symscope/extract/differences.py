@@ -99,24 +99,17 @@ def _way(action: Action, x: Tensor, step: float, draw: torch.Generator) -> Tenso
 
 
 class _Missed(NamedTuple):
-    """What the integral of the derivative misses of each sample's change along a way.
+    """What the integral of the derivative misses of each sample's change along a way."""
 
-    Attributes:
-        part: of the change, beyond what rounding and the few places where the derivative is
-            known may be blamed for.
-        change: its size.
-        slope: the mean size of the derivative, of the whole way.
-        mean, spread: the squared mean of what is missed in an interval, times their number, and
-            its variance.
-        worst: the interval that misses most.
-    """
-
+    # Of the change, beyond what rounding and the few places where the derivative is known may be
+    # blamed for.
     part: Float[Tensor, " n"]
-    change: Float[Tensor, " n"]
-    slope: Float[Tensor, " n"]
+    change: Float[Tensor, " n"]  # its size
+    slope: Float[Tensor, " n"]  # the mean size of the derivative, of the whole way
+    # The squared mean of what is missed in an interval, times their number, and its variance.
     mean: Float[Tensor, " n"]
     spread: Float[Tensor, " n"]
-    worst: Int[Tensor, " n"]
+    worst: Int[Tensor, " n"]  # the interval that misses most
 
 
 def _missed(network: Network, starts: Tensor, way: Tensor, few: int) -> _Missed:

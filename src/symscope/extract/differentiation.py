@@ -42,31 +42,19 @@ class Mode(NamedTuple):
 
 @dataclass(frozen=True)
 class Differentiation:
-    """How the derivatives of a network are taken.
+    """How the derivatives of a network are taken."""
 
-    Attributes:
-        action: along which.
-        backend: of the action's kernels.
-        mode: in which mode of autograd.
-        count: of outputs.
-        whole: whether the network runs on whole batches alone.
-        held: bytes that autograd holds of a sample.
-        largest: bytes of the largest tensor among them.
-        combinations: of the outputs a sample, of random signs; 0 where each is differentiated.
-        seed: of these.
-        of: type and weights of the network that these were found for.
-    """
-
-    action: Action
-    backend: str
-    mode: Mode
-    count: int
-    whole: bool = False
-    held: int = 0
-    largest: int = 0
+    action: Action  # along which
+    backend: str  # of the action's kernels
+    mode: Mode  # in which mode of autograd
+    count: int  # of outputs
+    whole: bool = False  # whether the network runs on whole batches alone
+    held: int = 0  # bytes that autograd holds of a sample
+    largest: int = 0  # bytes of the largest tensor among them
+    # Of the outputs a sample, of random signs; 0 where each is differentiated.
     combinations: int = 0
-    seed: int = 0
-    of: Hashable = None
+    seed: int = 0  # of these
+    of: Hashable = None  # type and weights of the network that these were found for
 
     @property
     def number(self) -> int:

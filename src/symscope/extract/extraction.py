@@ -211,22 +211,14 @@ class Intake:
 
 @dataclass(frozen=True)
 class Step:
-    """Some samples of a batch, ready to be taken in.
+    """Some samples of a batch, ready to be taken in."""
 
-    Attributes:
-        batch: the samples, on the network's device.
-        how: the derivatives are taken.
-        references: what each group of outputs is compared with; none where the batch has no
-            partners.
-        rows: of all kinds, computed as they are iterated.
-        rounding: what rounding changes in a few of the network's rows.
-    """
-
-    batch: Batch
-    how: Differentiation
+    batch: Batch  # the samples, on the network's device
+    how: Differentiation  # the derivatives are taken
+    # What each group of outputs is compared with; none where the batch has no partners.
     references: list[Reference]
-    rows: Iterator[tuple[str, Rows]]
-    rounding: Iterator[Rows]
+    rows: Iterator[tuple[str, Rows]]  # of all kinds, computed as they are iterated
+    rounding: Iterator[Rows]  # what rounding changes in a few of the network's rows
 
 
 Plan = Callable[[Differentiation], Differentiation]

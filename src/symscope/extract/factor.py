@@ -27,13 +27,9 @@ WRITTEN = 512  # samples whose rows are written out at once
 
 
 class Products(NamedTuple):
-    """Rows that have not been written out: products of data that move and of cotangents.
+    """Rows that have not been written out: products of data that move and of cotangents."""
 
-    Attributes:
-        action: gives the rows and their Gram matrix, which it is asked for with ``backend``.
-    """
-
-    action: Any
+    action: Any  # gives the rows and their Gram matrix, which it is asked for with ``backend``
     backend: str
     moved: Float[Tensor, "n ..."]
     cotangents: Float[Tensor, "n c ..."]

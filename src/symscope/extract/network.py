@@ -91,23 +91,15 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Network:
-    """A network as a function of the samples that move.
+    """A network as a function of the samples that move."""
 
-    Attributes:
-        model: as it was handed in: what runs in evaluation mode, and where it lies.
-        outputs: which functions of it are differentiated.
-        call: what is called; default, the model.
-        inputs: all else that goes into a call on the samples of :meth:`at`'s batch.
-        size: the only number of samples that it takes; 0 where it takes any.
-        copies: whether it changes its input in place, and gets a copy.
-    """
-
-    model: Any
-    outputs: Outputs
-    call: Callable | None = None
+    model: Any  # as it was handed in: what runs in evaluation mode, and where it lies
+    outputs: Outputs  # which functions of it are differentiated
+    call: Callable | None = None  # what is called; default, the model
+    # All else that goes into a call on the samples of :meth:`at`'s batch.
     inputs: Samples | None = None
-    size: int = 0
-    copies: bool = False
+    size: int = 0  # the only number of samples that it takes; 0 where it takes any
+    copies: bool = False  # whether it changes its input in place, and gets a copy
     _by_name: dict[frozenset, bool] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

@@ -26,17 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reference:
-    """What one batch is compared with.
+    """What one batch is compared with."""
 
-    Attributes:
-        weights: a weight for each sample's rows, by the kind of rows.
-        random: the rows of random gradients along the motion of each sample, less the common.
-        common: their rows along the common motion.
-    """
-
-    weights: dict[str, Float[Tensor, " n"]]
-    random: Rows
-    common: ReverseRows
+    weights: dict[str, Float[Tensor, " n"]]  # a weight for each sample's rows, by the kind of rows
+    random: Rows  # the rows of random gradients along the motion of each sample, less the common
+    common: ReverseRows  # their rows along the common motion
 
 
 class References:

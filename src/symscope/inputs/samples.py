@@ -1,4 +1,4 @@
-"""Networks that take more than one tensor: what an action moves, and the rest that stays."""
+"""Data of more than one tensor, in whatever form: what an action moves, and what stays with it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+
+from .. import _draws as draws
+from ..actions.vectors import Action
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -21,19 +25,16 @@ INDEX = "batch"  # by this name networks for graphs take the sample that each po
 
 @dataclass(frozen=True)
 class Parts:
-    """What each part of the user's samples is, as the user says it: no shape can tell.
+    """What each part of the user's samples is, as the user says it: no shape can tell."""
 
-    Attributes:
-        moves: the part that moves, by name or place; several that move together, whose numbers
-            are put side by side; or a callable from a batch to what moves and a function that
-            restores the batch from it.
-        shared: the parts that belong to all samples together; None where the user said nothing.
-            All other tensors have an entry for each sample.
-        mask: the part that says which points are there, beside those called "mask".
-    """
-
+    # The part that moves, by name or place; several that move together, whose numbers are put side
+    # by side; or a callable from a batch to what moves and a function that restores the batch from
+    # it.
     moves: Moves
+    # The parts that belong to all samples together; None where the user said nothing. All other
+    # tensors have an entry for each sample.
     shared: Sequence[Name] | None = None
+    # The part that says which points are there, beside those called "mask".
     mask: Name | None = None
 
     def __post_init__(self) -> None:
@@ -56,39 +57,40 @@ class Parts:
 
     def moved(self, name: Name, held: Any) -> bool:
         """Whether a part moves."""
-        return any(_place(each, held) == name for each in self.movers())
+        return name in {_place(each, held) for each in self.movers()}
 
     def shares(self, name: Name, held: Any) -> bool:
         """Whether a part belongs to all samples."""
-        return any(_place(each, held) == name for each in self.shared or ())
-
-    def check(self, held: Any) -> None:
-        """Refuse names that the samples do not have."""
-        for each in (*(self.shared or ()), *(() if self.mask is None else (self.mask,))):
-            if _place(each, held) not in parts_of(held):
-                raise ValueError(f"the data have no {each!r}: got {described(held)}")
+        return name in {_place(each, held) for each in self.shared or ()}
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Some samples of all that a network is called with.
+    """Some samples of all that a network is called with."""
 
-    Attributes:
-        held: a mapping, a tuple or an object with attributes.
-        parts: what its parts are.
-        flat: names of what the network takes with the points of all samples one after another,
-            beside a "batch" that says whose each is.
-        kind: samples of one kind can be paired.
-    """
-
-    held: Any
-    parts: Parts
+    held: Any  # a mapping, a tuple or an object with attributes
+    parts: Parts  # what its parts are
+    # Names of what the network takes with the points of all samples one after another, beside a
+    # "batch" that says whose each is.
     flat: frozenset = frozenset()
-    kind: Hashable = None
+    kind: Hashable = None  # samples of one kind can be paired
 
     def __post_init__(self) -> None:
-        self.parts.check(self.held)
-        check_lengths(self.held, self.parts, len(self.moved))
+        parts, held, count = self.parts, parts_of(self.held), len(self.moved)
+        for each in (*(parts.shared or ()), *([] if parts.mask is None else [parts.mask])):
+            if _place(each, self.held) not in held:
+                raise ValueError(f"the data have no {each!r}: got {described(self.held)}")
+        for name, value in held.items():
+            for tensor in () if parts.shares(name, self.held) else _tensors(value):
+                if not tensor.ndim or len(tensor) == count:
+                    continue
+                second = tensor.ndim > 1 and tensor.shape[1] == count
+                raise ValueError(
+                    f"{name!r} is of shape {tuple(tensor.shape)}, and there are {count} samples: "
+                    f"if it belongs to all of them, say shared=({name!r},)"
+                    + ("; if the samples come second, hand in " * second)
+                    + (f"{name}.transpose(0, 1) and a function around the network" * second)
+                )
 
     @cached_property
     def moved(self) -> Float[Tensor, "n ..."]:
@@ -102,22 +104,17 @@ class Samples:
     def masks(self) -> list[Tensor]:
         """What says which points are there: the part of that name, and those called "mask"."""
         shape, asked = self.moved.shape[:2], self.parts.mask
-        held = parts_of(self.held)
-        found = [
-            value
-            for name, value in held.items()
-            if "mask" in str(name)
-            and isinstance(value, Tensor)
-            and len(shape) == 2
-            and value.shape[:2] == shape
-        ]
-        if asked is None:
-            return found
-        value = held[_place(asked, self.held)]
-        if not isinstance(value, Tensor) or value.shape[:2] != shape:
-            came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"mask={asked!r} must be of shape {tuple(shape)}, got {came}")
-        return [value, *(each for each in found if each is not value)]
+        found: list[Tensor] = []
+        for name, value in parts_of(self.held).items():
+            fits = isinstance(value, Tensor) and value.shape[:2] == shape
+            if asked is not None and name == _place(asked, self.held):
+                if not fits:
+                    came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                    raise ValueError(f"mask={asked!r} must be of shape {tuple(shape)}, got {came}")
+                found.insert(0, value)
+            elif "mask" in str(name) and fits and len(shape) == 2:
+                found.append(value)
+        return found
 
     def ready(self, device: torch.device) -> Samples:
         """On a device, and so that autograd takes them, which it does not of inference mode."""
@@ -145,14 +142,9 @@ class Samples:
 
 @dataclass(frozen=True)
 class Graphs(Samples):
-    """Samples that their own class joins into a batch, as torch_geometric's do.
+    """Samples that their own class joins into a batch, as torch_geometric's do."""
 
-    Attributes:
-        held: the samples, a list.
-        joiner: the batch's class, which has ``from_data_list``.
-    """
-
-    joiner: Any = field(kw_only=True)
+    joiner: Any = field(kw_only=True)  # the batch's class, which has ``from_data_list``
 
     def __post_init__(self) -> None:
         """What belongs to all is their class's to know."""
@@ -209,41 +201,6 @@ class Whole(Samples):
     def restore(self, moved: Float[Tensor, "n ..."]) -> Any:
         """What the network is called with, once the samples have moved."""
         return self.held[1](moved)
-
-
-def length_of(held: Any, parts: Parts) -> int:
-    """How many samples there are, of which a callable says what moves.
-
-    Raises:
-        ValueError: if the parts that are not shared are of different lengths.
-    """
-    lengths = {
-        name: len(value)
-        for name, value in parts_of(held).items()
-        if isinstance(value, Tensor) and value.ndim and not parts.shares(name, held)
-    }
-    if len(set(lengths.values())) != 1:
-        raise ValueError(
-            "all the data at once must be tensors with an entry for each sample, and what all "
-            f"samples share be named, shared=(...); got lengths {lengths}"
-        )
-    return next(iter(lengths.values()))
-
-
-def check_lengths(held: Any, parts: Parts, count: int) -> None:
-    """Refuse a tensor that has no entry for each sample, and is not said to be shared."""
-    for name, value in parts_of(held).items():
-        if parts.shares(name, held):
-            continue
-        for tensor in _tensors(value):
-            if tensor.ndim and len(tensor) != count:
-                second = tensor.ndim > 1 and tensor.shape[1] == count
-                raise ValueError(
-                    f"{name!r} is of shape {tuple(tensor.shape)}, and there are {count} samples: "
-                    f"if it belongs to all of them, say shared=({name!r},)"
-                    + ("; if the samples come second, hand in " * second)
-                    + (f"{name}.transpose(0, 1) and a function around the network" * second)
-                )
 
 
 def cut(held: Any, parts: Parts, places: slice | Tensor) -> Any:
@@ -369,3 +326,155 @@ def _place(name: Name, held: Any) -> Name:
         if isinstance(name, int) and name < 0:
             return len(held) + name
     return name
+
+
+def batches(
+    data: Any, parts: Parts, action: Action, size: int, samples: int | None = None, seed: int = 0
+) -> Iterator[Samples]:
+    """The user's data as batches of samples that can be paired with each other.
+
+    A mapping or a tuple is all the data, of which ``samples`` are drawn; what else can be iterated
+    yields batches or samples, whichever the action takes. Samples wait for others of their shape;
+    a batch in which masks differ is taken apart.
+    """
+    moves = parts.moves
+    if isinstance(data, (Mapping, tuple)):
+        count = _length(data, parts) if callable(moves) else len(Samples(data, parts).moved)
+        for some in drawn(count, samples, seed).split(size):
+            held = cut(data, parts, some)
+            if callable(moves):
+                yield Whole(moves(held), parts)
+            else:
+                yield from _by_mask(Samples(held, parts))
+        return
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        data = DataLoader(data, batch_size=None)
+    waiting: dict[Hashable, list] = {}
+    for item in data:
+        if callable(moves):
+            yield Whole(moves(item), parts)
+            continue
+        apart = _taken_apart(item, parts, action)
+        if apart is None:
+            yield from _by_mask(Samples(item, parts))
+            continue
+        # Whoever hands in batches knows how large they may be.
+        most = size if len(apart) == 1 else min(size, len(apart))
+        for kind, sample in apart:
+            waiting.setdefault(kind, []).append(sample)
+            if len(waiting[kind]) >= most:
+                yield from _together(waiting.pop(kind), kind, parts)
+    for kind in sorted(waiting, key=lambda kind: -len(waiting[kind])):
+        yield from _together(waiting[kind], kind, parts)
+
+
+def drawn(count: int, samples: int | None, seed: int) -> Tensor:
+    """The places of some samples, drawn by the seed and in the order of the data; or of all."""
+    if samples is None or samples >= count:
+        return torch.arange(count, device="cpu")
+    generator = draws.stream(seed, "which samples")
+    return torch.randperm(count, generator=generator, device="cpu")[:samples].sort()[0]
+
+
+def _length(held: Any, parts: Parts) -> int:
+    """How many samples there are, of which a callable says what moves."""
+    lengths = {
+        name: len(value)
+        for name, value in parts_of(held).items()
+        if isinstance(value, Tensor) and value.ndim and not parts.shares(name, held)
+    }
+    if len(set(lengths.values())) != 1:
+        raise ValueError(
+            "all the data at once must be tensors with an entry for each sample, and what all "
+            f"samples share be named, shared=(...); got lengths {lengths}"
+        )
+    return next(iter(lengths.values()))
+
+
+def _taken_apart(item: Any, parts: Parts, action: Action) -> list[tuple[Hashable, Any]] | None:
+    """Samples, each under what those to be joined share; None for a batch that stays as it is."""
+    moves = parts.moves
+    if hasattr(item, "to_data_list"):
+        samples = item.to_data_list()
+        return [((named(sample, moves).shape, type(item)), sample) for sample in samples]
+    moved = named(item, moves)
+    try:
+        action.check(moved)
+        return None
+    except ValueError as refused:
+        index = item.get(INDEX) if isinstance(item, Mapping) else None
+        if isinstance(index, Tensor) and index.shape == moved.shape[:1]:
+            return list(_by_index(dict(item), moved, index, parts))
+        try:
+            action.check(moved[None])
+        except ValueError:
+            raise refused from None
+    if not isinstance(item, (Mapping, tuple, list)):
+        raise TypeError(
+            f"samples of {type(item).__name__} are joined by their own loader: hand in that, as "
+            "torch_geometric.loader.DataLoader(...)"
+        )
+    return [((moved.shape, None), dict(item) if isinstance(item, Mapping) else item)]
+
+
+def _by_index(
+    item: dict, moved: Tensor, index: Tensor, parts: Parts
+) -> Iterator[tuple[Hashable, Any]]:
+    """The samples of points that stand one after another, whose each is the index says."""
+    del item[INDEX]
+    places = range(int(index.max()) + 1 if len(index) else 0)
+    own = {
+        name: len(value)
+        for name, value in item.items()
+        if isinstance(value, Tensor) and value.ndim and not parts.shares(name, item)
+    }
+    flat = frozenset(name for name, length in own.items() if length == len(moved))
+    for name, length in own.items():
+        if name not in flat and length != len(places):
+            raise ValueError(
+                f"beside {INDEX!r} each tensor must have an entry a point ({len(moved)}) or a "
+                f"sample ({len(places)}); {name!r} is {tuple(item[name].shape)}. What all samples "
+                f"share is named, shared=({name!r},); edges are joined by torch_geometric's own "
+                "batches: hand in these"
+            )
+    for place in places:
+        there = index == place
+        sample = {
+            name: value[there if name in flat else place] if name in own else value
+            for name, value in item.items()
+        }
+        yield (moved[there].shape, flat), sample
+
+
+def _together(samples: list, kind: Any, parts: Parts) -> Iterator[Samples]:
+    """Samples of one shape, joined."""
+    _, how = kind
+    if how is not None and not isinstance(how, frozenset):
+        yield Graphs(samples, parts, joiner=how)
+        return
+    first = parts_of(samples[0])
+    shared = {name: value for name, value in first.items() if parts.shares(name, samples[0])}
+    # What all share is not joined: a number stands in its place meanwhile.
+    stripped = [with_parts(sample, dict.fromkeys(shared, 0)) for sample in samples]
+    try:
+        held = default_collate(stripped)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"samples with {parts.moves!r} of one shape {tuple(kind[0])} do not stack in all else "
+            f"({str(error).splitlines()[0]}): hand in batches, or a callable moves"
+        ) from error
+    # A tuple's samples are joined to a list.
+    yield from _by_mask(Samples(with_parts(held, shared), parts, how or frozenset()))
+
+
+def _by_mask(samples: Samples) -> Iterator[Samples]:
+    """The samples by their masks, since points that are not there pair with none that are."""
+    masks = samples.masks()
+    if not masks or not len(samples.moved):
+        yield samples
+        return
+    rows = torch.cat([mask.flatten(1).double() for mask in masks], 1)
+    kinds, which = torch.unique(rows, dim=0, return_inverse=True)
+    for kind in torch.bincount(which).argsort(descending=True).tolist():
+        part = samples.take((which == kind).nonzero()[:, 0])
+        yield replace(part, kind=tuple(kinds[kind].tolist()))

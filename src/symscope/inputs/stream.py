@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, defau
 from .. import _draws as draws
 from .._checks import whole
 from ..actions.vectors import Action
-from .batches import batches, drawn
-from .samples import Parts, Samples, described
+from .samples import Parts, Samples, batches, described, drawn
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -24,18 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is enough for the pairings that a decision rests on.
+    """How much is enough for the pairings that a decision rests on."""
 
-    Attributes:
-        samples: of one tensor, if the user does not say how many.
-        a_direction: as many for each direction: with 32 rows a direction the smallest variance
-            of a pairing comes out some third too small, no more.
-        kept: samples of an iterable that are partners for those of later batches.
-    """
-
-    samples: int = 2048
+    samples: int = 2048  # of one tensor, if the user does not say how many
+    # With 32 rows a direction the smallest variance of a pairing is some third too small, no more.
     a_direction: int = 32
-    kept: int = 64
+    kept: int = 64  # samples of an iterable that are partners for those of later batches
 
 
 LIMITS = Limits()
@@ -112,8 +105,13 @@ class Stream:
             enough = whole("control_samples", self.control_samples, 2)
         self._enough = enough
         self._ahead: Iterator[Batch] | None = None
+        one = isinstance(self.data, (Tensor, str, bytes))
         if self.parts is not None:
-            _check_parts(self.parts, self.data)
+            if one or not isinstance(self.data, (Iterable, Dataset)):
+                raise TypeError(
+                    f"moves={self.parts.moves!r} is for data of several tensors: mappings, tuples, "
+                    f"or batches or samples of these; got {type(self.data).__name__}"
+                )
         elif isinstance(self.data, Tensor):
             _check_kind(self.data)
             self.action.check(self.data)
@@ -257,14 +255,6 @@ def _not_data(found: object) -> str:
     )
 
 
-def _check_parts(parts: Parts, data: object) -> None:
-    if isinstance(data, (Tensor, str, bytes)) or not isinstance(data, (Iterable, Dataset)):
-        raise TypeError(
-            f"moves={parts.moves!r} is for data of several tensors: mappings, tuples, or batches "
-            f"or samples of these; got {type(data).__name__}"
-        )
-
-
 def _check_tuple(data: tuple) -> None:
     """Refuse a tuple that may be batches of samples, or samples with what belongs to them."""
     lengths = {len(part) if isinstance(part, Tensor) and part.ndim else None for part in data}
@@ -307,20 +297,14 @@ def _check_values(inputs: Tensor, start: int) -> None:
         )
 
 
-def derangement(count: int, generator: torch.Generator) -> Int[Tensor, " n"]:
-    """A random pairing in which nobody meets itself: one step along a random cycle."""
-    cycle = torch.randperm(count, generator=generator, device="cpu")
-    partner = torch.empty_like(cycle)
-    partner[cycle] = cycle.roll(1)
-    return partner
-
-
 def pairings_of(
     count: int, generator: torch.Generator
 ) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
-    """Two such pairings, of which nobody meets the same one twice: one step and two.
+    """Two random pairings in which nobody meets itself, or the same one twice.
 
-    Two samples have but one pairing, which is both.
+    One step along a random cycle, and two. Two samples have but one pairing, which is both.
     """
-    partner = derangement(count, generator)
+    cycle = torch.randperm(count, generator=generator, device="cpu")
+    partner = torch.empty_like(cycle)
+    partner[cycle] = cycle.roll(1)
     return partner, partner[partner] if count > 2 else partner

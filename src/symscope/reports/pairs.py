@@ -46,17 +46,11 @@ class Pairing(Protocol):
 
 @dataclass(frozen=True)
 class Free:
-    """Pairs whose A and B are free of each other: coordinates of A, then those of B.
+    """Pairs whose A and B are free of each other: coordinates of A, then those of B."""
 
-    Attributes:
-        inputs: how A moves the inputs.
-        outputs: how B moves the outputs.
-        shape: of one sample's outputs, as the outputs' action takes them.
-    """
-
-    inputs: Action
-    outputs: Action
-    shape: tuple[int, ...]
+    inputs: Action  # how A moves the inputs
+    outputs: Action  # how B moves the outputs
+    shape: tuple[int, ...]  # of one sample's outputs, as the outputs' action takes them
 
     @cached_property
     def to_inputs(self) -> Float[Tensor, "ka k"]:
@@ -83,15 +77,10 @@ class Free:
 
 @dataclass(frozen=True)
 class Carried:
-    """Motions of the states of x' = f(x), each with what its flow makes of velocities.
+    """Motions of the states of x' = f(x), each with what its flow makes of velocities."""
 
-    Attributes:
-        inputs: how states move.
-        time: whether one more coordinate, tau, lets a motion stretch time.
-    """
-
-    inputs: Action
-    time: bool
+    inputs: Action  # how states move
+    time: bool  # whether one more coordinate, tau, lets a motion stretch time
 
     @cached_property
     def to_inputs(self) -> Float[Tensor, "ka k"]:

@@ -7,8 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import symscope as ss
-from symscope.inputs.batches import batches
-from symscope.inputs.samples import Parts
+from symscope.inputs.samples import Parts, batches
 
 ACTION = ss.PointAction()
 SIZES = torch.randint(3, 7, (360,), generator=torch.Generator().manual_seed(0)).tolist()

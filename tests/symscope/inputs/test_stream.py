@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, StackDataset,
 
 import symscope as ss
 from symscope.inputs.samples import Parts
-from symscope.inputs.stream import Limits, Stream, derangement
+from symscope.inputs.stream import Limits, Stream, pairings_of
 
 
 def test_batches_loaders_and_order_change_nothing():
@@ -29,7 +29,7 @@ def test_shuffled_control_pairs_no_sample_with_itself_and_is_seeded():
     difference = first.shuffled.spectrum()[0] - other.shuffled.spectrum()[0]
     assert difference.abs().max() > 0
     for count in (2, 3, 10, 101):
-        partner = derangement(count, torch.Generator().manual_seed(count))
+        partner, _ = pairings_of(count, torch.Generator().manual_seed(count))
         assert sorted(partner.tolist()) == list(range(count))
         assert not (partner == torch.arange(count)).any()
 
