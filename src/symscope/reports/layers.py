@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -28,13 +28,12 @@ from .symmetries import Symmetries
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-WEIGHTED = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm)
+INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm)
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-FOLLOWING = (*BATCH_NORMS, *INSTANCE_NORMS, *DROPOUTS, nn.LayerNorm, nn.GroupNorm)
+FOLLOWING = (*NORMS, *INSTANCE_NORMS, *DROPOUTS)
 # A covariance of as many features as this takes 128 MiB.
 MOST_WHITENED = 4096
 
@@ -92,8 +91,24 @@ def layer_symmetries(
     >>> list(found)  # after the activation, and the outputs
     ['1', '2']
     """
-    names = _named(model, layers)
-    _check_whitening(whiten, data)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch module, got {type(model).__name__}")
+    if isinstance(layers, str):
+        raise ValueError(f"layers must be a list of names, got {layers!r}")
+    names = feature_layers(model) if layers is None else list(dict.fromkeys(layers))
+    known = dict(model.named_modules())
+    if unknown := [name for name in names if name not in known]:
+        there = ", ".join(repr(other) for other in known if other)
+        raise ValueError(f"there is no layer {unknown[0]!r}; there are {there}")
+    if not names:
+        raise ValueError("layers is empty: name at least one")
+    if whiten is not None and not whiten >= 0:
+        raise ValueError(f"whiten must be a ridge of at least 0, or None; got {whiten!r}")
+    if whiten is not None and isinstance(data, Iterator):
+        raise TypeError(
+            "data is an iterator, which whitening would use up before the derivatives are taken: "
+            "hand in a tensor or a re-iterable loader"
+        )
     together = _SideBySide()
     query = Query(data=data, action=action, outputs=together, backend=backend, **settings)
     with running(model), _tapped(model, names, layers is None) as features:
@@ -103,35 +118,6 @@ def layer_symmetries(
     for name, extraction in found.items():
         check_rows(extraction.factor, f"every feature of layer {name!r}")
     return {name: Symmetries.from_extraction(each, query) for name, each in found.items()}
-
-
-def _named(model: nn.Module, layers: Sequence[str] | None) -> list[str]:
-    """The names of the layers asked about, each once."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch module, got {type(model).__name__}")
-    if isinstance(layers, str):
-        raise ValueError(f"layers must be a list of names, got {layers!r}")
-    names = feature_layers(model) if layers is None else list(dict.fromkeys(layers))
-    known = dict(model.named_modules())
-    for name in names:
-        if name not in known:
-            there = ", ".join(repr(other) for other in known if other)
-            raise ValueError(f"there is no layer {name!r}; there are {there}")
-    if not names:
-        raise ValueError("layers is empty: name at least one")
-    return names
-
-
-def _check_whitening(whiten: float | None, data: Tensor | Iterable) -> None:
-    if whiten is None:
-        return
-    if not whiten >= 0:
-        raise ValueError(f"whiten must be a ridge of at least 0, or None; got {whiten!r}")
-    if isinstance(data, Iterator):
-        raise TypeError(
-            "data is an iterator, which whitening would use up before the derivatives are taken: "
-            "hand in a tensor or a re-iterable loader"
-        )
 
 
 def _extract(
@@ -187,7 +173,9 @@ def feature_layers(model: nn.Module) -> list[str]:
         for place, child in enumerate(children):
             after[child] = child
             for follower in children[place + 1 :]:
-                if not _follows(follower):
+                activation = type(follower).__module__ == "torch.nn.modules.activation"
+                plain = activation and not any(follower.children())  # no attention
+                if not (plain or isinstance(follower, FOLLOWING)):
                     break
                 after[child] = follower
     names = {module: name for name, module in model.named_modules()}
@@ -198,12 +186,6 @@ def feature_layers(model: nn.Module) -> list[str]:
             "model.named_modules() yourself"
         )
     return list(dict.fromkeys(found))
-
-
-def _follows(module: nn.Module) -> bool:
-    """Whether a module acts on the features of the layer before it and makes no new ones."""
-    activation = type(module).__module__ == "torch.nn.modules.activation"
-    return isinstance(module, FOLLOWING) or (activation and not any(module.children()))
 
 
 @dataclass(frozen=True)
@@ -236,20 +218,17 @@ def _tapped(
     """
     held: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable:
-        def hook(module: nn.Module, arguments: tuple, output: object) -> None:
-            if name in held:
-                raise ValueError(
-                    f"the layer {name!r} runs more than once in a pass: its features are not "
-                    "defined. Name other layers"
-                )
-            if not isinstance(output, Tensor) or output.ndim < 2:
-                came = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-                raise ValueError(f"the layer {name!r} must return a tensor (N, ...); got {came}")
-            # A copy, for what comes next may change it in place.
-            held[name] = output.flatten(1).clone()
-
-        return hook
+    def keep(name: str, module: nn.Module, arguments: tuple, output: object) -> None:
+        if name in held:
+            raise ValueError(
+                f"the layer {name!r} runs more than once in a pass: its features are not "
+                "defined. Name other layers"
+            )
+        if not isinstance(output, Tensor) or output.ndim < 2:
+            came = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise ValueError(f"the layer {name!r} must return a tensor (N, ...); got {came}")
+        # A copy, for what comes next may change it in place.
+        held[name] = output.flatten(1).clone()
 
     @wraps(getattr(model, "_orig_mod", model).forward)  # it takes what the model takes
     def features(*given: Any, **by_name: Any) -> dict[str, Tensor]:
@@ -268,7 +247,7 @@ def _tapped(
         return found
 
     modules = dict(model.named_modules())
-    handles = [modules[name].register_forward_hook(keep(name)) for name in names]
+    handles = [modules[name].register_forward_hook(partial(keep, name)) for name in names]
     try:
         yield features
     finally:

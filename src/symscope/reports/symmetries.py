@@ -112,10 +112,8 @@ class Symmetries(ReportBase):
         checked: Symmetries | None = None,
     ) -> Symmetries:
         """The answer of a network; see :func:`symscope.learned_symmetries`."""
-        known = checked.provenance if checked else None
-        extraction = extract(
-            Network(model, query.outputs), query, checked=known.how if known else None
-        )
+        how = checked.provenance.how if checked and checked.provenance else None
+        extraction = extract(Network(model, query.outputs), query, checked=how)
         check_rows(extraction.factor)
         return cls.from_extraction(extraction, query, *levels, model=model)
 
@@ -147,7 +145,7 @@ class Symmetries(ReportBase):
             note = decision.note if decision else "of whitened features, or one sample"
             return f"{self.level}: {note}.\n{ADVICE[self.level]}\n{self!r}"
         total, partial = len(self.relative), self.counted("partial")
-        name = _called(self, "partial" if self.level == "partial" else "approximate")
+        name = self._called("partial" if self.level == "partial" else "approximate")
         first = f"{self.level}: {name}".rstrip(": ")
         if count:
             first += f"; {count} of {total} directions change the outputs by at most "
@@ -168,6 +166,20 @@ class Symmetries(ReportBase):
         if len(self.undefined):
             third += f" Along {len(self.undefined)} more directions the data do not move."
         return f"{first}.\n{second}\n{third}"
+
+    def _called(self, level: str) -> str:
+        """What the directions of a level are called, or "" where nothing is."""
+        span = self.at(level)
+        if not len(span) or len(self.action.shape) != 2:
+            return ""
+        if isinstance(self.action, PlaneAction) and len(span) == 1:
+            own = coefficients(self.action, span)
+            for name, matrix in named_movements(self.action).items():
+                named = coefficients(self.action, matrix[None])
+                if float(algebra.principal_angles(own, named, self._metric)) < CALLED:
+                    return name
+        known = name_algebra(span)
+        return str(known) if known.certain else ""
 
     def why(self) -> str:
         """In words how many directions are symmetries, why each was kept, and on which samples."""
@@ -236,22 +248,20 @@ class Symmetries(ReportBase):
             ValueError: if the algebra is not of the generators' shape, outside of what was
                 searched, or one along which the data do not move.
         """
-        known = coefficients(self.action, basis)
-        named = {"shuffled": self.shuffled, "contrast": self.contrast, **others}
-        reports = {name: each for name, each in named.items() if each and each.decision}
-        self.decided()
-        evidence, confidence = self.evidence, self.confidence
-        assert evidence is not None  # there is a decision
-        metric = reference_metric(evidence)
+        known, metric = coefficients(self.action, basis), self._metric
         lengths = torch.einsum("dk,kl,dl->d", known, metric, known)
         if not (lengths > 1e-12 * metric.diagonal().max() * known.square().sum(1)).all():
             raise ValueError("the data do not move along this algebra, or not along all of it")
-        found = [
-            (relative_within(e, known)[0], bound_within(e, known, confidence))
-            for e in (evidence, *(each.evidence for each in reports.values()))
-            if e is not None
-        ]
-        return Within(*found[0], dict(zip(reports, found[1:], strict=True)))
+        named = {"": self, "shuffled": self.shuffled, "contrast": self.contrast, **others}
+        found = {
+            name: (
+                relative_within(each.evidence, known)[0],
+                bound_within(each.evidence, known, self.confidence),
+            )
+            for name, each in named.items()
+            if each and each.decision and each.evidence
+        }
+        return Within(*found.pop(""), found)
 
     @property
     def undefined(self) -> Float[Tensor, "u ..."]:
@@ -275,13 +285,6 @@ class Symmetries(ReportBase):
         known = coefficients(self.action, basis)
         rank = len(algebra.orthonormal(algebra.measured(known, self._metric)))
         return algebra.principal_angles(self.decided().directions[:rank], known, self._metric)
-
-    def angle_between(
-        self, one: Float[Tensor, "d ..."], other: Float[Tensor, "e ..."]
-    ) -> Float[Tensor, " s"]:
-        """Principal angles between two spans in the metric of movement, degrees, ascending."""
-        a, b = (coefficients(self.action, span) for span in (one, other))
-        return algebra.principal_angles(a, b, self._metric)
 
     @cached_property
     def _metric(self) -> Float[Tensor, "k k"]:
@@ -414,19 +417,6 @@ def _same(one: Action, other: Action) -> bool:
         and torch.equal(one.basis.cpu(), other.basis.cpu())
         and (silent or repr(one) == repr(other))
     )
-
-
-def _called(found: Symmetries, level: str) -> str:
-    """What the directions of a level are called, or "" where nothing is."""
-    span = found.at(level)
-    if not len(span) or len(found.action.shape) != 2:
-        return ""
-    if isinstance(found.action, PlaneAction) and len(span) == 1:
-        for name, matrix in named_movements(found.action).items():
-            if float(found.angle_between(span, matrix[None])) < CALLED:
-                return name
-    known = name_algebra(span)
-    return str(known) if known.certain else ""
 
 
 def summary(found: Symmetries, controls: Mapping[str, Symmetries | None] | None = None) -> str:
