@@ -11,7 +11,7 @@ from symscope.decide.thresholds import RULE
 from symscope.extract.evidence import COMMON, NETWORK, RANDOM, SHUFFLED
 from symscope.extract.extraction import Query, extract
 from symscope.extract.network import Network, Outputs
-from symscope.reports.pairs import Carried, Free, OnInputs, PairDifferentiation
+from symscope.reports.equivariance import Carried, Free, OnInputs, PairDifferentiation
 
 STATES = random(60, 3, dtype=torch.float64)
 MAP = random_network(3, 8, 2, 0)

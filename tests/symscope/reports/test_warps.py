@@ -10,7 +10,7 @@ from scipy.ndimage import affine_transform
 
 from symscope.actions.plane import PlaneAction
 from symscope.algebra import matrices as algebra
-from symscope.reports.warps import POWERS, Warp, affine_fields, deformations
+from symscope.reports.plane import POWERS, Warp, affine_fields, deformations
 
 
 def smooth(count: int = 2, height: int = 12, width: int = 15) -> torch.Tensor:
