@@ -37,20 +37,15 @@ def probe(
 ) -> tuple[Network, Differentiation]:
     """The network, checked on a few samples of its first batch, and how to differentiate it.
 
-    Args:
-        network, action, inputs: what is differentiated, along what, and its first batch.
-        mode, backend: as asked for.
-        several: how many random combinations of the outputs may stand for all; 0 for none.
-        seed: of these.
-        checked: how a network was differentiated that passed the checks; one of the same
-            architecture is spared the comparison of its derivatives with differences.
+    ``several`` random combinations of the outputs, of this seed, may stand for all; 0 for none. A
+    network of the same architecture as one that was ``checked`` is spared the comparison of its
+    derivatives with differences.
 
     Raises:
-        ValueError: if the network fails :func:`check`; if the derivatives forwards and in reverse
-            disagree, or the action's fields and rows; if ``mode`` is "forward" and the action has
-            no fields.
-        TypeError: if the network does not run on data of this precision.
-        RuntimeError: if ``mode`` is "forward" and a layer cannot be differentiated forwards.
+        ValueError: as :func:`check`; if the derivatives forwards and in reverse disagree, or the
+            action's fields and rows; for mode "forward" and an action without fields.
+        TypeError: as :func:`check`.
+        RuntimeError: for mode "forward" and a layer that cannot be differentiated forwards.
     """
     network, how, inputs = check(network, action, inputs, backend, checked)
     fewer = several < how.count and mode in ("auto", "combined")

@@ -23,13 +23,8 @@ def check_derivatives(
     """Refuse a network that autograd does not see as the function that it is.
 
     Along a short way the outputs must change by the integral of the derivative: for whatever is
-    continuous they do, kinks and all. In float64, if the network runs in it.
-
-    Args:
-        network, action: what is asked.
-        inputs: a few samples.
-        whole: whether the network runs on as many samples alone.
-        held: bytes that autograd holds of a sample.
+    continuous they do, kinks and all. In float64, if the network runs in it. ``whole`` says that it
+    runs on as many samples alone, ``held`` how many bytes autograd holds of a sample.
 
     Raises:
         ValueError: if most samples' outputs change otherwise.

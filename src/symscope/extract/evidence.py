@@ -44,7 +44,7 @@ class Piece:
 
     def merge(self, other: Piece) -> Piece:
         """The sums over both."""
-        factors = {kind: self.factors[kind].merge(other.factors[kind]) for kind in self.factors}
+        factors = {kind: own.merge(other.factors[kind]) for kind, own in self.factors.items()}
         return Piece(self.samples + other.samples, factors)
 
 
@@ -62,34 +62,23 @@ class Evidence:
 
     Pieces are consecutive in the data, so that samples that belong together (a trajectory's)
     stay together. Where more come than are held, neighbours are merged.
-
-    Args:
-        dimension: K, the number of directions.
-        dtype: of the factors.
-
-    Attributes:
-        pieces: in the order of the data.
-        rounding: the factor of what rounding changes in a few of the network's own rows.
-        eps: of the coarsest numbers that the rows were computed in.
     """
 
-    dimension: int
-    dtype: torch.dtype = torch.float64
-    pieces: list[Piece] = field(default_factory=list)
+    dimension: int  # K, the number of directions
+    dtype: torch.dtype = torch.float64  # of the factors
+    pieces: list[Piece] = field(default_factory=list)  # in the order of the data
     size: int = 0  # samples of a piece, once the first batch has come
     groups: int = 0  # of samples that belong together, if there are any
-    eps: float = torch.finfo(torch.float64).eps
+    eps: float = torch.finfo(torch.float64).eps  # of the coarsest numbers that rows came in
 
     def __post_init__(self) -> None:
+        # Of what rounding changes in a few of the network's own rows.
         self.rounding = Factor(self.dimension, self.dtype)
         self._last: int | None = None  # the group of the last sample
-
-    @property
-    def most(self) -> int:
-        """How many pieces suffice; up to twice as many are held."""
         limits = tuned.TUNED
         few = self.dimension > limits.many_directions
-        return limits.few_pieces if few else limits.pieces
+        # So many pieces suffice; up to twice as many are held.
+        self.most = limits.few_pieces if few else limits.pieces
 
     @property
     def samples(self) -> int:
@@ -165,12 +154,7 @@ class Evidence:
         turned = Evidence(self.dimension, self.dtype, [], self.size, self.groups, self.eps)
         turned.rounding = self.rounding
         for piece in self.pieces:
-            held = piece.factors
-            factors = {
-                NETWORK: held[CONTROL],
-                SHUFFLED: held[SHUFFLED_AGAIN],
-                RANDOM: held[RANDOM],
-                COMMON: held[COMMON],
-            }
+            stands = {NETWORK: CONTROL, SHUFFLED: SHUFFLED_AGAIN, RANDOM: RANDOM, COMMON: COMMON}
+            factors = {kind: piece.factors[other] for kind, other in stands.items()}
             turned.pieces.append(Piece(piece.samples, factors))
         return turned

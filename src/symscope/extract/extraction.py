@@ -125,11 +125,7 @@ class Query:
 
 
 def check_action(action: object, name: str = "action") -> None:
-    """Refuse what is no action.
-
-    Raises:
-        TypeError: naming the members that are missing.
-    """
+    """Raise TypeError for what is no action, naming the members that are missing."""
     missing = [member for member in MEMBERS if not hasattr(action, member)]
     if missing:
         raise TypeError(
@@ -141,11 +137,8 @@ def check_action(action: object, name: str = "action") -> None:
 class Extraction:
     """What one pass over the data leaves of a group of outputs.
 
-    Attributes:
-        factor: of the network polarization matrix.
-        shuffled: of the shuffled control.
-        evidence: on which a decision rests.
-        how: derivatives were taken.
+    The ``factor`` of the network polarization matrix, that of the ``shuffled`` control, the
+    ``evidence`` on which a decision rests, and ``how`` derivatives were taken.
     """
 
     def __init__(self, query: Query, how: Differentiation):
@@ -234,15 +227,9 @@ def extract(
     """Stream (network, data) into the factor of the network polarization matrix.
 
     Beside the rows, those of the shuffled control are taken: the same derivatives of the
-    network against other samples; and of some batches the evidence for a decision.
-
-    Args:
-        network: what is differentiated.
-        query: along which action, on which data, how.
-        stream: the query's data, where some were read before.
-        plan: makes other rows of the network's derivatives; default, their own.
-        checked: how a network of the same architecture was differentiated, whose derivatives
-            were compared with differences; default, this network's are.
+    network against other samples; and of some batches the evidence for a decision. The ``stream``
+    of the query's data is handed in where some were read before; ``plan`` makes other rows of the
+    network's derivatives; ``checked`` is how a network of its architecture was differentiated.
 
     Raises:
         ValueError: as :func:`symscope.learned_symmetries`.
@@ -405,11 +392,7 @@ def with_progress(batches: Iterable[Batch], total: int | None) -> Iterator[Batch
 
 
 def check_rows(factor: Factor, where: str = "every output") -> None:
-    """Refuse a factor from which nothing could be concluded.
-
-    Raises:
-        ValueError: for fewer rows than directions, or rows that are all zero.
-    """
+    """Raise ValueError for a factor from which nothing could be concluded."""
     check_enough(factor.rows, factor.dimension)
     if not factor.is_finite():
         raise ValueError(
@@ -425,11 +408,7 @@ def check_rows(factor: Factor, where: str = "every output") -> None:
 
 
 def check_enough(rows: int, dimension: int) -> None:
-    """Refuse fewer rows than directions.
-
-    Raises:
-        ValueError: saying how many there are of both.
-    """
+    """Raise ValueError for fewer rows than directions."""
     if rows < dimension:
         raise ValueError(
             f"data give {rows} rows (samples x outputs), fewer than the {dimension} directions of "

@@ -60,7 +60,7 @@ class Outputs:
         if not (
             isinstance(values, Tensor) and values.ndim and len(values) == samples and values.numel()
         ):
-            came = tuple(values.shape) if isinstance(values, Tensor) else _described(values)
+            came = tuple(values.shape) if isinstance(values, Tensor) else described(values)
             hint = f". Hand in outputs={PICKS} to pick what to differentiate"
             raise ValueError(
                 f"{whose} must be a tensor of shape (N,) or (N, C, ...) with N = {samples}; got "
@@ -85,7 +85,7 @@ class Outputs:
             return raw[self.mode] if isinstance(raw, Mapping) else getattr(raw, str(self.mode))
         except (LookupError, AttributeError, TypeError) as error:
             raise ValueError(
-                f"the model's outputs have no {self.mode!r}: got {_described(raw)}"
+                f"the model's outputs have no {self.mode!r}: got {described(raw)}"
             ) from error
 
 
@@ -108,13 +108,10 @@ class Network:
 
     def __call__(self, moved: Float[Tensor, "n ..."]) -> Float[Tensor, "n c"]:
         """The outputs of all samples at hand, or of the first of them, once these have moved."""
-        given = moved.clone() if self.copies else moved
-        if not self.size:
-            return self.outputs(self.raw(given), len(moved))
         try:
-            return self.outputs(self.raw(given), len(moved))
+            return self.outputs(self.raw(moved.clone() if self.copies else moved), len(moved))
         except Exception as error:
-            if len(moved) == self.size:
+            if self.size in (0, len(moved)):
                 raise
             raise ValueError(
                 f"the network runs on batches of {self.size} samples alone, and this one has "
@@ -124,9 +121,9 @@ class Network:
 
     def raw(self, moved: Float[Tensor, "n ..."]) -> Any:
         """What is called returns, all of it."""
-        if self.inputs is None:
-            return self._called(moved)
         samples = self.inputs
+        if samples is None:
+            return self._called(moved)
         if len(moved) < len(samples.moved):
             samples = samples.take(slice(len(moved)))
         given = samples.restore(moved)
@@ -144,20 +141,19 @@ class Network:
                 )
             raise
 
-    def _called(self, *given: Any, **by_name: Any) -> Any:
-        return (self.model if self.call is None else self.call)(*given, **by_name)
+    @property
+    def _called(self) -> Callable:
+        return self.model if self.call is None else self.call
 
     def _takes(self, names: frozenset) -> bool:
         """Whether these names are taken as keywords."""
         if names not in self._by_name:
-            called = self.model if self.call is None else self.call
-            inner = getattr(called, "_orig_mod", called)
+            inner = getattr(self._called, "_orig_mod", self._called)
             try:
                 inspect.signature(getattr(inner, "forward", inner)).bind(**dict.fromkeys(names))
+                self._by_name[names] = True
             except (TypeError, ValueError):
                 self._by_name[names] = False
-            else:
-                self._by_name[names] = True
         return self._by_name[names]
 
     def values(self, moved: Float[Tensor, "n ..."]) -> Float[Tensor, "n c"]:
@@ -225,10 +221,7 @@ class Network:
         held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         if sum(tensor.nbytes for tensor in held.values()) > tuned.TUNED.doubled_bytes:
             return None
-        doubled = {
-            name: tensor.detach().double() if tensor.is_floating_point() else tensor
-            for name, tensor in held.items()
-        }
+        doubled = {n: t.detach().double() if t.is_floating_point() else t for n, t in held.items()}
 
         @functools.wraps(model.forward)
         def call(*given: Any, **by_name: Any) -> Any:
@@ -240,13 +233,3 @@ class Network:
 def weights_of(values: Float[Tensor, "n c"]) -> Float[Tensor, " c"]:
     """A weight on each output, so that no two cancel and one backward pass looks at all."""
     return torch.linspace(1, 2, values.shape[1], device="cpu").to(values)
-
-
-def _described(value: Any) -> str:
-    """What a model returned, in words that name what can be picked."""
-    kind = type(value).__name__
-    if isinstance(value, Mapping):
-        return f"{kind} with {', '.join(map(repr, value))}"
-    if isinstance(value, (tuple, list)):
-        return f"{kind} of {len(value)}"
-    return kind

@@ -47,12 +47,10 @@ class References:
     def of(
         self, gradients: Float[Tensor, "n c ..."], moved: dict[str, Moving], start: int
     ) -> Reference:
-        """The reference of one batch.
+        """The reference of one batch, whose first sample has the place ``start`` in the data.
 
-        Args:
-            gradients: of all outputs, or of one random combination of them, by the inputs.
-            moved: the inputs, and other samples, by the kind of rows in which they stand for them.
-            start: the place of the first sample in the user's data.
+        From gradients of all outputs, or of one random combination of them; ``moved`` are the
+        inputs and other samples, by the kind of rows in which they stand for them.
         """
         inputs = moved[NETWORK].samples
         shape = len(inputs), tuned.TUNED.random_gradients, *inputs.shape[1:]

@@ -69,29 +69,16 @@ class Stream:
     In a tensor of many batches, some of them, evenly spread, have others, which are those batches'
     own samples in another order. Batches of an iterable come as they are; their samples are
     paired among themselves and with some kept from earlier batches, so that batches of one
-    sample have a control, too. A dataset is read in batches of ``batch_size``.
-
-    Args:
-        samples: how many to use at most; default None, all. Drawn by the seed where it is known
-            how many there are, else the first.
-        parts: what each part of samples of several tensors is; default None, samples are one
-            tensor, or a tuple of which the first moves and the others are left.
-        control_samples: how many of a tensor have others, at least; default 2,048, or 32 a
-            direction if that is more.
-
-    Raises:
-        ValueError: for data that are empty, not finite or do not fit the action, a batch size
-            below 2, ``samples`` below 1 or ``control_samples`` below 2; for data without what
-            ``parts`` name; for a tuple that may be samples or batches.
-        TypeError: for data that are no tensors, not dense, or not floating point; for
-            ``parts`` beside data that are one tensor.
+    sample have a control, too. A dataset is read in batches of ``batch_size``. Without ``parts``
+    samples are one tensor, or a tuple of which the first moves and the others are left. What the
+    rest means, and what is refused, :func:`symscope.learned_symmetries` says.
     """
 
     data: Tensor | Iterable
     action: Action
     batch_size: int
     seed: int
-    samples: int | None = None
+    samples: int | None = None  # drawn by the seed where it is known of how many, else the first
     parts: Parts | None = None
     control_samples: int | None = None
     total: int | None = field(init=False, default=None)
@@ -100,10 +87,9 @@ class Stream:
         self.batch_size = whole("batch_size", self.batch_size, 2)
         if self.samples is not None:
             self.samples = whole("samples", self.samples)
-        enough = max(LIMITS.samples, LIMITS.a_direction * len(self.action.basis))
+        self._enough = max(LIMITS.samples, LIMITS.a_direction * len(self.action.basis))
         if self.control_samples is not None:
-            enough = whole("control_samples", self.control_samples, 2)
-        self._enough = enough
+            self._enough = whole("control_samples", self.control_samples, 2)
         self._ahead: Iterator[Batch] | None = None
         one = isinstance(self.data, (Tensor, str, bytes))
         if self.parts is not None:
