@@ -30,9 +30,6 @@ def check_parameters(given: Mapping[str, object], known: Iterable[str]) -> None:
     Args:
         given: the notebook's names, ``globals()`` before anything else was defined.
         known: the parameters' names, "scale" among them.
-
-    Raises:
-        ValueError: for a plain value of another name, or an unknown scale.
     """
     known = tuple(known)
     for name, value in given.items():
@@ -50,11 +47,6 @@ def load_network(model: str, weights: str = "") -> nn.Module:
     Args:
         model: "package.module:factory", which is called without arguments and gives a module.
         weights: a file of its state dictionary; default "", those that the factory gives.
-
-    Raises:
-        FileNotFoundError, ImportError, ValueError: for files, modules and names that are not
-            there, weights of another network, and archives (".pt2"), which can run code.
-        TypeError: if the factory gives no module.
     """
     if Path(model).suffix == ".pt2":
         raise ValueError(
@@ -85,9 +77,6 @@ def load_action(action: str, data: Any, moves: Any = None) -> Action:
             "atoms" (points (N, points, 3), ``PointAction(3)``), or "package.module:action", an
             action or a function that gives one.
         data: a tensor, or what holds the one that ``moves``.
-
-    Raises:
-        ValueError: for another name.
     """
     if ":" in action:
         found = _imported(action, "action")

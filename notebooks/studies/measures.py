@@ -51,9 +51,6 @@ def versions(
         ``bias``, the distance of its direction from the known one; ``ratio``, the variance along
         the known generator over the shuffled pairing's; and ``shuffled_raw``,
         ``shuffled_relative`` and ``shuffled_bias``, the same of the control.
-
-    Raises:
-        ValueError: if the report has no control, or the known generator is not of its shape.
     """
     ratio = found.against_shuffled(known[0])  # refuses a report without control
     own = outputs.detach().double().var(0, correction=0).sum()

@@ -30,9 +30,6 @@ class PairEnergy(nn.Module):
     Args:
         uneven: 0, a sphere (default), and any energy is invariant under all motions of space; else
             turns that tilt the z axis change it.
-
-    Raises:
-        ValueError: for an ``uneven`` that is no number of at least 0.
     """
 
     def __init__(self, uneven: float = 0.0):
@@ -58,11 +55,7 @@ def pair_energy(uneven: float = 0.0, seed: int = 0) -> PairEnergy:
 
 
 def molecules(count: int, seed: int = 0) -> list[dict[str, Tensor]]:
-    """Molecules of 4 to 8 atoms: positions ``pos`` (atoms, 3) and kinds ``z`` (atoms,).
-
-    Raises:
-        ValueError: for a count that is no whole number of at least 1.
-    """
+    """Molecules of 4 to 8 atoms: positions ``pos`` (atoms, 3) and kinds ``z`` (atoms,)."""
     draw = draws.stream(seed, "molecules")
     sizes = torch.randint(SMALLEST, LARGEST + 1, (whole("count", count),), generator=draw)
     return [

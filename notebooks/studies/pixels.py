@@ -148,10 +148,6 @@ def pixel_fields(
         components: k, of the data, below the number of pixels; default 20.
         penalty: eta, above 0; default 1.
         directions: how many stencils, from the smallest on; default 3.
-
-    Raises:
-        ValueError: for images of another shape; components, penalty or directions out of range;
-            fewer than three outputs; too few images.
     """
     if images.ndim != 3 or min(images.shape[1:]) < 3:
         raise ValueError(

@@ -64,10 +64,6 @@ def mnist(
         blur: standard deviation of the Gaussian blur in pixels, 0 for none (default).
             LieGG's notebook blurs by 1.5 before it differentiates.
         seed: whole number, at least 0. Default 0. The same seed gives identical tensors.
-
-    Raises:
-        ValueError: an argument is out of its range; the message names it.
-        DatasetError: the files are missing, truncated, altered or cannot be downloaded.
     """
     if source not in DEFAULT_SIZES:
         raise ValueError(f"source must be 'embedded' or 'full', got {source!r}")
@@ -169,11 +165,7 @@ def mislabelled(splits: Splits, seed: int) -> Splits:
 
 
 def of_classes(splits: Splits, classes: Iterable[int]) -> Splits:
-    """The samples of some classes only, in their order; labels stay as they are.
-
-    Raises:
-        ValueError: if a split holds none of the classes.
-    """
+    """The samples of some classes only, in their order; labels stay as they are."""
     kept = torch.tensor(sorted(set(classes)), dtype=torch.int64)
 
     def part(name: str) -> Split:
@@ -195,9 +187,6 @@ def rotate(
         images: (n, h, w), floating type, first row on top, h and w at least 2.
         degrees: angle of each image (n,), or one for all; anticlockwise as seen on a screen.
         fill: value outside the image, in the images' units. Default 0.0.
-
-    Raises:
-        ValueError: images are not of that shape or type, or degrees do not match them.
     """
     if images.ndim != 3 or min(images.shape[1:]) < 2 or not images.is_floating_point():
         found = f"{tuple(images.shape)} of {images.dtype}"

@@ -27,22 +27,13 @@ _TRAIN, _VALIDATION = 0.7, 0.8
 
 
 def colour_photographs() -> dict[str, Float[Tensor, "c h w"]]:
-    """The three photographs of :func:`photographs` that are in colour, (3, H, W), in [0, 1].
-
-    Raises:
-        DatasetError: as :func:`photographs`.
-    """
+    """The three photographs of :func:`photographs` that are in colour, (3, H, W), in [0, 1]."""
     pixels = {name: sources.picture(name) for name in sources.PHOTOGRAPHS}
     return {name: x.float().movedim(-1, 0) / 255 for name, x in pixels.items() if x.ndim == 3}
 
 
 def photographs() -> dict[str, Float[Tensor, "h w"]]:
-    """Five lossless photographs of scikit-image, by name: grey, (H, W), float32 in [0, 1].
-
-    Raises:
-        DatasetError: if scikit-image or a picture is not installed, or its pixels are not the
-            known ones.
-    """
+    """Five lossless photographs of scikit-image, by name: grey, (H, W), float32 in [0, 1]."""
     return {name: grey(sources.picture(name)) for name in sources.PHOTOGRAPHS}
 
 
@@ -78,9 +69,6 @@ def picture_patches(
         patch: pixels a side; default 6.
         train, validation, test: patches in each split.
         seed: whole number, at least 0; default 0.
-
-    Raises:
-        ValueError: for a patch or number below 1, or a picture too narrow or low for three splits.
     """
     whole("patch", patch)
 
@@ -126,11 +114,6 @@ def fashion_mnist(
     dataset-fashion-mnist puts it, else from the user's cache, else downloaded. Images in [0, 1]
     are standardised by the training images' mean and standard deviation, one number each. Train
     and validation are drawn from the 60,000 training images, test from the 10,000 test images.
-
-    Raises:
-        ValueError: for a size below 1 or above what there is, or a negative seed.
-        DatasetError: if a file is not installed and cannot be downloaded (the message says how to
-            get it), or is not the known one.
     """
     return _image_splits("Fashion-MNIST", sources.full_fashion, (train, validation, test), seed)
 

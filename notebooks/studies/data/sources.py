@@ -169,9 +169,6 @@ def picture(name: str) -> UInt8[Tensor, "h w *channels"]:
 
     It lies in scikit-image's package, or in the cache that scikit-image keeps, or is downloaded
     by it. Each call returns a copy of its own.
-
-    Raises:
-        DatasetError: if it is not installed, or its pixels are not the known ones.
     """
     return checked_picture(name).clone()
 

@@ -38,9 +38,6 @@ def o5_regression(
         seed: whole number, at least 0. The same seed gives identical tensors.
         dtype: floating type of the tensors; they are computed in float64 and then rounded.
 
-    Raises:
-        ValueError: a size or the seed is out of its range, or dtype is not a floating type.
-
     >>> splits = o5_regression(train=100, validation=10, test=10)
     >>> splits.train.inputs.shape, splits.train.targets.shape
     (torch.Size([100, 10]), torch.Size([100, 1]))

@@ -44,10 +44,6 @@ def whitening(images: Float[Tensor, "n c h w"], eps: float = 1e-8) -> Whitening:
         images: (N, channels, H, W).
         eps: added to every eigenvalue, above 0; default 1e-8, that of the code of
             `theodosis2023linear`.
-
-    Raises:
-        ValueError: for images of another shape, that are not finite, or of which some pixel is
-            the same in all: nothing can give it variance 1. (The margin of handwritten digits.)
     """
     real("eps", eps, above=0)
     if images.ndim != 4:
@@ -76,9 +72,6 @@ def whitened(splits: Splits, eps: float = 1e-8) -> Splits:
     Args:
         splits: of images (N, channels, H, W), or (N, H, W), which get one channel.
         eps: as for :func:`whitening`.
-
-    Raises:
-        ValueError: as :func:`whitening`.
     """
     images = [split.inputs for split in (splits.train, splits.validation, splits.test)]
     images = [each.unsqueeze(1) if each.ndim == 3 else each for each in images]

@@ -75,9 +75,6 @@ def atom_symmetries(
     Returns:
         One for each permutation found; empty if there is none.
 
-    Raises:
-        ValueError: for an order, starts or candidates below 1, or atoms that are not (m, d).
-
     >>> from studies.lgn.planted import planted_group
     >>> planted = planted_group("quarter turn", filters=3, samples=1, active=1)
     >>> atoms = planted.orbits.flatten(0, 1)

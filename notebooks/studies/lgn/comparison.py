@@ -62,9 +62,6 @@ def distances(
 
     Returns:
         (M, M) float64, symmetric, with zeros on the diagonal.
-
-    Raises:
-        ValueError: for another kind, or networks of different shapes.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -111,9 +108,6 @@ def by_seed(
     Args:
         distance: between M networks, as :func:`distances` gives them.
         conditions, seeds: M labels each; every condition with every seed once.
-
-    Raises:
-        ValueError: for conditions without every seed, or fewer than 2 conditions or 3 seeds.
     """
     units, kinds = list(dict.fromkeys(seeds)), list(dict.fromkeys(conditions))
     pairs = set(zip(conditions, seeds, strict=True))

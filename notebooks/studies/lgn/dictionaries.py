@@ -27,9 +27,6 @@ class Dictionary(nn.Module):
     Args:
         dim: numbers in an atom; default 36.
         atoms: how many; default 36.
-
-    Raises:
-        ValueError: for a size below 1.
     """
 
     def __init__(self, dim: int = 36, atoms: int = 36):
@@ -68,10 +65,6 @@ def pruned_dictionary(
         excess: default 2.
         steps: of the first stage; each further one has half as many. Default 400.
         depth, seed: of the network.
-
-    Raises:
-        ValueError: for atoms below 1, an excess below 1, no stage, or what
-            :func:`studies.networks.training.fit_steps` refuses.
     """
     whole("atoms", atoms, 1)
     if excess < 1 or not sparsity:

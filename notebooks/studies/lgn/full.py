@@ -75,9 +75,6 @@ def train(
         The network, and a row an epoch: ``epoch``, ``loss`` (mean over the epoch's samples,
         without the regulariser), ``score`` on the test images (accuracy, or mean squared error),
         ``residual`` (mean of ``|A B - I|_F / sqrt(d)``; NaN without B), ``seconds``.
-
-    Raises:
-        FloatingPointError: if a loss is not finite; what was kept stays.
     """
     head = setting.untrained(problem, plan.task, plan.kind, sets=sets, seed=plan.seed)
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)

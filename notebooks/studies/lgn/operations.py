@@ -62,9 +62,6 @@ def filtered_and_turned(
         statistic: of the window, "mean" or "median".
         degrees: anticlockwise, by bilinear interpolation.
         patch: pixels a side, and of the window; at least 2. Default 6.
-
-    Raises:
-        ValueError: for another statistic, or patches of another size.
     """
     choice("statistic", statistic, STATISTICS)
     if patches.ndim != 2 or patches.shape[1] != whole("patch", patch, 2) ** 2:
@@ -84,9 +81,6 @@ def fitted(
 
     Least squares in float64: where a fit by steps of mean squared error would end. The share is 1
     less the residual's sum of squares over that of ``after``.
-
-    Raises:
-        ValueError: for tensors of different shapes, or fewer rows than twice the columns.
     """
     if before.ndim != 2 or before.shape != after.shape:
         raise ValueError(
@@ -166,9 +160,6 @@ def order_scores(
     Args:
         atoms: (J, n, d), one orbit a row, scaled here to unit norm; n at least 3.
         known: operations by name, for the ``match``; default None, no match.
-
-    Raises:
-        ValueError: for atoms of another shape or orbits of fewer than three atoms.
     """
     if atoms.ndim != 3 or atoms.shape[1] < 3:
         raise ValueError(f"atoms must be (J, n, d) with n at least 3, got {tuple(atoms.shape)}")

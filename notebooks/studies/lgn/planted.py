@@ -79,10 +79,6 @@ def planted_group(
         two_sided: default False, codes at least 0.
         seed: whole number, at least 0. Default 0. The same seed gives identical tensors.
 
-    Raises:
-        ValueError: for an unknown kind, a number out of its range, or an order that the kind
-            cannot have.
-
     >>> planted = planted_group("quarter turn", filters=2, samples=100)
     >>> planted.samples.shape, planted.orbits.shape
     (torch.Size([100, 36]), torch.Size([2, 4, 36]))
@@ -179,9 +175,6 @@ def orbit_errors(found: Float[Tensor, "j k n d"], planted: Planted) -> Float[Ten
     The root mean square distance between the elements, the least over all learned orbits, over
     starting points, over the powers coprime to n and, for two-sided codes, over one sign for
     each whole orbit. 0 is exact; unrelated filters have about sqrt(2).
-
-    Raises:
-        ValueError: if the learned orbits are of another order or dimension.
     """
     truth = planted.orbits
     learned = found.detach().double().cpu().flatten(0, 1)

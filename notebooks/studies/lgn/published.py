@@ -54,9 +54,6 @@ class PublishedOrbits(nn.Module):
             norm 1.
         generators: (sets, channels, d, d), A; None unless learned (:meth:`matrices` has them all).
         inverses: (sets, channels, d, d), B; None unless learned.
-
-    Raises:
-        ValueError: for a size below 1 or an unknown kind.
     """
 
     generators: Float[Tensor, "j c d d"] | None
@@ -92,11 +89,7 @@ class PublishedOrbits(nn.Module):
         self.project()
 
     def matrices(self) -> Float[Tensor, "j c d d"]:
-        """The generators A, (sets, channels, d, d), differentiable; of "rotations" the turn by 60.
-
-        Raises:
-            ValueError: for free filters, which have none.
-        """
+        """The generators A, (sets, channels, d, d), differentiable; of "rotations" the turn by 60."""
         if self.kind == "free":
             raise ValueError("free filters have no generators")
         if self.kind == "rotations":
@@ -162,9 +155,6 @@ class PublishedNetwork(nn.Module):
         normalise: batch norm between the layers, as the authors have it to classify. Default
             False.
         sets, order, patch, kind: as for :class:`PublishedOrbits`.
-
-    Raises:
-        ValueError: for an argument out of its range, or a filter larger than the image.
     """
 
     def __init__(
@@ -207,11 +197,7 @@ class PublishedNetwork(nn.Module):
         return self.every_layer(images)[-1]
 
     def every_layer(self, images: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n m a b"]]:
-        """The codes z' after each layer.
-
-        Raises:
-            ValueError: for images of another size or number of channels.
-        """
+        """The codes z' after each layer."""
         if tuple(images.shape[1:]) != self.shape:
             raise ValueError(
                 f"images must be (N, {', '.join(map(str, self.shape))}), got {tuple(images.shape)}"
@@ -259,9 +245,6 @@ class PublishedClassifier(nn.Module):
         network: with ``normalise=True`` in the authors' setting.
         classes: default 10.
         pool: regions a side; default 4.
-
-    Raises:
-        ValueError: for classes below 2 or pool below 1.
     """
 
     def __init__(self, network: PublishedNetwork, classes: int = 10, pool: int = 4):

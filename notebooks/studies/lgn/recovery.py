@@ -42,9 +42,6 @@ def start_near(planted: Planted, distance: float, seed: int = 0) -> Float[Tensor
         planted: the truth.
         distance: action error wanted, above 0 and below about 1.3.
         seed: of the rotation; default 0.
-
-    Raises:
-        ValueError: for a distance that is not a number above 0.
     """
     real("distance", distance, above=0)
     dim = len(planted.generator)
@@ -93,9 +90,6 @@ def descend(
         ``began`` and ``action``, the action error before and after; ``orbits``, the worst
         orbit error; ``objective`` and ``planted_objective``, what is reached and what the truth
         reaches; ``final_defect``, of the generator from its order.
-
-    Raises:
-        ValueError: for an unknown start or constraint, or an argument out of its range.
     """
     if isinstance(start, str):
         choice("start", start, STARTS)
@@ -151,9 +145,6 @@ def by_gram(
         is found, also: ``action``, its action error; ``trained`` and ``orbits``, the action error
         and the worst orbit error after the descent; ``excess``, the objective reached over the
         truth's; ``chance``, the action error of a rotation fitted to atoms paired at random.
-
-    Raises:
-        ValueError: for codes of either sign, or an order below 1.
     """
     if planted.two_sided:
         raise ValueError("codes must be one-sided: those of either sign leave atoms' signs open")
@@ -203,9 +194,6 @@ def structure_found(
     Returns:
         ``found``, the mean of the score of its kind over the orbits (chance is 1/2), and the
         ``objective`` reached.
-
-    Raises:
-        ValueError: for an unknown kind or start, or a number out of its range.
     """
     choice("kind", kind, STRUCTURES)
     choice("start", start, ("truth", "near", "random"))

@@ -56,10 +56,6 @@ def images(source: str, train: int, test: int, statistics: int = 20_000) -> Prob
         statistics: training images that colours are whitened by, ``train`` of them trained on;
             at least ``train``. With about as many images as pixels, a whitening blows up what
             those images do not hold. Default 20,000.
-
-    Raises:
-        ValueError: for an unknown source, or more images than it has.
-        DatasetError: for files that are missing or altered.
     """
     choice("source", source, SOURCES)
     sizes = {"train": train, "validation": 0 if source in _READ else 1, "test": test}
@@ -100,9 +96,6 @@ def untrained(
         task: "classify", with batch norm between the layers, or "reconstruct".
         kind, sets: as for :class:`studies.lgn.PublishedOrbits`.
         seed: of the weights.
-
-    Raises:
-        ValueError: for an unknown task or kind, or images smaller than the filters.
     """
     shape = tuple(problem.splits.train.inputs.shape[1:])
     return seeded(lambda: built(task, kind, shape, problem.classes, sets), seed)
@@ -145,10 +138,6 @@ def trained(
         regularised: False leaves the regulariser out.
         batch_size: default 128, theirs.
         seed: of weights and batches.
-
-    Raises:
-        ValueError: as :func:`untrained`, and for fewer images than a batch.
-        FloatingPointError: if a loss is not finite.
     """
     head = untrained(problem, task, kind, sets=sets, seed=seed)
     inputs, targets = problem.splits.train

@@ -50,9 +50,6 @@ def simulated(
 
     Returns:
         The networks, their conditions and their seeds.
-
-    Raises:
-        ValueError: for another case.
     """
     choice("case", case, CASES)
     numbers = stream(draw, f"simulated {case}")

@@ -43,9 +43,6 @@ class Unfolded(nn.Module):
             0, default 0.5.
         method: "fista" (default; accelerated) or "ista".
         two_sided: codes of either sign (default), or at least 0.
-
-    Raises:
-        ValueError: for an argument out of its range.
     """
 
     dictionary: Any  # a module with or without a `penalty`
@@ -77,9 +74,6 @@ class Unfolded(nn.Module):
         Args:
             inputs: (N, d).
             filters: (m, d), to solve with other filters than the dictionary's: the truth, say.
-
-        Raises:
-            ValueError: for patches that do not fit the filters.
         """
         filters = self.filters() if filters is None else filters
         if inputs.ndim != 2 or inputs.shape[1] != filters.shape[1]:

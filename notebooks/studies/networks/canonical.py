@@ -60,9 +60,6 @@ class CanonicalNetwork(nn.Module):
         outputs: their number, C; default 10.
         seed: of functions and layer; default 0.
         background: the images' value where nothing is; default 0.
-
-    Raises:
-        ValueError: for an unknown invariance, or outputs below 1.
     """
 
     waves: Tensor

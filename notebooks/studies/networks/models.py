@@ -23,9 +23,6 @@ class MLP(nn.Module):
         widths: sizes from input to output, (784, 128, 128, 10) say.
         activation: "swish" (default), "relu" or "tanh", between layers.
         bias: whether layers have biases; default False.
-
-    Raises:
-        ValueError: for fewer than two widths, a width below 1, or an unknown activation.
     """
 
     def __init__(self, widths: Sequence[int], activation: str = "swish", bias: bool = False):
@@ -60,9 +57,6 @@ def width_for(budget: int, depth: int, inputs: int = 784, outputs: int = 10) -> 
         inputs: numbers a sample; default 784, those of a digit.
         outputs: default 10.
 
-    Raises:
-        ValueError: if any of them is no positive integer, or not even width 1 fits the budget.
-
     >>> width_for(50_000, depth=3)
     55
     >>> sum(weights.numel() for weights in mnist_mlp(3, 55).parameters())
@@ -96,12 +90,7 @@ def save(model: MLP, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> MLP:
-    """Read an MLP back, in eval mode.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, or holds something else than an MLP of :func:`save`.
-    """
+    """Read an MLP back, in eval mode."""
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)

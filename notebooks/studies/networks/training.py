@@ -129,11 +129,6 @@ def fit(
         after: called with the number of each epoch when it has ended, to look at the model.
         seed: for the order of the samples, by a stream of its own: a network built from the same
             seed shares no random numbers with it. Default 0.
-
-    Raises:
-        ValueError: for an unknown schedule or ``keep``, epochs or a batch size that is no whole
-            number of at least 1, or a training or validation loss that is not finite (training
-            stops at that epoch).
     """
     import pandas
 
@@ -223,13 +218,6 @@ def fit_steps(
 
     Returns:
         (steps,) float64: each step's loss with its penalty, before the step.
-
-    Raises:
-        ValueError: for an unknown schedule, steps or a batch size that is no whole number of at
-            least 1, fewer samples than a batch, or a learning rate or clip that is not positive.
-        FloatingPointError: if a loss or gradient is not finite. Training stops at once, the
-            message says at which step, and the network is left as it was at the last step where
-            both were finite.
     """
     steps, batch_size = whole("steps", steps), whole("batch_size", batch_size)
     lr, clip = real("lr", lr, above=0), real("clip", clip, above=0)
@@ -357,9 +345,6 @@ def fit_layerwise(
 
     Returns:
         One a hidden layer, in their order.
-
-    Raises:
-        ValueError: for a network without a hidden layer, and what :func:`fit` refuses.
     """
     layers: list[Any] = list(model.layers)
     linears, activations = layers[0::2], layers[1::2]

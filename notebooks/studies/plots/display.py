@@ -23,9 +23,6 @@ class Shown:
 
     It is HTML with the image inside, so that the text travels with the picture into the book,
     a downloaded notebook and a screen reader alike. The caption ends with the scale.
-
-    Raises:
-        ValueError: if the caption or the alt text is empty.
     """
 
     def __init__(self, image: bytes, kind: str, caption: str, alt: str, scale: str, width: int):

@@ -342,9 +342,6 @@ def pairing(
         images: grey-level pictures.
         velocities: of each image along a generator, by pixel.
         gradients: of an output with respect to each image.
-
-    Raises:
-        ValueError: unless all three hold two pictures of one size.
     """
     seen, moves, pulls = (np.asarray(each) for each in (images, velocities, gradients))
     if not seen.shape == moves.shape == pulls.shape or len(seen) != 2:

@@ -51,9 +51,6 @@ def interval(values: Sequence[float], method: str) -> Interval | None:
     Returns:
         None where fewer than three units gave a number, or more than half of them gave none.
 
-    Raises:
-        ValueError: for a value that is not positive, for "log".
-
     >>> interval([1.0, 2.0, 3.0], "mean").estimate
     2.0
     """
@@ -75,11 +72,7 @@ def interval(values: Sequence[float], method: str) -> Interval | None:
 
 
 def combined(values: Sequence[float], others: Sequence[float], method: str) -> list[float]:
-    """Unit by unit, how far a value lies from another: the ratio for "log", else the difference.
-
-    Raises:
-        ValueError: for sequences of unequal length: they are paired by their order.
-    """
+    """Unit by unit, how far a value lies from another: the ratio for "log", else the difference."""
     pairs = zip(values, others, strict=True)
     if method == "log":
         return [a / b if b else math.nan for a, b in pairs]

@@ -28,10 +28,6 @@ def slopes(
     Returns:
         A row a predictor, with columns ``estimate`` (units of the values per unit of the
         predictor), ``low`` and ``high``. The ends are NaN where no degree of freedom is left.
-
-    Raises:
-        ValueError: for values that are not finite or of unequal lengths, or predictors that
-            cannot be told apart on them (one is constant, or a combination of others).
     """
     import numpy as np
     import pandas
@@ -87,10 +83,6 @@ def rank_correlation(
         ``estimate``, ``low`` and ``high``. NaN where one of the two is constant, or follows the
         order of ``given``.
 
-    Raises:
-        ValueError: for values that are not finite, of unequal lengths, or fewer than 3; for fewer
-            than 3 clusters, or clusters of unequal sizes.
-
     References:
         Hesterberg, "What teachers should know about the bootstrap", 2015.
     """
@@ -143,9 +135,6 @@ def read_at(
     Returns:
         A number for each other column. NaN where the curve begins above the level, or never
         reaches it: there is nothing to read.
-
-    Raises:
-        ValueError: for a column that is not there, or a level that is no number.
 
     >>> import pandas
     >>> curve = pandas.DataFrame({"accuracy": [0.5, 0.7], "variance": [4.0, 1.0]})
