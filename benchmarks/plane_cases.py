@@ -54,7 +54,7 @@ class Result(NamedTuple):
 def digits(source: str) -> tuple[Tensor, Tensor, Tensor]:
     """Training images and labels, and test images, of "embedded", "full" or "fashion"."""
     if source == "fashion":
-        splits = studies.data.images.fashion_mnist(train=8000, validation=10, test=IMAGES)
+        splits = studies.data.image_set("Fashion-MNIST", train=8000, validation=10, test=IMAGES)
     else:
         train = 8000 if source == "full" else 4000
         full: Literal["embedded", "full"] = "full" if source == "full" else "embedded"

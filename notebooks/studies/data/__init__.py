@@ -1,14 +1,7 @@
 """What is learned from: splits, sources, digits, vectors, images."""
 
 from .digits import fresh_turns, mislabelled, mnist, of_classes, rotate, rotated_mnist
-from .images import (
-    cifar10,
-    cifar10_jpeg,
-    colour_photographs,
-    fashion_mnist,
-    photographs,
-    picture_patches,
-)
+from .images import colour_photographs, image_set, photographs, picture_patches
 from .sources import DatasetError
 from .splits import Split, Splits
 from .vectors import o5_regression
@@ -18,11 +11,9 @@ __all__ = [
     "DatasetError",
     "Split",
     "Splits",
-    "cifar10",
-    "cifar10_jpeg",
     "colour_photographs",
-    "fashion_mnist",
     "fresh_turns",
+    "image_set",
     "mislabelled",
     "mnist",
     "o5_regression",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,10 +18,10 @@ from symscope._checks import real, whole
 from symscope._draws import stream
 
 from .sources import embedded_digits, full_digits
-from .splits import Split, Splits, fits
+from .splits import Split, Splits, fits, rows_of_splits
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int64, UInt8
+    from jaxtyping import Float, UInt8
 
 
 # Normalisation of the public notebook of `moskalev2022liegg`, for images in [0, 1].
@@ -68,73 +68,34 @@ def mnist(
     if source not in DEFAULT_SIZES:
         raise ValueError(f"source must be 'embedded' or 'full', got {source!r}")
     names, given = ("train", "validation", "test"), (train, validation, test)
-    sizes = [
+    train, validation, test = (
         default if size is None else whole(name, size)
         for name, size, default in zip(names, given, DEFAULT_SIZES[source], strict=True)
-    ]
+    )
     if whole("copies", copies) > 1 and not rotate:
         raise ValueError(f"copies must be 1 without rotate=True, else all are equal; got {copies}")
     blur = real("blur", blur, least=0)
     shuffle, angles = stream(seed, "split"), stream(seed, "angles")
-    images, labels, (trains, validations, tests) = drawn(
-        source, sizes[0], sizes[1], sizes[2], shuffle
-    )
-    (in_test, in_validation, in_train) = (  # in this order: each takes its angles from one stream
-        Split(prepared(images[row], angles if rotate else None, blur), labels[row])
-        for row in (tests, validations, trains.repeat(copies))
+    images, labels, rows = _drawn(source, (train, validation, test), shuffle)
+    # In this order: each takes its angles from one stream.
+    in_test, in_validation, in_train = (
+        Split(_prepared(images[row], angles if rotate else None, blur), labels[row])
+        for row in (rows[2], rows[1], rows[0].repeat(copies))
     )
     name = f"{'rotated ' if rotate else ''}MNIST ({source})"
     return Splits(name, in_train, in_validation, in_test, MNIST_MEAN, MNIST_STD)
 
 
-def drawn(
-    source: str, train: int, validation: int, test: int, draw: torch.Generator
-) -> tuple[UInt8[Tensor, "n 28 28"], Int64[Tensor, " n"], tuple[Tensor, Tensor, Tensor]]:
-    """The digits of a source, their labels, and the rows of train, validation and test.
-
-    The full set keeps its own test images apart; the embedded digits have none of their own.
-    """
-    if source == "embedded":
-        images, labels = embedded_digits()
-        fits("train + validation + test", train + validation + test, len(images), source)
-        order = torch.randperm(len(images), generator=draw)
-        tests, rest = order[:test], order[test:]
-    else:
-        images, labels, first_test = full_digits()
-        fits("test", test, len(images) - first_test, source)
-        fits("train + validation", train + validation, first_test, source)
-        tests = torch.randperm(len(images) - first_test, generator=draw)[:test] + first_test
-        rest = torch.randperm(first_test, generator=draw)
-    return (images, labels, (rest[validation:][:train], rest[:validation], tests))
-
-
 def rotated_mnist(
-    *,
-    source: Literal["embedded", "full"] = "embedded",
-    train: int | None = None,
-    validation: int | None = None,
-    test: int | None = None,
-    copies: int | None = None,
-    blur: float = 0.0,
-    seed: int = 0,
+    *, source: Literal["embedded", "full"] = "embedded", copies: int | None = None, **options: Any
 ) -> Splits:
-    """Randomly rotated digits: `mnist(rotate=True)`, with the same arguments, errors and sources.
+    """Randomly rotated digits: `mnist(rotate=True)`, with the same arguments.
 
     One default differs: `copies` is 4 for the embedded digits (14,000 training images of 3,500
     digits) and 1 for the full set (12,000 images of 12,000 digits).
     """
-    if copies is None:
-        copies = DEFAULT_COPIES.get(source, 1)
-    return mnist(
-        source=source,
-        train=train,
-        validation=validation,
-        test=test,
-        copies=copies,
-        rotate=True,
-        blur=blur,
-        seed=seed,
-    )
+    copies = DEFAULT_COPIES.get(source, 1) if copies is None else copies
+    return mnist(source=source, copies=copies, rotate=True, **options)
 
 
 def fresh_turns(
@@ -152,9 +113,9 @@ def fresh_turns(
     """
     _, validation, default = DEFAULT_SIZES[source]
     sizes = train, validation, default if test is None else test
-    images, _, (rows, _, _) = drawn(source, *sizes, stream(seed, "split"))
+    images, _, (rows, _, _) = _drawn(source, sizes, stream(seed, "split"))
     digits = images[rows.repeat(copies)]
-    return lambda number: prepared(digits, stream(seed, f"angles of {number}"), blur)
+    return lambda number: _prepared(digits, stream(seed, f"angles of {number}"), blur)
 
 
 def mislabelled(splits: Splits, seed: int) -> Splits:
@@ -210,7 +171,22 @@ def rotate(
     return turned.squeeze(1) + fill
 
 
-def prepared(
+def _drawn(
+    source: str, sizes: tuple[int, int, int], draw: torch.Generator
+) -> tuple[UInt8[Tensor, "n 28 28"], Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """The digits of a source, their labels, and the rows of train, validation and test."""
+    if source == "full":
+        images, labels, first_test = full_digits()
+        return images, labels, rows_of_splits(len(images), first_test, sizes, draw, source)
+    images, labels = embedded_digits()
+    fits("train + validation + test", sum(sizes), len(images), source)
+    order = torch.randperm(len(images), generator=draw)
+    train, validation, test = sizes
+    tests, rest = order[:test], order[test:]
+    return images, labels, (rest[validation:][:train], rest[:validation], tests)
+
+
+def _prepared(
     digits: UInt8[Tensor, "n 28 28"], angles: torch.Generator | None, blur: float
 ) -> Float[Tensor, "n 28 28"]:
     """Raw pixels into network inputs, a chunk at a time."""

@@ -6,20 +6,19 @@ Provenance, licences and hashes: `data/README.md`. MNIST is in :mod:`studies.dat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from symscope._checks import whole
+from symscope._checks import choice, whole
 from symscope._draws import stream
 
 from . import sources
-from .splits import Split, Splits, fits
+from .splits import Split, Splits, rows_of_splits
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int64, UInt8
+    from jaxtyping import Float, UInt8
 
 # Share of a picture's columns, from the left, that training patches come from; test patches come
 # from the right end, and validation patches from between the two.
@@ -66,9 +65,8 @@ def picture_patches(
 
     Args:
         pictures: by name, as :func:`photographs` or :func:`colour_photographs` gives them.
-        patch: pixels a side; default 6.
+        patch: pixels a side.
         train, validation, test: patches in each split.
-        seed: whole number, at least 0; default 0.
     """
     whole("patch", patch)
 
@@ -105,60 +103,26 @@ def picture_patches(
     return Splits(f"{', '.join(pictures)}: patches", first, second, third, input_std=std)
 
 
-def fashion_mnist(
-    *, train: int = 12_000, validation: int = 5_000, test: int = 10_000, seed: int = 0
+def image_set(
+    name: str, *, train: int = 12_000, validation: int = 5_000, test: int = 10_000, seed: int = 0
 ) -> Splits:
-    """Fashion-MNIST: grey images of clothes (N, 28, 28) float32 of ten kinds, labels (N,) int64.
+    """A labelled set of images (N, H, W) or (N, channels, H, W) float32, labels (N,) int64.
 
-    Read from ``$SYMSCOPE_DATA/fashion-mnist/`` if that is set, else from where Debian's package
-    dataset-fashion-mnist puts it, else from the user's cache, else downloaded. Images in [0, 1]
-    are standardised by the training images' mean and standard deviation, one number each. Train
-    and validation are drawn from the 60,000 training images, test from the 10,000 test images.
+    Images in [0, 1] are standardised by the training images' mean and standard deviation, one
+    number each. Train and validation are drawn from the set's training images, test from its test
+    images.
+
+    Args:
+        name: "Fashion-MNIST", "CIFAR-10", or "CIFAR-10 (JPEG copy)", whose pixels compression has
+            changed a little: whatever is computed from it must say so, as the splits' name does.
+        train, validation, test: images in each split.
+        seed: of the draw.
     """
-    return _image_splits("Fashion-MNIST", sources.full_fashion, (train, validation, test), seed)
-
-
-def cifar10(
-    *, train: int = 12_000, validation: int = 5_000, test: int = 10_000, seed: int = 0
-) -> Splits:
-    """CIFAR-10: colour images (N, 3, 32, 32) float32 of ten kinds, labels (N,) int64.
-
-    As :func:`fashion_mnist`, from ``$SYMSCOPE_DATA/cifar-10/cifar-10-binary.tar.gz``, the cache
-    or its authors' page (170 MB); train and validation are drawn from 50,000 images.
-    """
-    return _image_splits("CIFAR-10", sources.cifar10, (train, validation, test), seed)
-
-
-def cifar10_jpeg(
-    *, train: int = 12_000, validation: int = 5_000, test: int = 10_000, seed: int = 0
-) -> Splits:
-    """A JPEG copy of CIFAR-10: as :func:`cifar10`, its pixels changed a little by compression.
-
-    From ``$SYMSCOPE_DATA/cifar-10-jpeg/cifar-10-jpeg.zip`` or the cache; it has no mirror. The
-    splits' name says "JPEG copy", and so must whatever is computed from them.
-    """
-    sizes = train, validation, test
-    return _image_splits("CIFAR-10 (JPEG copy)", sources.cifar10_jpeg, sizes, seed)
-
-
-def _image_splits(
-    name: str,
-    read: Callable[[], tuple[Tensor, Int64[Tensor, " n"], int]],
-    counts: tuple[int, int, int],
-    seed: int,
-) -> Splits:
-    """Splits of a data set whose test images come last; test is drawn first, then validation."""
-    train, validation, test = (
-        whole(part, count, 0 if part == "validation" else 1)
-        for part, count in zip(("train", "validation", "test"), counts, strict=True)
-    )
+    choice("name", name, sources.SETS)
+    whole("train", train), whole("validation", validation, 0), whole("test", test)
     draw = stream(seed, "split")
-    images, labels, first_test = read()
-    fits("test", test, len(images) - first_test, name)
-    fits("train + validation", train + validation, first_test, name)
-    tests = torch.randperm(len(images) - first_test, generator=draw)[:test] + first_test
-    rest = torch.randperm(first_test, generator=draw)
-    rows = rest[validation:][:train], rest[:validation], tests
+    images, labels, first_test = sources.SETS[name]()
+    rows = rows_of_splits(len(images), first_test, (train, validation, test), draw, name)
     std, mean = torch.std_mean(images[rows[0]].float() / 255, correction=0)
     first, second, third = (
         Split((images[row].float() / 255 - mean) / std, labels[row]) for row in rows

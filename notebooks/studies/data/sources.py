@@ -85,6 +85,14 @@ class Source(NamedTuple):
     installed: Path | None = None  # where a system's package puts the files
 
 
+class Labelled(NamedTuple):
+    """A set of images, its training images first, and the row of the first test image."""
+
+    images: UInt8[Tensor, "n *channels h w"]
+    labels: Int64[Tensor, " n"]
+    first_test: int
+
+
 class DatasetError(RuntimeError):
     """A data file is missing, truncated or altered, or could not be downloaded."""
 
@@ -109,29 +117,28 @@ def embedded_digits() -> tuple[UInt8[Tensor, "5000 28 28"], Int64[Tensor, " 5000
     return images, torch.from_numpy(table[:, -1].astype(np.int64))
 
 
-def full_digits() -> tuple[UInt8[Tensor, "n 28 28"], Int64[Tensor, " n"], int]:
-    """All of MNIST, its training images first, and the row of the first test image."""
-    otherwise = "use source='embedded', which needs no network"
-    return _idx_set(Source("MNIST", "mnist", MNIST_SHA256, MNIST_MIRRORS, otherwise))
-
-
-def full_fashion() -> tuple[UInt8[Tensor, "n 28 28"], Int64[Tensor, " n"], int]:
-    """All of Fashion-MNIST, its training images first, and the row of the first test image."""
-    otherwise = "install Debian's package dataset-fashion-mnist"
+def full_digits() -> Labelled:
+    """All of MNIST."""
     return _idx_set(
         Source(
-            "Fashion-MNIST",
-            "fashion-mnist",
-            FASHION_SHA256,
-            FASHION_MIRRORS,
-            otherwise,
-            FASHION_INSTALLED,
+            "MNIST", "mnist", MNIST_SHA256, MNIST_MIRRORS,
+            "use source='embedded', which needs no network",
         )
-    )
+    )  # fmt: skip
 
 
-def cifar10() -> tuple[UInt8[Tensor, "n 3 32 32"], Int64[Tensor, " n"], int]:
-    """All of CIFAR-10, its training images first, and the row of the first test image."""
+def full_fashion() -> Labelled:
+    """All of Fashion-MNIST."""
+    return _idx_set(
+        Source(
+            "Fashion-MNIST", "fashion-mnist", FASHION_SHA256, FASHION_MIRRORS,
+            "install Debian's package dataset-fashion-mnist", FASHION_INSTALLED,
+        )
+    )  # fmt: skip
+
+
+def cifar10() -> Labelled:
+    """All of CIFAR-10."""
     import numpy as np
 
     otherwise = "download its binary version by hand from https://www.cs.toronto.edu/~kriz/"
@@ -144,16 +151,16 @@ def cifar10() -> tuple[UInt8[Tensor, "n 3 32 32"], Int64[Tensor, " n"], int]:
     rows = np.frombuffer(b"".join(parts), np.uint8).reshape(-1, 1 + 3 * 32 * 32)
     images = torch.from_numpy(rows[:, 1:].reshape(-1, 3, 32, 32).copy())
     first_test = len(rows) - len(parts[-1]) // rows.shape[1]
-    return images, torch.from_numpy(rows[:, 0].astype(np.int64)), first_test
+    return Labelled(images, torch.from_numpy(rows[:, 0].astype(np.int64)), first_test)
 
 
-def cifar10_jpeg() -> tuple[UInt8[Tensor, "n 3 32 32"], Int64[Tensor, " n"], int]:
-    """All of the JPEG copy of CIFAR-10, as :func:`cifar10`; class by class in each part."""
+def cifar10_jpeg() -> Labelled:
+    """All of the JPEG copy of CIFAR-10, class by class in each part."""
     import numpy as np
     from PIL import Image
 
     name = "cifar-10-jpeg.zip"
-    otherwise = "use the official archive, studies.data.cifar10"
+    otherwise = "use the official archive"
     source = Source("CIFAR-10 (JPEG copy)", "cifar-10-jpeg", CIFAR_JPEG_SHA256, (), otherwise)
     with zipfile.ZipFile(io.BytesIO(_file(source, name))) as archive:
         files = sorted(archive.namelist(), key=lambda file: (file.startswith("test/"), file))
@@ -161,7 +168,7 @@ def cifar10_jpeg() -> tuple[UInt8[Tensor, "n 3 32 32"], Int64[Tensor, " n"], int
     labels = [CIFAR_CLASSES.index(file.split("/")[1]) for file in files]
     first_test = sum(file.startswith("train/") for file in files)
     images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
-    return images, torch.tensor(labels), first_test
+    return Labelled(images, torch.tensor(labels), first_test)
 
 
 def picture(name: str) -> UInt8[Tensor, "h w *channels"]:
@@ -197,7 +204,7 @@ def checked_picture(name: str) -> UInt8[Tensor, "h w *channels"]:
     return torch.from_numpy(pixels)
 
 
-def _idx_set(source: Source) -> tuple[UInt8[Tensor, "n 28 28"], Int64[Tensor, " n"], int]:
+def _idx_set(source: Source) -> Labelled:
     """A set of four IDX files: training images first, labels, the row of the first test image."""
     import numpy as np
 
@@ -205,8 +212,8 @@ def _idx_set(source: Source) -> tuple[UInt8[Tensor, "n 28 28"], Int64[Tensor, " 
         [parse_idx(_file(source, f"{part}-{kind}.gz"), dims) for part in ("train", "t10k")]
         for kind, dims in (("images-idx3-ubyte", 3), ("labels-idx1-ubyte", 1))
     )
-    every = np.concatenate(labels).astype(np.int64)
-    return (torch.from_numpy(np.concatenate(images)), torch.from_numpy(every), len(images[0]))
+    every = torch.from_numpy(np.concatenate(labels).astype(np.int64))
+    return Labelled(torch.from_numpy(np.concatenate(images)), every, len(images[0]))
 
 
 def _file(source: Source, name: str) -> bytes:
@@ -277,3 +284,10 @@ def parse_idx(raw: bytes, dims: int) -> np.ndarray:
         raise DatasetError(f"IDX header: expected 0, 0, 8, {dims}, found {list(raw[:4])}")
     shape = np.frombuffer(raw, ">u4", count=dims, offset=4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * dims).reshape(shape)
+
+
+SETS = {
+    "Fashion-MNIST": full_fashion,
+    "CIFAR-10": cifar10,
+    "CIFAR-10 (JPEG copy)": cifar10_jpeg,
+}

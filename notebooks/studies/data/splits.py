@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -40,3 +41,18 @@ def fits(name: str, asked: int, held: int, source: str) -> None:
     """Raise ValueError if more samples are asked for than a source holds."""
     if asked > held:
         raise ValueError(f"{name} must be at most {held:,} for source={source!r}, got {asked:,}")
+
+
+def rows_of_splits(
+    count: int, first_test: int, sizes: tuple[int, int, int], draw: torch.Generator, source: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows for train, validation and test of a set whose test samples come last.
+
+    Test is drawn first, then validation, so a larger training split leaves them as they are.
+    """
+    train, validation, test = sizes
+    fits("test", test, count - first_test, source)
+    fits("train + validation", train + validation, first_test, source)
+    tests = torch.randperm(count - first_test, generator=draw)[:test] + first_test
+    rest = torch.randperm(first_test, generator=draw)
+    return rest[validation:][:train], rest[:validation], tests

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROUNDS = 20  # of matching and fitting in turn; they settle in about five
+STARTS = 2  # atoms that chains begin at
 
 
 class Automorphism(NamedTuple):
@@ -48,32 +49,21 @@ class Automorphism(NamedTuple):
 
 
 def atom_symmetries(
-    atoms: Float[Tensor, "m d"],
-    order: int,
-    *,
-    cycles_only: bool = True,
-    starts: int = 2,
-    candidates: int | None = None,
+    atoms: Float[Tensor, "m d"], order: int, *, cycles_only: bool = True
 ) -> list[Automorphism]:
     """Orthogonal matrices under which the atoms fall into cycles of ``order``, best first.
 
     Every hypothesis is a chain of three atoms, i to j to k. If A takes i to j and j to k, rows i
     and j of the Gram matrix are rows j and k permuted; matching their entries gives the whole
     permutation, fitting a rotation to it gives A, and the two are repeated until nothing moves.
-    The atoms alone decide; no data and no truth are looked at.
+    The atoms alone decide; no data and no truth are looked at. Tried are two atoms i, and for j
+    and k the 3 n + 1 with the most similar rows.
 
     Args:
-        atoms: of about unit norm.
+        atoms: (m, d) of about unit norm.
         order: n.
         cycles_only: keep only permutations all of whose cycles have length n (default). False
             keeps all, for a null: atoms without a group seldom fall into such cycles at all.
-        starts: atoms i tried; default 2.
-        candidates: atoms tried for j and for k, those with the most similar rows; default 3 n. Of
-            their chains the 4 times as many are tried in which the inner products of i with j and
-            of j with k agree best.
-
-    Returns:
-        One for each permutation found; empty if there is none.
 
     >>> from studies.lgn.planted import planted_group
     >>> planted = planted_group("quarter turn", filters=3, samples=1, active=1)
@@ -83,9 +73,6 @@ def atom_symmetries(
     (3, True)
     """
     whole("order", order, 1)
-    whole("starts", starts, 1)
-    if candidates is not None:
-        whole("candidates", candidates, 1)
     if atoms.ndim != 2 or not len(atoms):
         raise ValueError(f"atoms must be (m, d) with m at least 1, got {tuple(atoms.shape)}")
     atoms = atoms.detach().double().cpu()
@@ -94,24 +81,24 @@ def atom_symmetries(
     rows = gram.sort(1).values  # the same for all atoms of an orbit
     unlike = torch.cdist(rows, rows).square()
     found: dict[tuple[int, ...], Automorphism] = {}
-    for i in range(0, m, -(-m // starts)):
-        for j, k in chains(gram, unlike, i, order, candidates or 3 * order + 1):
+    for i in range(0, m, -(-m // STARTS)):
+        for j, k in _chains(gram, unlike, i, order):
             cost = unlike / m + (gram[i][:, None] - gram[j]).square()
             cost = cost + (gram[j][:, None] - gram[k]).square()
-            symmetry = settled(atoms, assigned(cost))
+            symmetry = _settled(atoms, _assigned(cost))
             if not cycles_only or all(len(orbit) == order for orbit in symmetry.orbits):
                 found[tuple(symmetry.permutation.tolist())] = symmetry
     return sorted(found.values(), key=lambda symmetry: symmetry.residual)
 
 
-def chains(
-    gram: Float[Tensor, "m m"], unlike: Float[Tensor, "m m"], i: int, order: int, width: int
+def _chains(
+    gram: Float[Tensor, "m m"], unlike: Float[Tensor, "m m"], i: int, order: int
 ) -> list[tuple[int, int]]:
     """The likeliest (j, k) with i to j to k under one matrix of an order, likeliest first.
 
-    ``unlike`` says how far the sorted rows of the Gram matrix are apart. Of the ``width`` atoms
-    with the rows most like that of i, 4 times ``width`` pairs are kept.
+    Those in which the inner products of i with j and of j with k agree best, 4 for each j.
     """
+    width = 3 * order + 1
     near = unlike[i].argsort()[:width].tolist()
     tried = [
         (float((gram[i, j] - gram[j, k]).abs()), j, k)
@@ -122,18 +109,18 @@ def chains(
     return [(j, k) for _, j, k in sorted(tried)[: 4 * width]]
 
 
-def assigned(cost: Float[Tensor, "m m"]) -> Int[Tensor, " m"]:
+def _assigned(cost: Float[Tensor, "m m"]) -> Int[Tensor, " m"]:
     """The permutation of least cost."""
     from scipy.optimize import linear_sum_assignment
 
     return torch.from_numpy(linear_sum_assignment(cost.numpy())[1])
 
 
-def settled(atoms: Float[Tensor, "m d"], permutation: Int[Tensor, " m"]) -> Automorphism:
+def _settled(atoms: Float[Tensor, "m d"], permutation: Int[Tensor, " m"]) -> Automorphism:
     """A rotation fitted to a permutation and the permutation to it, until nothing moves."""
     for _ in range(ROUNDS):
         generator = procrustes(atoms, atoms[permutation])
-        last, permutation = permutation, assigned(-atoms @ generator.mT @ atoms.mT)
+        last, permutation = permutation, _assigned(-atoms @ generator.mT @ atoms.mT)
         if torch.equal(last, permutation):
             break
     distance = (atoms @ generator.mT - atoms[permutation]).square().sum(1)

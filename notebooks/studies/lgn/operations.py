@@ -61,7 +61,7 @@ def filtered_and_turned(
         patches: (N, patch * patch).
         statistic: of the window, "mean" or "median".
         degrees: anticlockwise, by bilinear interpolation.
-        patch: pixels a side, and of the window; at least 2. Default 6.
+        patch: pixels a side, and of the window.
     """
     choice("statistic", statistic, STATISTICS)
     if patches.ndim != 2 or patches.shape[1] != whole("patch", patch, 2) ** 2:
@@ -82,11 +82,6 @@ def fitted(
     Least squares in float64: where a fit by steps of mean squared error would end. The share is 1
     less the residual's sum of squares over that of ``after``.
     """
-    if before.ndim != 2 or before.shape != after.shape:
-        raise ValueError(
-            f"before and after must be (N, d) alike, got {tuple(before.shape)} and "
-            f"{tuple(after.shape)}"
-        )
     count, d = before.shape
     if count < 2 * d:
         raise ValueError(f"rows must be at least {2 * d} to fit {d} x {d}, got {count}")

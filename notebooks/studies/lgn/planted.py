@@ -70,14 +70,14 @@ def planted_group(
             (:func:`symscope.orbits.cyclic.random_cyclic`). Two have a structure instead: "skew",
             orthogonal with A^2 = -I, so skew-symmetric and of order 4; "toeplitz", 2 d - 1
             independent normal numbers along the diagonals, of no order.
-        patch: pixels a side; default 6.
-        order: n; default 4. "quarter turn", "circular shift" and "skew" have their own.
-        filters: K, random directions; default 1.
-        samples: N; default 20,000.
-        active: codes a sample; default 2, at most K n.
-        noise: standard deviation of the normal noise on each of the d numbers; default 0.
-        two_sided: default False, codes at least 0.
-        seed: whole number, at least 0. Default 0. The same seed gives identical tensors.
+        patch: pixels a side.
+        order: n; "quarter turn", "circular shift" and "skew" have their own.
+        filters: K, random directions.
+        samples: N.
+        active: codes a sample, at most K n.
+        noise: standard deviation of the normal noise on each of the d numbers.
+        two_sided: codes of either sign; default at least 0.
+        seed: the same seed gives identical tensors.
 
     >>> planted = planted_group("quarter turn", filters=2, samples=100)
     >>> planted.samples.shape, planted.orbits.shape
@@ -94,10 +94,14 @@ def planted_group(
     order = {"quarter turn": 4, "circular shift": patch, "skew": 4}.get(kind, order)
     if not 1 <= whole("active", active) <= filters * order:
         raise ValueError(f"active must be at most {filters * order} codes a sample, got {active}")
-    generator, plane = planted_generator(kind, patch, order, draw)
+    generator, plane = _generator(kind, patch, order, draw)
     base = torch.randn(filters, patch * patch, generator=draw, dtype=torch.float64) @ plane
     base = torch.nn.functional.normalize(base, dim=1)
-    codes = sparse_codes(samples, filters * order, active, two_sided, draw)
+    places = torch.rand(samples, filters * order, generator=draw).topk(active).indices
+    sizes = 0.5 + torch.rand(samples, active, generator=draw)
+    if two_sided:
+        sizes = sizes * (2 * torch.randint(2, sizes.shape, generator=draw) - 1)
+    codes = torch.zeros(samples, filters * order).scatter(1, places, sizes)
     atoms = _orbits(base, generator, order).flatten(0, 1)
     x = codes.double() @ atoms
     x = x + noise * torch.randn(x.shape, generator=draw).double()
@@ -110,7 +114,7 @@ def _orbits(filters: Tensor, generator: Tensor, order: int) -> Float[Tensor, "k 
     return torch.nn.functional.normalize(orbits, dim=-1)
 
 
-def planted_generator(
+def _generator(
     kind: str, patch: int, order: int, draw: torch.Generator
 ) -> tuple[Float[Tensor, "d d"], Float[Tensor, "d d"]]:
     """A of one kind, and the projection onto the space that its filters lie in."""
@@ -138,17 +142,6 @@ def planted_generator(
     return everything - plane + basis @ turn @ basis.T, plane
 
 
-def sparse_codes(
-    samples: int, count: int, active: int, two_sided: bool, draw: torch.Generator
-) -> Float[Tensor, "n m"]:
-    """Codes (samples, count), ``active`` of them not zero in each row, in float32."""
-    places = torch.rand(samples, count, generator=draw).topk(active).indices
-    sizes = 0.5 + torch.rand(samples, active, generator=draw)
-    if two_sided:
-        sizes = sizes * (2 * torch.randint(2, sizes.shape, generator=draw) - 1)
-    return torch.zeros(samples, count).scatter(1, places, sizes)
-
-
 def action_error(estimate: Float[Tensor, "d d"], planted: Planted) -> float:
     """Relative error of a recovered generator on the span of the planted orbits.
 
@@ -163,7 +156,7 @@ def action_error(estimate: Float[Tensor, "d d"], planted: Planted) -> float:
     span = directions[values > 1e-6 * values[0]].T
     errors = [
         (found @ span - sign * power @ span).norm() / (power @ span).norm()
-        for _, power in generating_powers(planted)
+        for _, power in _powers(planted)
         for sign in ((1, -1) if planted.two_sided else (1,))
     ]
     return float(min(errors))
@@ -185,7 +178,7 @@ def orbit_errors(found: Float[Tensor, "j k n d"], planted: Planted) -> Float[Ten
     n = planted.order
     steps = torch.arange(n)
     orders = torch.stack(
-        [(start + j * steps) % n for j, _ in generating_powers(planted) for start in range(n)]
+        [(start + j * steps) % n for j, _ in _powers(planted) for start in range(n)]
     )
     candidates = truth[:, orders]  # (K, reorderings, n, d)
     if planted.two_sided:
@@ -194,7 +187,7 @@ def orbit_errors(found: Float[Tensor, "j k n d"], planted: Planted) -> Float[Ten
     return distances.flatten(1).amin(1).sqrt()
 
 
-def generating_powers(planted: Planted) -> list[tuple[int, Float[Tensor, "d d"]]]:
+def _powers(planted: Planted) -> list[tuple[int, Float[Tensor, "d d"]]]:
     """The powers of the generator that generate the same group."""
     n = planted.order
     return [

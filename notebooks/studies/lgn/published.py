@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.grad import conv2d_weight
 
-from symscope._checks import choice, real, whole
+from symscope._checks import choice, whole
 from symscope.kernels import ops
 from symscope.orbits.constraints import CyclicOrthogonal
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KINDS = ("learned", "free", "rotations", "cyclic")
+STEP = 0.01  # eta
 RING = 1  # pixels of zeros around an image, for W and its transpose
 _DEGREES = 60  # of the given rotation; that of `theodosis2022cyclic`, where it is not learned
 
@@ -36,10 +37,10 @@ class PublishedOrbits(nn.Module):
     """The filters of one layer: orbits whose elements are as long as the generators make them.
 
     Args:
-        sets: base filters, each with one generator per channel; default 5.
-        order: n, elements of an orbit; default 4.
-        channels: of the images; default 3.
-        patch: pixels a side of a filter; default 6, so d = 36.
+        sets: base filters, each with one generator per channel.
+        order: n, elements of an orbit.
+        channels: of the images.
+        patch: pixels a side of a filter; d is its square.
         kind: what the elements of an orbit are.
 
             - "learned" (default), the authors': ``A^i w`` with a free A, of Frobenius norm 1 as
@@ -89,7 +90,7 @@ class PublishedOrbits(nn.Module):
         self.project()
 
     def matrices(self) -> Float[Tensor, "j c d d"]:
-        """The generators A, (sets, channels, d, d), differentiable; of "rotations" the turn by 60."""
+        """The generators A, (sets, channels, d, d); of "rotations" the turn by 60."""
         if self.kind == "free":
             raise ValueError("free filters have no generators")
         if self.kind == "rotations":
@@ -149,11 +150,9 @@ class PublishedNetwork(nn.Module):
     a batch norm, and the z that the next layer's momentum compares with does not.
 
     Args:
-        shape: of an image, (channels, H, W); default (3, 32, 32).
-        depth: layers; default 4.
-        step: eta, above 0; default 0.01.
-        normalise: batch norm between the layers, as the authors have it to classify. Default
-            False.
+        shape: of an image, (channels, H, W).
+        depth: layers.
+        normalise: batch norm between the layers, as the authors have it to classify.
         sets, order, patch, kind: as for :class:`PublishedOrbits`.
     """
 
@@ -162,7 +161,6 @@ class PublishedNetwork(nn.Module):
         shape: Sequence[int] = (3, 32, 32),
         depth: int = 4,
         *,
-        step: float = 0.01,
         normalise: bool = False,
         sets: int = 5,
         order: int = 4,
@@ -177,7 +175,7 @@ class PublishedNetwork(nn.Module):
             raise ValueError(
                 f"patch must be at most {min(shape[1:])} for images {tuple(shape)}, got {patch}"
             )
-        self.shape, self.step = tuple(shape), real("step", step, above=0)
+        self.shape = tuple(shape)
         self.momenta = momenta(depth)
         self.orbits = nn.ModuleList(
             PublishedOrbits(sets, order, shape[0], patch, kind) for _ in range(depth)
@@ -209,8 +207,8 @@ class PublishedNetwork(nn.Module):
         for layer, momentum in enumerate(self.momenta):
             filters = self.filters(layer)
             # eta W, not eta times what W gives: one pass fewer over the codes.
-            kernel = self.step * filters
-            threshold = (self.step * self.thresholds[layer])[:, None, None]
+            kernel = STEP * filters
+            threshold = (STEP * self.thresholds[layer])[:, None, None]
             if layer:
                 residual = images - _Drawn.apply(point, filters)
                 moved = point + _Seen.apply(residual, kernel)
@@ -241,16 +239,12 @@ class PublishedNetwork(nn.Module):
 class PublishedClassifier(nn.Module):
     """Codes, their mean over a grid of regions, one linear layer; judged by cross-entropy.
 
-    Args:
-        network: with ``normalise=True`` in the authors' setting.
-        classes: default 10.
-        pool: regions a side; default 4.
+    The grid has ``pool`` regions a side.
     """
 
     def __init__(self, network: PublishedNetwork, classes: int = 10, pool: int = 4):
         super().__init__()
-        whole("classes", classes, 2)
-        self.network, self.pool = network, whole("pool", pool)
+        self.network, self.pool = network, pool
         self.linear = nn.Linear(network.atoms * pool**2, classes)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
@@ -270,8 +264,7 @@ class PublishedClassifier(nn.Module):
 class PublishedReconstructor(nn.Module):
     """The images as a free dictionary D makes them of the codes; judged by mean squared error.
 
-    Args:
-        network: any; D has as many filters, of the same size, each channel of norm 1.
+    D has as many filters as the network, of the same size, each channel of norm 1.
     """
 
     def __init__(self, network: PublishedNetwork):

@@ -12,11 +12,10 @@ from symscope.orbits.cyclic import defect, small_rotations
 from symscope.orbits.orbits import CyclicOrbit
 
 from ..networks import fit_steps, seeded
-from .automorphisms import Automorphism, atom_symmetries, procrustes
-from .dictionaries import pruned_dictionary
+from .automorphisms import atom_symmetries, procrustes
 from .operations import order_scores
 from .planted import STRUCTURES, action_error, orbit_errors, planted_group
-from .unfolded import Reconstructor, Unfolded
+from .unfolded import Reconstructor, Unfolded, pruned_dictionary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,19 +28,14 @@ if TYPE_CHECKING:
 STARTS = ("random", "identity")
 JUDGED = 4000  # samples that the objective is taken on
 NEAR_IDENTITY = 0.4  # distance of the start "identity", in the measure of `small_rotations`
+NEAR_TRUTH = 0.3  # of the start "near" of structure_found, in relative norm
 
 
 def start_near(planted: Planted, distance: float, seed: int = 0) -> Float[Tensor, "d d"]:
-    """The planted generator, seen in a turned basis, at a given action error.
+    """The planted generator in a basis turned at random, at a given action error.
 
-    The basis is turned by a random rotation, just so far that
-    :func:`studies.lgn.planted.action_error` is the distance; found by bisection. It stays of
-    the same order.
-
-    Args:
-        planted: the truth.
-        distance: action error wanted, above 0 and below about 1.3.
-        seed: of the rotation; default 0.
+    Turned just so far that :func:`studies.lgn.planted.action_error` is the distance, above 0 and
+    below about 1.3; found by bisection. It stays of the same order.
     """
     real("distance", distance, above=0)
     dim = len(planted.generator)
@@ -65,7 +59,6 @@ def descend(
     start: str | float = "random",
     steps: int = 400,
     levels: Sequence[float] = (0.1,),
-    lr: float | None = None,
     restart: int = 0,
     width: int = 1,
     seed: int = 0,
@@ -74,17 +67,15 @@ def descend(
 
     Args:
         planted: samples and truth; the module gets the same order.
-        constraint: of :class:`symscope.CyclicOrbit`; default "orthogonal".
+        constraint: of :class:`symscope.CyclicOrbit`.
         start: "random" (default); "identity", a random rotation near it; or an action error at
             which the generator starts (:func:`start_near`), with base filters as far from the
             planted ones.
-        steps: in all; default 400.
+        steps: in all, at rate 1e-2 from a random start, else 3e-3.
         levels: sparsities to train at, one after the other, with as many steps each.
-        lr: default 1e-2 from a random start, else 3e-3.
-        restart: another random start for each; default 0.
-        width: base filters for each planted one; default 1. More only from a start that has none
-            to begin with, "random" or "identity". (:func:`by_gram` begins with 2.)
-        seed: whole number, at least 0; default 0.
+        restart: another random start for each.
+        width: base filters for each planted one; more only from a start that has none to begin
+            with, "random" or "identity". (:func:`by_gram` begins with 2.)
 
     Returns:
         ``began`` and ``action``, the action error before and after; ``orbits``, the worst
@@ -114,7 +105,7 @@ def descend(
             planted.samples,
             steps=steps // len(levels),
             batch_size=min(256, len(planted.samples)),
-            lr=lr or (1e-2 if start == "random" else 3e-3),
+            lr=1e-2 if start == "random" else 3e-3,
             seed=seed,
         )
     reached, best = objectives(head, planted)
@@ -134,11 +125,10 @@ def by_gram(
     """The three steps: a dictionary without a group, its Gram matrix's symmetry, a short descent.
 
     Args:
-        planted: samples and truth.
+        planted: samples and truth; codes of one sign.
         order: of the symmetry looked for. Default None: the planted one. Another, on data planted
             without a group (of order 1), is the null: only the residual is found.
-        steps: of the dictionary's first stage; default 400.
-        seed: whole number, at least 0; default 0.
+        steps: of the dictionary's first stage.
 
     Returns:
         ``residual``, of the best symmetry, NaN if there is none. Where one of the planted order
@@ -155,7 +145,11 @@ def by_gram(
     found = atom_symmetries(atoms, order, cycles_only=not null)
     if null or not found:
         return {"residual": found[0].residual if found else float("nan")}
-    orbit, excess = refined(found[0], atoms, planted, seed)
+    head = seeded(lambda: reconstructor(planted, "orthogonal", sparsity=0.05), seed)
+    orbit = head.network.dictionary
+    orbit.start_at(found[0].generator, atoms[[cycle[0] for cycle in found[0].orbits]])
+    fit_steps(head, planted.samples, steps=100, lr=1e-3, seed=seed)
+    reached, best = objectives(head, planted)
     shuffled = torch.randperm(count, generator=stream(seed, "atoms paired at random"))
     by_chance = procrustes(atoms.double(), atoms[shuffled].double())
     return {
@@ -163,7 +157,7 @@ def by_gram(
         "action": action_error(found[0].generator, planted),
         "trained": action_error(orbit.generators[0], planted),
         "orbits": float(orbit_errors(orbit(), planted).max()),
-        "excess": excess,
+        "excess": reached / best,
         "chance": action_error(by_chance, planted),
     }
 
@@ -173,7 +167,6 @@ def structure_found(
     start: str,
     *,
     filters: int = 8,
-    distance: float = 0.3,
     steps: int = 400,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -187,9 +180,8 @@ def structure_found(
         kind, filters, seed: of :func:`studies.lgn.planted.planted_group`, "skew" or "toeplitz";
             all filters share the generator.
         start: "truth", not trained at all: what could be found at best. "near": the truth, A and
-            the filters moved at random, by ``distance`` in relative norm. "random".
-        distance: default 0.3.
-        steps: of training; default 400.
+            the filters moved at random, by 0.3 in relative norm. "random".
+        steps: of training.
 
     Returns:
         ``found``, the mean of the score of its kind over the orbits (chance is 1/2), and the
@@ -197,12 +189,11 @@ def structure_found(
     """
     choice("kind", kind, STRUCTURES)
     choice("start", start, ("truth", "near", "random"))
-    real("distance", distance, least=0)
     planted = planted_group(kind, filters=filters, seed=seed)
     head = seeded(lambda: reconstructor(planted, "free", sparsity=0.1), seed)
     orbit = head.network.dictionary
     if start != "random":
-        draw, off = stream(seed, "near"), distance if start == "near" else 0.0
+        draw, off = stream(seed, "near"), NEAR_TRUTH if start == "near" else 0.0
         moved = []
         for part in (planted.generator, planted.filters):
             step = torch.randn(part.shape, generator=draw, dtype=part.dtype)
@@ -213,18 +204,6 @@ def structure_found(
     with torch.no_grad():
         found = float(order_scores(orbit()[0])[kind].mean())
     return {"found": found, "objective": objectives(head, planted)[0]}
-
-
-def refined(
-    symmetry: Automorphism, atoms: Float[Tensor, "m d"], planted: Planted, seed: int = 0
-) -> tuple[CyclicOrbit, float]:
-    """An orbit module begun at a symmetry of atoms and trained for 100 steps, and its excess."""
-    head = seeded(lambda: reconstructor(planted, "orthogonal", sparsity=0.05), seed)
-    first = [cycle[0] for cycle in symmetry.orbits]
-    head.network.dictionary.start_at(symmetry.generator, atoms[first])
-    fit_steps(head, planted.samples, steps=100, lr=1e-3, seed=seed)
-    reached, best = objectives(head, planted)
-    return head.network.dictionary, reached / best
 
 
 def reconstructor(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 REGULARISER = {"classify": 1e-4, "reconstruct": 1e-2}
 TASKS = tuple(REGULARISER)
 _CROP = 16  # pixels a side of a crop of a photograph
-_READ = {"CIFAR-10": data.cifar10, "CIFAR-10 (JPEG copy)": data.cifar10_jpeg}
+_READ = ("CIFAR-10", "CIFAR-10 (JPEG copy)")
 SOURCES = ("photographs", "digits", "rotated digits", "MNIST", "rotated MNIST", *_READ)
 
 
@@ -55,7 +55,7 @@ def images(source: str, train: int, test: int, statistics: int = 20_000) -> Prob
         train, test: images in each split; a split for validation has at most one image, not used.
         statistics: training images that colours are whitened by, ``train`` of them trained on;
             at least ``train``. With about as many images as pixels, a whitening blows up what
-            those images do not hold. Default 20,000.
+            those images do not hold.
     """
     choice("source", source, SOURCES)
     sizes = {"train": train, "validation": 0 if source in _READ else 1, "test": test}
@@ -77,7 +77,7 @@ def images(source: str, train: int, test: int, statistics: int = 20_000) -> Prob
         found = replace(crops, train=parts[0], validation=parts[1], test=parts[2])
         classes = len(pictures)
     else:
-        found, classes = _READ[source](**sizes), 10
+        found, classes = data.image_set(source, **sizes), 10
     found = data.whitened(found)
     few = Split(found.train.inputs[:train].clone(), found.train.targets[:train])
     return Problem(replace(found, train=few), classes)
@@ -91,11 +91,8 @@ def untrained(
 ) -> Head:
     """A published network for these images with the head of a task, before training.
 
-    Args:
-        problem: from :func:`images`.
-        task: "classify", with batch norm between the layers, or "reconstruct".
-        kind, sets: as for :class:`studies.lgn.PublishedOrbits`.
-        seed: of the weights.
+    The task is "classify", with batch norm between the layers, or "reconstruct"; kind and sets
+    are those of :class:`studies.lgn.published.PublishedOrbits`.
     """
     shape = tuple(problem.splits.train.inputs.shape[1:])
     return seeded(lambda: built(task, kind, shape, problem.classes, sets), seed)
@@ -136,8 +133,6 @@ def trained(
         problem, task, kind, sets: as for :func:`untrained`.
         epochs: passes over the training images, without a short last batch; theirs are 100.
         regularised: False leaves the regulariser out.
-        batch_size: default 128, theirs.
-        seed: of weights and batches.
     """
     head = untrained(problem, task, kind, sets=sets, seed=seed)
     inputs, targets = problem.splits.train
@@ -151,7 +146,7 @@ def trained(
 
 
 def timed(problem: Problem, task: str, kind: str = "learned", **options: Any) -> float:
-    """Seconds of a whole training, :func:`trained` with these options, data not counted."""
+    """Seconds of a training by :func:`trained`, data not counted."""
     began = time.perf_counter()
     trained(problem, task, kind, **options)
     return time.perf_counter() - began

@@ -1,25 +1,30 @@
-"""An unfolded network on patches: T layers of ISTA or FISTA, whose weights are one dictionary.
+"""An unfolded network on patches: T layers of FISTA, whose weights are one dictionary.
 
 Source: Theodosis, Helwani and Ba 2023 (`theodosis2023linear`): each layer is a step of a solver
 of ``min over z of 1/2 |x - W^T z|^2 + lambda |z|_1``, so the weights stay in data space. W has
-one filter a row. The solvers are those of Beck and Teboulle 2009 (equations 1.4 and 4.1 to 4.3).
+one filter a row. The solver is that of Beck and Teboulle 2009 (equations 4.1 to 4.3).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from symscope._checks import choice, real, whole
+from symscope._checks import real, whole
 from symscope.kernels import ops
+
+from ..networks import fit_steps, seeded
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from torch import Tensor
 
-METHODS = ("fista", "ista")
+SPARSITIES = (0.3, 0.15, 0.08, 0.05)  # of the stages that prune a dictionary
+EXCESS = 2.0  # times as many atoms as in the end, that it begins with
+SAMPLES = 4000  # that the use of an atom is judged on
+TWINS = 0.9  # cosine above which two atoms count as one
 
 
 class Unfolding(NamedTuple):
@@ -37,11 +42,10 @@ class Unfolded(nn.Module):
 
     Args:
         dictionary: a module whose call returns filters (..., d): :class:`symscope.CyclicOrbit`,
-            :class:`studies.lgn.dictionaries.Dictionary`, or one's own.
+            :class:`Dictionary`, or one's own.
         depth: T, the number of layers; default 15.
         sparsity: lambda, the weight of the codes' absolute sum, in the units of the data; above
             0, default 0.5.
-        method: "fista" (default; accelerated) or "ista".
         two_sided: codes of either sign (default), or at least 0.
     """
 
@@ -52,15 +56,12 @@ class Unfolded(nn.Module):
         dictionary: nn.Module,
         depth: int = 15,
         sparsity: float = 0.5,
-        method: str = "fista",
         two_sided: bool = True,
     ):
         super().__init__()
-        whole("depth", depth)
-        choice("method", method, METHODS)
         self.dictionary, self.two_sided = dictionary, two_sided
         self.sparsity = real("sparsity", sparsity, above=0)
-        self.momenta = momenta(depth) if method == "fista" else [0.0] * depth
+        self.momenta = momenta(whole("depth", depth))
 
     def filters(self) -> Float[Tensor, "m d"]:
         """The dictionary's filters as rows, orbit by orbit."""
@@ -71,9 +72,7 @@ class Unfolded(nn.Module):
     ) -> Unfolding:
         """The codes after T layers, and what they add up to.
 
-        Args:
-            inputs: (N, d).
-            filters: (m, d), to solve with other filters than the dictionary's: the truth, say.
+        ``filters`` solves with other filters than the dictionary's: the truth, say.
         """
         filters = self.filters() if filters is None else filters
         if inputs.ndim != 2 or inputs.shape[1] != filters.shape[1]:
@@ -115,13 +114,7 @@ class Reconstructor(nn.Module):
         *,
         filters: Float[Tensor, "m d"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Mean over samples of ``1/2 |x - W^T z|^2 + lambda |z|_1``.
-
-        Args:
-            inputs: what is reconstructed.
-            targets: not looked at; every task has them.
-            filters: (m, d), judged in place of the network's own; default None, its own.
-        """
+        """Mean over samples of ``1/2 |x - W^T z|^2 + lambda |z|_1``; there are no targets."""
         codes, output = self.network(inputs, filters)
         sizes = codes.abs().sum(1)
         return ((inputs - output).square().sum(1) / 2 + self.network.sparsity * sizes).mean()
@@ -141,3 +134,70 @@ def momenta(depth: int) -> list[float]:
     for _ in range(depth):
         t.append((1 + (1 + 4 * t[-1] ** 2) ** 0.5) / 2)
     return [(t[k] - 1) / t[k + 1] for k in range(depth)]
+
+
+# --- Free filters, what a group is compared with --------------------------------------------------
+
+
+class Dictionary(nn.Module):
+    """A dictionary without a group: so many unit-norm atoms of ``dim`` numbers, each free."""
+
+    def __init__(self, dim: int = 36, atoms: int = 36):
+        super().__init__()
+        self.base = nn.Parameter(torch.randn(whole("atoms", atoms), dim) / dim**0.5)
+
+    def forward(self) -> Float[Tensor, "m d"]:
+        """The atoms, (atoms, dim), each of unit norm."""
+        return nn.functional.normalize(self.base, dim=-1)
+
+
+def pruned_dictionary(
+    samples: Float[Tensor, "n d"],
+    atoms: int,
+    *,
+    two_sided: bool = False,
+    steps: int = 400,
+    seed: int = 0,
+) -> Unfolded:
+    """An unconstrained dictionary, trained from a random start by annealing and pruning.
+
+    It begins with twice as many atoms and the largest of :data:`SPARSITIES`, in the units of the
+    samples. Between stages, atoms that double another or carry little energy are dropped, until
+    ``atoms`` are left in the last. A dictionary begun with the right number of atoms would as a
+    rule miss some.
+
+    Args:
+        samples: (N, d), N at least 256.
+        atoms: in the end.
+        two_sided: codes of either sign; default False.
+        steps: of the first stage; each further one has half as many. Default 400.
+        seed: of the start and the batches.
+    """
+    last = len(SPARSITIES) - 1
+    network: Unfolded | None = None
+    for stage, level in enumerate(SPARSITIES):
+        count = round(atoms * EXCESS ** (1 - stage / last))
+        dictionary = seeded(partial(Dictionary, samples.shape[1], count), seed)
+        if network is not None:
+            kept = _most_used(network, samples, count)
+            with torch.no_grad():
+                dictionary.base.copy_(network.filters()[kept])
+        network = Unfolded(dictionary, sparsity=level, two_sided=two_sided)
+        length = max(steps // 2, 1) if stage else steps
+        fit_steps(Reconstructor(network), samples, steps=length, lr=1e-2, seed=seed + stage)
+    assert network is not None  # there is a stage
+    return network
+
+
+@torch.no_grad()
+def _most_used(network: Unfolded, samples: Float[Tensor, "n d"], count: int) -> list[int]:
+    """The atoms of most energy, those that double another put last."""
+    atoms = network.filters()
+    energy = network(samples[:SAMPLES]).codes.square().mean(0)
+    cosines = atoms @ atoms.mT
+    kept: list[int] = []
+    twins: list[int] = []
+    for atom in energy.argsort(descending=True).tolist():
+        double = kept and float(cosines[atom, kept].max()) > TWINS
+        (twins if double else kept).append(atom)
+    return (kept + twins)[:count]

@@ -51,12 +51,6 @@ def width_for(budget: int, depth: int, inputs: int = 784, outputs: int = 10) -> 
 
     The largest w with inputs w + (depth - 1) w^2 + w outputs <= budget.
 
-    Args:
-        budget: parameters at most.
-        depth: hidden layers, at least 1.
-        inputs: numbers a sample; default 784, those of a digit.
-        outputs: default 10.
-
     >>> width_for(50_000, depth=3)
     55
     >>> sum(weights.numel() for weights in mnist_mlp(3, 55).parameters())

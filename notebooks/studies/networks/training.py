@@ -52,7 +52,7 @@ def seeded(build: Callable[[], Network], seed: int) -> Network:
         return build()
 
 
-def default_loss(targets: Tensor) -> Callable[..., Tensor]:
+def _loss_for(targets: Tensor) -> Callable[..., Tensor]:
     """Cross-entropy for integer labels, mean squared error for values."""
     if targets.is_floating_point():
         return nn.functional.mse_loss
@@ -65,9 +65,7 @@ def where(model: nn.Module) -> torch.device:
 
 
 @torch.no_grad()
-def evaluate(
-    model: nn.Module, split: Split, loss: Callable[..., Tensor] | None = None
-) -> tuple[float, float]:
+def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
     """Mean loss and accuracy on a split; accuracy is NaN for regression.
 
     The model runs in eval mode and on its own device, and gets its modes back.
@@ -75,9 +73,8 @@ def evaluate(
     Args:
         model: any module that takes the split's inputs.
         split: inputs (N, ...) and targets (N, ...); integer targets are labels.
-        loss: default cross-entropy for labels, mean squared error for values.
     """
-    loss = loss or default_loss(split.targets)
+    loss = _loss_for(split.targets)
     classify = not split.targets.is_floating_point()
     total, hits = 0.0, 0
     parts = (part.split(EVALUATED_AT_ONCE) for part in split)
@@ -120,15 +117,14 @@ def fit(
         model: trained in place.
         splits: data in memory, with ``train`` and ``validation``.
         epochs: passes over the training split.
-        batch_size: samples a step; default 512.
-        lr: Adam's learning rate; default 1e-3.
-        weight_decay: L2 penalty inside Adam, as torch's ``Adam(weight_decay=...)``; default 0.
-        schedule: "constant" (default), or "cosine", to zero over all steps.
-        keep: the weights of the "best" validation epoch (default), or of the "last" one.
+        batch_size: samples a step.
+        lr, weight_decay: as torch's ``Adam`` has them.
+        schedule: "constant", or "cosine", to zero over all steps.
+        keep: the weights of the "best" validation epoch, or of the "last" one.
         fresh: the training inputs of an epoch, in place of the split's own, for its labels.
         after: called with the number of each epoch when it has ended, to look at the model.
         seed: for the order of the samples, by a stream of its own: a network built from the same
-            seed shares no random numbers with it. Default 0.
+            seed shares no random numbers with it.
     """
     import pandas
 
@@ -136,7 +132,7 @@ def fit(
     choice("keep", keep, ("best", "last"))
     epochs, batch_size = whole("epochs", epochs), whole("batch_size", batch_size)
     order, home = stream(seed, "order"), where(model)
-    loss = default_loss(splits.train.targets)
+    loss = _loss_for(splits.train.targets)
     classify = not splits.train.targets.is_floating_point()
     inputs, targets = (part.to(device()) for part in splits.train)
     model.to(device())
@@ -206,15 +202,14 @@ def fit_steps(
             with ``penalty()``. Trained in place; if it has ``project()``, that is called after
             every step.
         inputs: (N, ...).
-        targets: (N, ...), what the task compares with; None (default) for reconstruction.
-        steps: default 700.
-        batch_size: samples a step; default 256, at most N.
-        lr: Adam's first learning rate; default 3e-3.
-        clip: largest norm of the gradient; default 1.
-        penalty: weight of the dictionary's penalty beside the loss; default 1.
-        schedule: of the learning rate: "cosine" (default), to zero, or "halvings", halved when
-            1/2, 3/4 and 7/8 of the steps are done, as in the code of `theodosis2023linear`.
-        seed: for the order of the samples, by a stream of its own; default 0.
+        targets: (N, ...), what the task compares with; None for reconstruction.
+        steps, batch_size: of at most N samples each.
+        lr: Adam's first learning rate.
+        clip: largest norm of the gradient.
+        penalty: weight of the dictionary's penalty beside the loss.
+        schedule: of the learning rate: "cosine", to zero, or "halvings", halved when 1/2, 3/4 and
+            7/8 of the steps are done, as in the code of `theodosis2023linear`.
+        seed: for the order of the samples, by a stream of its own.
 
     Returns:
         (steps,) float64: each step's loss with its penalty, before the step.
@@ -271,11 +266,7 @@ def _threads(model: nn.Module, inputs: Tensor) -> Iterator[None]:
     """One thread for a small network of linear layers; of others it is not known how much they do.
 
     On a busy machine two threads wait long for each other: beside twenty processes on two cores a
-    step of the O(5) network took 180 ms on two threads and 8 ms on one.
-
-    Args:
-        model: what is trained.
-        inputs: one batch, (N, ...).
+    step of the O(5) network took 180 ms on two threads and 8 ms on one. ``inputs`` are one batch.
     """
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     weights = sum(parameter.numel() for layer in layers for parameter in layer.parameters())
@@ -336,12 +327,8 @@ def fit_layerwise(
     the others' are thrown away. Source: the supervised greedy training of Bengio et al. 2007
     (bengio2007greedy).
 
-    Args:
-        model: trained in place.
-        splits: data in memory, with ``train`` and ``validation``.
-        epochs: passes over the training split for each hidden layer.
-        seed: for the order of the samples and for the weights of the layers thrown away.
-        options: as :func:`fit` takes them.
+    Args are those of :func:`fit`, epochs for each hidden layer; the seed is also of the weights
+    of the layers thrown away.
 
     Returns:
         One a hidden layer, in their order.

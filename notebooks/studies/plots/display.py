@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+MILLISECONDS = 80  # that a frame of an animation stays
+PIXELS = 10  # edge of a data pixel on its picture
+
 
 class Shown:
     """A picture in a notebook: the image with its alt text, and under it the caption.
@@ -67,17 +70,10 @@ class Album:
         *,
         caption: str,
         alt: str,
-        milliseconds: int = 80,
-        pixels: int = 10,
     ) -> Shown:
-        """Grey-level frames as a looping GIF: plays in static HTML with no script.
+        """Grey-level frames in [0, 1] as a looping GIF: plays in static HTML with no script.
 
-        Args:
-            frames: values in [0, 1], shown white on black.
-            labels: a short text under each frame.
-            caption, alt: as for a figure.
-            milliseconds: a frame stays for; default 80.
-            pixels: edge of a data pixel on the picture; default 10.
+        Each has a short label under it.
         """
         from PIL import Image, ImageDraw, ImageFont
 
@@ -85,7 +81,7 @@ class Album:
         pictures = []
         for frame, label in zip(np.asarray(frames), labels, strict=True):
             grey = Image.fromarray(np.uint8(np.clip(frame, 0, 1) * 255))
-            size = frame.shape[1] * pixels, frame.shape[0] * pixels
+            size = frame.shape[1] * PIXELS, frame.shape[0] * PIXELS
             picture = Image.new("L", (size[0], size[1] + 30), 255)
             picture.paste(grey.resize(size, Image.Resampling.NEAREST), (0, 0))
             where = size[0] / 2, size[1] + 15
@@ -93,6 +89,6 @@ class Album:
             pictures.append(picture)
         stream = io.BytesIO()
         first, *rest = pictures
-        look: dict[str, Any] = {"append_images": rest, "duration": milliseconds, "loop": 0}
+        look: dict[str, Any] = {"append_images": rest, "duration": MILLISECONDS, "loop": 0}
         first.save(stream, format="GIF", save_all=True, **look)
         return Shown(stream.getvalue(), "gif", caption, alt, self.scale, first.width)

@@ -60,7 +60,7 @@ def new(
 
     Args:
         rows, columns: of axes; one of each gives the axes themselves, not an array.
-        width, height: inches; defaults 7 and 3.4.
+        width, height: inches.
         options: of ``Figure.subplots``, ``sharey=True`` say.
     """
     figure = Figure(figsize=(width, height))
@@ -89,9 +89,9 @@ def log_ticks(
     """A logarithmic axis with plain numbers at its ticks: 0.5, 1, 2, 5, not powers of ten.
 
     Args:
-        which: "x", "y" (default) or "xy".
-        subs: where in each decade; default 1, 2 and 5.
-        form: of the numbers; default "{x:g}".
+        which: "x", "y" or "xy".
+        subs: where in each decade.
+        form: of the numbers.
     """
     for name in which:
         getattr(ax, f"set_{name}scale")("log")
@@ -297,23 +297,12 @@ def pictures(
 def arrows(
     fields: Sequence[Float[np.ndarray | Tensor, "2 h w"]],
     titles: Sequence[str],
-    pictures: Sequence[Float[np.ndarray | Tensor, "h w"]] | None = None,
 ) -> Figure:
-    """Vector fields on the pixel grid, right and upwards, each scaled to its own longest arrow.
-
-    Args:
-        fields: (2, H, W) each.
-        titles: one a field.
-        pictures: what lies behind each, signed, in blue and red; default nothing.
-    """
+    """Vector fields on the pixel grid, right and upwards, each scaled to its own longest arrow."""
     figure, grid = new(1, len(fields), width=2.7 * len(fields), height=3.0, squeeze=False)
-    for place, (axes, title, field) in enumerate(zip(grid[0], titles, fields, strict=True)):
+    for axes, title, field in zip(grid[0], titles, fields, strict=True):
         values = np.asarray(field)
         height, width = values.shape[1:]
-        if pictures is not None:
-            behind = np.asarray(pictures[place])
-            limit = np.abs(behind).max() or 1
-            axes.imshow(behind, cmap=DIVERGING, vmin=-limit, vmax=limit, alpha=0.5)
         every = max(1, round(max(height, width) / ARROWS))
         rows, columns = np.mgrid[every // 2 : height : every, every // 2 : width : every]
         right, up = values[:, rows, columns]

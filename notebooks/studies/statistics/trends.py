@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from symscope._checks import real
 
+from .intervals import LEVEL
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas
@@ -14,20 +16,13 @@ if TYPE_CHECKING:
 COLUMNS = ["estimate", "low", "high"]
 
 
-def slopes(
-    values: Sequence[float], predictors: Mapping[str, Sequence[float]], level: float = 0.95
-) -> pandas.DataFrame:
-    """Ordinary least squares of values on predictors and a constant.
-
-    Args:
-        values: (N,).
-        predictors: each (N,), by name.
-        level: of the intervals, Student's with N minus the number of coefficients degrees of
-            freedom; default 0.95. They take residuals as independent and of one size.
+def slopes(values: Sequence[float], predictors: Mapping[str, Sequence[float]]) -> pandas.DataFrame:
+    """Ordinary least squares of values (N,) on predictors (N,) and a constant.
 
     Returns:
         A row a predictor, with columns ``estimate`` (units of the values per unit of the
-        predictor), ``low`` and ``high``. The ends are NaN where no degree of freedom is left.
+        predictor), ``low`` and ``high``: Student's 95 % interval, which takes residuals as
+        independent and of one size. The ends are NaN where no degree of freedom is left.
     """
     import numpy as np
     import pandas
@@ -48,7 +43,7 @@ def slopes(
     if free:
         noise = np.square(outcome - design @ found).sum() / free
         error = np.sqrt(noise * np.diag(np.linalg.inv(design.T @ design)))
-        half = t.ppf((1 + level) / 2, free) * error
+        half = t.ppf((1 + LEVEL) / 2, free) * error
     table = np.column_stack([found, found - half, found + half])[1:]
     return pandas.DataFrame(table, index=list(predictors), columns=COLUMNS)
 
@@ -60,10 +55,9 @@ def rank_correlation(
     *,
     given: Sequence[float] | None = None,
     draws: int = 2000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> pandas.Series:
-    """Spearman's rank correlation, or the partial one, with its bootstrap interval.
+    """Spearman's rank correlation, or the partial one, with its 95 % bootstrap interval.
 
     What is resampled are the independent units: in a grid of networks by seed not the rows, but
     all rows of an architecture, say. A percentile interval of few units is too narrow, so its
@@ -71,20 +65,15 @@ def rank_correlation(
 
     Args:
         first, second: (N,), paired.
-        clusters: N labels of independent units, each with equally many rows. Default None: every
-            row is one.
+        clusters: N labels of independent units, each with equally many rows; default, every row.
         given: (N,), what is held fixed: the correlation of what its ranks leave of the others'.
-            Default None.
-        draws: resamplings of the units, with replacement; default 2,000.
-        level: of the interval; default 0.95.
-        seed: of the resampling.
+        draws, seed: of the units, with replacement.
 
     Returns:
         ``estimate``, ``low`` and ``high``. NaN where one of the two is constant, or follows the
         order of ``given``.
 
-    References:
-        Hesterberg, "What teachers should know about the bootstrap", 2015.
+    Source: Hesterberg, "What teachers should know about the bootstrap", 2015.
     """
     import numpy as np
     import pandas
@@ -110,7 +99,7 @@ def rank_correlation(
     resampled = resampled[np.isfinite(resampled)]  # a draw of one pair only has no ranks
     estimate = _spearman(x[None], y[None], None if z is None else z[None])[0]
     count = len(units)
-    wide = norm.cdf(-np.sqrt(count / (count - 1)) * t.ppf((1 + level) / 2, count - 1))
+    wide = norm.cdf(-np.sqrt(count / (count - 1)) * t.ppf((1 + LEVEL) / 2, count - 1))
     ends = wide, 1 - wide
     known = np.isfinite(estimate) and len(resampled)
     low, high = np.quantile(resampled, ends) if known else (np.nan, np.nan)

@@ -108,7 +108,7 @@ few = {"train": 20, "validation": 5, "test": 8}
 
 
 def test_fashion_mnist_is_read_from_where_debian_puts_it(fashion):
-    data = pictures.fashion_mnist(**few)
+    data = pictures.image_set("Fashion-MNIST", **few)
     assert data.train.inputs.shape == (20, 28, 28) and len(data.test.inputs) == 8
     assert data.train.inputs.mean().abs() < 1e-4
     assert data.train.inputs.std(correction=0).item() == pytest.approx(1, rel=1e-4)
@@ -125,7 +125,10 @@ def test_fashion_mnist_is_read_from_where_debian_puts_it(fashion):
         assert all((key in held) == (part is data.test) for key in keys)
         seen += keys
     assert len(set(seen)) == 33
-    again, other = pictures.fashion_mnist(**few), pictures.fashion_mnist(**few, seed=1)
+    again, other = (
+        pictures.image_set("Fashion-MNIST", **few),
+        pictures.image_set("Fashion-MNIST", **few, seed=1),
+    )
     assert torch.equal(again.train.inputs, data.train.inputs)
     assert not torch.equal(other.train.inputs, data.train.inputs)
 
@@ -136,7 +139,7 @@ def test_cifar_is_parsed_channel_by_channel(cifar):
     flat = cifar.reshape(-1, 3073)
     assert labels.tolist() == flat[:, 0].tolist()
     assert images[7, 1, 2, 3] == flat[7, 1 + 1024 + 2 * 32 + 3]
-    data = pictures.cifar10(train=12, validation=3, test=4)
+    data = pictures.image_set("CIFAR-10", train=12, validation=3, test=4)
     assert data.train.inputs.shape == (12, 3, 32, 32) and len(data.test.targets) == 4
 
 
@@ -147,7 +150,7 @@ def test_the_jpeg_copy_is_read_by_part_class_and_place(cifar_jpeg):
     levels = images.float().mean((1, 2, 3))
     expected = [20 * k + 5 * i for k in range(10) for i in (0, 1)] + [20 * k + 2 for k in range(10)]
     torch.testing.assert_close(levels, torch.tensor(expected).float(), rtol=0, atol=1)
-    data = pictures.cifar10_jpeg(train=12, validation=3, test=4)
+    data = pictures.image_set("CIFAR-10 (JPEG copy)", train=12, validation=3, test=4)
     assert data.name == "CIFAR-10 (JPEG copy)"
     assert data.train.inputs.shape == (12, 3, 32, 32)
 
@@ -176,6 +179,6 @@ def test_the_photographs_in_colour():
 
 def test_sizes_beyond_what_there_is(cifar):
     with pytest.raises(ValueError, match=r"test must be at most 4 for source='CIFAR-10', got 5"):
-        pictures.cifar10(train=1, validation=1, test=5)
+        pictures.image_set("CIFAR-10", train=1, validation=1, test=5)
     with pytest.raises(ValueError, match="train must be a whole number of at least 1, got 0"):
-        pictures.cifar10(train=0)
+        pictures.image_set("CIFAR-10", train=0)

@@ -321,35 +321,35 @@ def test_fashion_mnist_that_is_not_installed_says_how_to_get_it(fashion, monkeyp
     monkeypatch.setattr(sources, "FASHION_INSTALLED", tmp_path / "nowhere")
     message = "train-images-idx3-ubyte.gz of Fashion-MNIST is neither .*nowhere.*fashion-mnist"
     with pytest.raises(DatasetError, match="(?s)" + message) as caught:
-        pictures.fashion_mnist(**few)
+        pictures.image_set("Fashion-MNIST", **few)
     assert "install Debian's package dataset-fashion-mnist" in str(caught.value)
     monkeypatch.setenv("SYMSCOPE_DATA", str(tmp_path))
     with pytest.raises(DatasetError, match=r"\(in SYMSCOPE_DATA\) cannot be used: .*No such file"):
-        pictures.fashion_mnist(**few)
+        pictures.image_set("Fashion-MNIST", **few)
 
 
 def test_the_users_folder_goes_first_and_a_bad_file_in_it_is_not_passed_over(
     fashion, monkeypatch, tmp_path
 ):
     monkeypatch.setenv("SYMSCOPE_DATA", str(tmp_path))
-    pictures.fashion_mnist(**few)  # nothing in the user's folder: Debian's
+    pictures.image_set("Fashion-MNIST", **few)  # nothing in the user's folder: Debian's
     (tmp_path / "fashion-mnist").mkdir()
     name = "train-images-idx3-ubyte.gz"
     raw = bytearray(gzip.decompress((fashion / name).read_bytes()))
     raw[-1] ^= 1
     (tmp_path / "fashion-mnist" / name).write_bytes(gzip.compress(bytes(raw)))
     with pytest.raises(DatasetError, match="cannot be used: expected SHA-256 .* once decompressed"):
-        pictures.fashion_mnist(**few)
+        pictures.image_set("Fashion-MNIST", **few)
 
 
 def test_cifar_that_is_altered_or_missing(cifar, monkeypatch, tmp_path):
     path = tmp_path / "cifar-10" / "cifar-10-binary.tar.gz"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DatasetError, match="cannot be used: expected SHA-256 .*, found "):
-        pictures.cifar10()
+        pictures.image_set("CIFAR-10")
     monkeypatch.delenv("SYMSCOPE_DATA")
     with pytest.raises(DatasetError, match="(?s)of CIFAR-10 is neither .*binary version"):
-        pictures.cifar10()
+        pictures.image_set("CIFAR-10")
 
 
 def test_the_jpeg_copy_of_cifar_altered_or_missing(cifar_jpeg, monkeypatch):
@@ -357,13 +357,13 @@ def test_the_jpeg_copy_of_cifar_altered_or_missing(cifar_jpeg, monkeypatch):
     raw[100] ^= 1
     cifar_jpeg.write_bytes(raw)
     with pytest.raises(DatasetError, match="cannot be used: expected SHA-256 .*, found "):
-        pictures.cifar10_jpeg()
+        pictures.image_set("CIFAR-10 (JPEG copy)")
     cifar_jpeg.unlink()
     with pytest.raises(DatasetError, match=r"cannot be used: .*No such file.*official archive"):
-        pictures.cifar10_jpeg()
+        pictures.image_set("CIFAR-10 (JPEG copy)")
     monkeypatch.delenv("SYMSCOPE_DATA")
     with pytest.raises(DatasetError, match=r"(?s)of CIFAR-10 \(JPEG copy\) is neither "):
-        pictures.cifar10_jpeg()
+        pictures.image_set("CIFAR-10 (JPEG copy)")
 
 
 # The real files

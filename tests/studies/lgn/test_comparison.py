@@ -5,7 +5,17 @@ import pytest
 import torch
 from helpers import random, seeded_stream
 
-from studies.lgn.comparison import KINDS, Learned, by_seed, distances, learned_published
+from studies.lgn.comparison import (
+    CASES,
+    KINDS,
+    Learned,
+    by_seed,
+    distances,
+    learned_published,
+    shared_generator,
+    simulated,
+)
+from studies.lgn.planted import action_error, planted_group
 from studies.lgn.published import PublishedNetwork
 from studies.networks import seeded
 from symscope.orbits.cyclic import random_cyclic, small_rotations
@@ -98,7 +108,44 @@ def test_an_interval_holds_the_truth_as_often_as_it_says():
     assert 0.9 <= np.mean(covered) <= 0.995
 
 
+# Nothing is known from one base filter a generator, much from several
+
+
+def effect(case: str, kind: str, draw: int) -> float:
+    networks, conditions, seeds = simulated(case, spread=0.5, draw=draw)
+    return torch.tensor(by_seed(distances(networks, kind), conditions, seeds)).mean()
+
+
+def test_a_separation_of_what_is_seen_does_not_tell_groups_from_filters():
+    for case in CASES[:2]:
+        found = {kind: min(effect(case, kind, k) for k in range(3)) for kind in ("seen", "whole")}
+        assert found["seen"] > 0.05, case
+    networks, *_ = simulated(CASES[0])
+    assert all(torch.equal(each.generators, networks[0].generators) for each in networks)
+    assert abs(effect("neither", "seen", 0)) < 0.05
+
+
+def test_several_filters_that_share_a_generator_tell_which_group_it_is():
+    one, other = (
+        planted_group(kind, patch=4, filters=3, samples=4_000, noise=0.02, seed=1)
+        for kind in ("quarter turn", "orthogonal")
+    )
+    for planted, wrong in ((one, other), (other, one)):
+        found = shared_generator(planted.samples, 3)
+        assert action_error(found.generator, planted) < 0.1
+        assert found.residual < 0.1 * found.chance
+        assert action_error(wrong.generator, planted) > 0.5
+
+
+def test_filters_at_right_angles_have_a_small_residual_and_no_group():
+    codes = torch.nn.functional.one_hot(torch.randint(8, (4_000,), generator=seeded_stream()), 8)
+    found = shared_generator(codes.float() @ torch.eye(8, 16), 2, steps=150)
+    assert found.residual < 0.3 and found.residual > 0.3 * found.chance
+
+
 def test_what_is_refused():
+    with pytest.raises(ValueError, match="case must be one of one group, other filters"):
+        simulated("both")
     with pytest.raises(ValueError, match="kind must be one of seen, .*; got 'half'"):
         distances([network(0)], "half")
     with pytest.raises(ValueError, match="networks must have atoms of one shape"):

@@ -213,8 +213,6 @@ def test_images_and_filters_that_do_not_fit():
         published.PublishedNetwork((32, 32))
     with pytest.raises(ValueError, match="kind must be one of learned, free, rotations, cyclic"):
         published.PublishedNetwork(kind="any")
-    with pytest.raises(ValueError, match="step must be a finite number above 0"):
-        published.PublishedNetwork(step=0)
 
 
 def test_nan_stops_the_training_and_leaves_the_last_good_state():

@@ -7,8 +7,8 @@ import torch
 from helpers import random
 
 from studies.lgn import unfolded
-from studies.lgn.dictionaries import Dictionary
-from studies.lgn.unfolded import Reconstructor, Unfolded
+from studies.lgn.planted import planted_group
+from studies.lgn.unfolded import Dictionary, Reconstructor, Unfolded, pruned_dictionary
 from studies.networks import seeded
 from symscope.orbits.orbits import CyclicOrbit
 
@@ -20,11 +20,10 @@ def patches(dim: int = 9, atoms: int = 14, **options) -> Unfolded:
 # The lasso
 
 
-@pytest.mark.parametrize("method", ["ista", "fista"])
 @pytest.mark.parametrize("two_sided", [True, False])
 @torch.no_grad()
-def test_many_layers_meet_the_optimality_conditions_of_the_lasso(method, two_sided):
-    network = patches(depth=4_000, sparsity=0.3, method=method, two_sided=two_sided).double()
+def test_many_layers_meet_the_optimality_conditions_of_the_lasso(two_sided):
+    network = patches(depth=4_000, sparsity=0.3, two_sided=two_sided).double()
     x = random(20, 9, dtype=torch.float64)
     codes, output = network(x)
     filters = network.filters()
@@ -54,27 +53,12 @@ def test_many_layers_agree_with_scikit_learns_lasso(two_sided):
 
 
 @torch.no_grad()
-def test_ista_never_climbs_and_fista_is_ahead_of_it():
-    x = random(50, 9)
-    values = {}
-    for method in unfolded.METHODS:
-        networks = [patches(depth=depth, sparsity=0.2, method=method) for depth in range(1, 31)]
-        values[method] = [float(Reconstructor(network).loss(x)) for network in networks]
-    ista, fista = (torch.tensor(values[method]) for method in ("ista", "fista"))
-    assert (ista.diff() < 1e-6).all()
-    assert ista[0] == fista[0]  # the first step has no momentum
-    assert (fista <= ista + 1e-6).all()
-    assert fista[14] < ista[-1]
-
-
-@torch.no_grad()
 def test_momenta_are_those_of_beck_and_teboulle():
     momenta = patches(depth=3).momenta
     t = [1.0]
     for _ in range(3):
         t.append((1 + math.sqrt(1 + 4 * t[-1] ** 2)) / 2)
     assert momenta == pytest.approx([0, (t[1] - 1) / t[2], (t[2] - 1) / t[3]])
-    assert patches(depth=3, method="ista").momenta == [0, 0, 0]
 
 
 @torch.no_grad()
@@ -118,6 +102,19 @@ def test_any_module_that_returns_filters_will_do():
     assert patches().penalty() == 0
 
 
+# Free filters
+
+
+def test_pruning_ends_with_as_many_unit_atoms_as_were_asked_for_and_no_twins():
+    planted = planted_group("quarter turn", patch=4, filters=2, samples=1_000)
+    network = pruned_dictionary(planted.samples, 8, steps=100)
+    atoms = network.filters().detach()
+    assert atoms.shape == (8, 16)
+    torch.testing.assert_close(atoms.norm(dim=-1), torch.ones(8))
+    assert (atoms @ atoms.T).fill_diagonal_(0).max() < 0.9
+    assert torch.equal(pruned_dictionary(planted.samples, 8, steps=100).filters(), atoms)
+
+
 # Bad input
 
 
@@ -130,8 +127,10 @@ def test_lambda_must_be_positive(value):
 def test_other_arguments_out_of_range():
     with pytest.raises(ValueError, match="depth must be a whole number of at least 1, got 0"):
         patches(depth=0)
-    with pytest.raises(ValueError, match="method must be one of fista, ista; got 'admm'"):
-        patches(method="admm")
+    with pytest.raises(ValueError, match="atoms must be a whole number of at least 1, got 0"):
+        Dictionary(5, 0)
+    with pytest.raises(ValueError, match="atoms must be a whole number of at least 1, got 0"):
+        pruned_dictionary(torch.randn(300, 4), 0, steps=1)
 
 
 @pytest.mark.parametrize("shape", [(5, 10), (5, 8), (5,), (5, 3, 3)])

@@ -5,8 +5,7 @@ import torch
 from helpers import random
 from torch import nn
 
-from studies.lgn.dictionaries import Dictionary
-from studies.lgn.unfolded import Reconstructor, Unfolded
+from studies.lgn.unfolded import Dictionary, Reconstructor, Unfolded
 from studies.networks import fit_steps, seeded
 from symscope.orbits.cyclic import defect
 from symscope.orbits.orbits import CyclicOrbit

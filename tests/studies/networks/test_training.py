@@ -141,7 +141,7 @@ def test_the_mean_training_loss_weighs_a_last_short_batch_by_its_size(monkeypatc
             batches.append((float(value.detach()), len(outputs)))
         return value
 
-    monkeypatch.setattr(studies.networks.training, "default_loss", lambda targets: loss)
+    monkeypatch.setattr(studies.networks.training, "_loss_for", lambda targets: loss)
     _, report = trained(data, epochs=1, batch_size=16)
     assert [size for _, size in batches] == [16, 16, 8]
     mean = sum(value * size for value, size in batches) / 40

@@ -292,7 +292,7 @@ def test_titles_stand_above_their_pictures():
 
 def test_arrows_point_as_the_field_does():
     field = np.stack([np.full((28, 28), 2.0), np.full((28, 28), -1.0)])
-    figure = figures.arrows([field, 0 * field], ["a", "b"], [field[0], field[0]])
+    figure = figures.arrows([field, 0 * field], ["a", "b"])
     quiver = next(part for part in figure.axes[0].collections if isinstance(part, Quiver))
     assert len(quiver.U) == 14 * 14
     assert set(quiver.U.tolist()) == {2.0} and set(quiver.V.tolist()) == {-1.0}

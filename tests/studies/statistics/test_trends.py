@@ -20,8 +20,8 @@ def test_a_single_slope_is_scipy_s():
     x = random.normal(size=20)
     y = 3 * x + random.normal(size=20)
     truth = stats.linregress(x, y)
-    half = stats.t.ppf(0.95, 18) * truth.stderr
-    found = slopes(y, {"x": x}, level=0.9).loc["x"]
+    half = stats.t.ppf(0.975, 18) * truth.stderr
+    found = slopes(y, {"x": x}).loc["x"]
     np.testing.assert_allclose(found, [truth.slope, truth.slope - half, truth.slope + half])
 
 
