@@ -52,6 +52,8 @@ FLOOR = {
 }
 MOST_LINES = 2400  # of a room
 LARGER = {"extract": 2800, "reports": 3400}  # these two, which have yet to shrink: not beyond
+# Of each package, just above what it has: whoever shortens it lowers this, and nobody raises it.
+MOST_IN_ALL = {"symscope": 12_720, "studies": 6_640}
 
 
 def name_of(file: str) -> str:
@@ -169,3 +171,10 @@ def test_a_room_stays_small(room: tuple[str, str]) -> None:
     files = [file for file in FILES if room_of(name_of(file)) == room]
     lines = sum(path_of(file).read_text(encoding="utf-8").count("\n") for file in files)
     assert files and lines <= LARGER.get(room[1], MOST_LINES), f"{lines} lines: is it two things?"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_stays_small(package: str) -> None:
+    files = [file for file in FILES if file.startswith(f"{package}/")]
+    lines = sum(path_of(file).read_text(encoding="utf-8").count("\n") for file in files)
+    assert lines <= MOST_IN_ALL[package], f"{lines} lines: what can go?"

@@ -13,8 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from symscope._checks import choice
-from symscope.actions import Action, LinearAction, PlaneAction
-from symscope.actions.points import PointAction
+from symscope.actions import Action, LinearAction, PlaneAction, PointAction
 from symscope.inputs.files import PLACES, find, load_tensors
 from symscope.inputs.samples import named
 

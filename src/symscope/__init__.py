@@ -6,7 +6,7 @@ from . import kernels as kernels
 from . import orbits as orbits
 from . import runs as runs
 from .actions import FieldAction, LinearAction, PlaneAction, PointAction, VolumeAction
-from .algebra import name_algebra, nearest_algebra
+from .algebra import name_algebra
 from .orbits import CyclicOrbit
 from .reports.equivariance import dynamics_symmetries, equivariant_symmetries
 from .reports.finite import change_along
@@ -34,7 +34,6 @@ __all__ = [
     "layer_symmetries",
     "learned_symmetries",
     "name_algebra",
-    "nearest_algebra",
     "plane_symmetries",
     "summary",
     "symmetries_of_gradients",

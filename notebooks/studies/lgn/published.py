@@ -18,7 +18,7 @@ from torch.nn.grad import conv2d_weight
 
 from symscope._checks import choice, whole
 from symscope.kernels import ops
-from symscope.orbits.constraints import CyclicOrthogonal
+from symscope.orbits.orbits import CyclicOrthogonal
 
 from .operations import rotation
 from .unfolded import momenta
@@ -48,7 +48,7 @@ class PublishedOrbits(nn.Module):
             - "free": no orbit; each of the sets * order filters is free, its channels of norm 1.
             - "rotations": w turned by 0, 60, 120, .. degrees, by bilinear interpolation.
             - "cyclic": ``A^i w`` with an orthogonal A, learned, with A^n = I by construction
-              (:class:`symscope.orbits.constraints.CyclicOrthogonal`).
+              (:class:`symscope.orbits.orbits.CyclicOrthogonal`).
 
     Attributes:
         base: (sets, channels, d), or (sets, order, channels, d) if free: w, each channel of

@@ -1,4 +1,4 @@
-"""How a Lie algebra moves data: data and cotangents in, rows on the algebra out; and vectors.
+"""How a Lie algebra moves data: data and cotangents in, rows on the algebra out; vectors, points.
 
 An action is any object with the members of :class:`Action`. A row is the gradient of an output
 along the action, written in the coordinates of the action's basis: for the generator
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from .._checks import whole
+from .._checks import choice, whole
 from ..algebra import matrices as algebra
 from ..kernels import ops
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-
+GROUPS = {"affine": algebra.affine, "linear": algebra.gl}
 MOST = 88  # dimensions, whose K x K matrices take some 16 GiB together
 
 
@@ -134,3 +134,96 @@ class LinearAction:
         """exp(t h) x_j for every vector of every sample; the shape of the data is kept."""
         moved = torch.matrix_exp(t * generator).to(data)
         return (data.reshape(len(data), self.copies, self.n) @ moved.T).reshape(data.shape)
+
+
+class PointAction:
+    """All points of a sample move together: x_j -> A x_j + b, whatever their number.
+
+    The data are (N, points, n), or (N, points n) if ``points`` says how many there are. Vectors at
+    the points, normals or velocities, follow each point's coordinates, (N, points, n (1 + v)), and
+    turn with it, x -> A x, without the shift. Within
+    the affine maps lie the motions that keep distances, so(3) and translations: e(3), of
+    dimension 6; within the linear ones of four-momenta, n = 4, the Lorentz transformations.
+
+    Args:
+        n: dimension of the space; default 3.
+        points: how many a sample has; default None, any number.
+        vectors: how many further vectors each point has, v; default 0.
+        group: "affine" (default), generators of shape (n + 1, n + 1) in homogeneous coordinates
+            (last row zero), K = n (n + 1); or "linear", generators of shape (n, n), K = n^2.
+
+    Raises:
+        ValueError: if n or points is not a positive integer, or the group is unknown.
+
+    >>> import symscope as ss, torch
+    >>> atoms = torch.zeros(1, 4, 3)  # one sample of four
+    >>> ss.PointAction().flow(atoms, ss.algebra.translations(3)[0], 2.0)[0, 0]
+    tensor([2., 0., 0.])
+    """
+
+    def __init__(
+        self, n: int = 3, points: int | None = None, *, vectors: int = 0, group: str = "affine"
+    ):
+        choice("group", group, GROUPS)
+        self.n, self.group = whole("n", n), group
+        self.points = None if points is None else whole("points", points)
+        self.vectors = whole("vectors", vectors, 0)
+        self.basis: Float[Tensor, "k n n"] = GROUPS[group](self.n)
+
+    def __repr__(self) -> str:
+        further = f", vectors={self.vectors}" if self.vectors else ""
+        return f"PointAction({self.n}, points={self.points}{further}, group={self.group!r})"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n + 1, n + 1) for "affine", (n, n) for "linear"."""
+        return self.basis.shape[1], self.basis.shape[2]
+
+    def check(self, data: Tensor) -> None:
+        """Raise ValueError unless the data are points of R^n."""
+        shape, m, n = tuple(data.shape), self.points, self.n * (1 + self.vectors)
+        if m is None and (len(shape) != 3 or shape[2] != n or not shape[1]):
+            raise ValueError(
+                f"data must be of shape (N, points, {n}) for {self!r}, got {shape}; if the points "
+                "of a sample stand one after another, say how many: "
+                f"PointAction({self.n}, points=...); if vectors follow each point's "
+                f"coordinates, normals say: PointAction({self.n}, vectors=1)"
+            )
+        if m is not None and shape[1:] not in ((m, n), (m * n,)):
+            raise ValueError(
+                f"data must be of shape (N, {m}, {n}) or (N, {m * n}) for {self!r}, got {shape}"
+            )
+
+    def _points(self, data: Tensor) -> Float[Tensor, "*n points r"]:
+        """The coordinates, beside a 1 by which translations are linear."""
+        points = data.reshape(len(data), -1, 1 + self.vectors, self.n)
+        if self._moves():
+            points = torch.nn.functional.pad(points, (0, 1))
+            points[:, :, 0, -1] = 1.0  # of vectors it is zero
+        return points.flatten(1, 2)
+
+    def _moves(self) -> bool:
+        return self.group == "affine"
+
+    def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
+        """Rows sum_j g_j x_j^T, and the sums of g_j for "affine": (N, C, K)."""
+        ops.resolve(backend, data, limit="no kernel moves points")
+        pulled = cotangents.reshape(*cotangents.shape[:2], -1, self.n)
+        products = torch.einsum("ncmi,nmj->ncij", pulled, self._points(data).to(pulled))
+        return products.flatten(2) @ self._known(products)
+
+    def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
+        """A_k x_j + b_k for every sample and point: (K, N, ...)."""
+        ops.resolve(backend, data, limit="no kernel writes tangent fields")
+        matrices = self.basis[:, : self.n].to(data)
+        moved = torch.einsum("kij,nmj->knmi", matrices, self._points(data))
+        return moved.reshape(len(self.basis), *data.shape)
+
+    def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
+        """A x_j + b of exp(t h) for every point; the shape of the data is kept."""
+        moved = torch.matrix_exp(t * generator)[: self.n].to(data)
+        return (self._points(data) @ moved.T).reshape(data.shape)
+
+    def _known(self, like: Tensor) -> Float[Tensor, "e k"]:
+        """The basis by the entries of its rows that are not always zero."""
+        return self.basis[:, : self.n].flatten(1).T.to(like)

@@ -21,7 +21,6 @@ from .matrices import (
     translations,
 )
 from .naming import name_algebra
-from .nearest import nearest_algebra
 
 __all__ = [
     "affine",
@@ -36,7 +35,6 @@ __all__ = [
     "homogeneous",
     "measured",
     "name_algebra",
-    "nearest_algebra",
     "orthonormal",
     "principal_angles",
     "scaling",

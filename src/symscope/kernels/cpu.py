@@ -1,7 +1,7 @@
 """The rows and Gram matrices arranged for a processor's caches; equal to the definition.
 
 These write into buffers and so carry no derivatives of their own: `ops` gives them those of
-the definition.
+the definition. Shapes are the definition's, too.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ CHUNK_BYTES = 2**22
 SCRATCH_BYTES = 2**19
 
 
-def plane_fields(
-    images: Float[Tensor, "n *channels h w"], plane: Plane
-) -> Float[Tensor, "k n *channels h w"]:
+def plane_fields(images: Tensor, plane: Plane) -> Tensor:
     """As :func:`symscope.kernels.reference.plane_fields`, each field written once."""
     images = images.contiguous()
     fields = images.new_empty(plane.directions, *images.shape)
@@ -42,11 +40,7 @@ def plane_fields(
     return fields
 
 
-def plane_rows(
-    images: Float[Tensor, "n *channels h w"],
-    cotangents: Float[Tensor, "n c *channels h w"],
-    plane: Plane,
-) -> Float[Tensor, "n c k"]:
+def plane_rows(images: Tensor, cotangents: Tensor, plane: Plane) -> Tensor:
     """As :func:`symscope.kernels.reference.plane_rows`.
 
     One output takes six passes over the images and writes no field: the moments against the
@@ -62,12 +56,7 @@ def plane_rows(
     return torch.cat([_single_rows(x, g, plane, weights) for x, g in pairs])
 
 
-def _single_rows(
-    images: Float[Tensor, "n *channels h w"],
-    cotangents: Float[Tensor, "n 1 *channels h w"],
-    plane: Plane,
-    weights: list[Float[Tensor, "moments pixels"]],
-) -> Float[Tensor, "n 1 k"]:
+def _single_rows(images: Tensor, cotangents: Tensor, plane: Plane, weights: list[Tensor]) -> Tensor:
     """The rows of one output and few images."""
     n, density = len(images), torch.empty_like(images)
     moments = []
@@ -81,9 +70,7 @@ def _single_rows(
     return linear[:, None]
 
 
-def _weights(
-    plane: Plane, image: Float[Tensor, "*channels h w"], axis: int
-) -> Float[Tensor, "moments pixels"]:
+def _weights(plane: Plane, image: Tensor, axis: int) -> Tensor:
     """Minus x, y and 1 at every pixel, with the scale that turns differences into derivatives."""
     like = torch.ones_like(image)
     x, y = plane.coordinates(like)
@@ -96,12 +83,7 @@ def _weights(
     return weights.flatten(1)
 
 
-def _differences(
-    images: Float[Tensor, "*batch h w"],
-    out: Float[Tensor, "*batch h w"],
-    axis: int,
-    differences: str,
-) -> None:
+def _differences(images: Tensor, out: Tensor, axis: int, differences: str) -> None:
     """Differences of neighbours: twice the central ones; at the first pixel of the axis a quarter
     of that and at the last minus a quarter, which saves passes over the border.
 
@@ -124,21 +106,13 @@ def _differences(
         out.select(axis, end).copy_(quarter)
 
 
-def plane_gram(
-    images: Float[Tensor, "n *channels h w"],
-    cotangents: Float[Tensor, "n c *channels h w"],
-    plane: Plane,
-) -> Float[Tensor, "k k"]:
+def plane_gram(images: Tensor, cotangents: Tensor, plane: Plane) -> Tensor:
     """As :func:`symscope.kernels.reference.plane_gram`."""
     rows = plane_rows(images, cotangents, plane).flatten(0, 1).double()
     return rows.T @ rows
 
 
-def linear_gram(
-    vectors: Float[Tensor, "n m d"],
-    cotangents: Float[Tensor, "n c m d"],
-    dtype: torch.dtype = torch.float64,
-) -> Float[Tensor, "d*d d*d"]:
+def linear_gram(vectors: Tensor, cotangents: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
     """As :func:`symscope.kernels.reference.linear_gram`, products taken in ``dtype``.
 
     For one vector a sample the Gram matrix is the sum of (g g^T) (x) (x x^T) over the samples

@@ -1,6 +1,6 @@
 """Groups of filters: constraints and orbits (Linear Group Networks, theodosis2023linear)."""
 
-from . import constraints, cyclic
+from . import cyclic
 from .orbits import CyclicOrbit
 
-__all__ = ["CyclicOrbit", "constraints", "cyclic"]
+__all__ = ["CyclicOrbit", "cyclic"]

@@ -33,9 +33,7 @@ def frequencies(dim: int, order: int) -> list[int]:
     representation of the cyclic group: n dimensions, a cyclic shift of n things. The last round
     is cut short; where one dimension is left for a frequency that needs two, it takes 0.
 
-    Raises:
-        ValueError: for dim or order below 1, or dim = 1 with an order above 2: the only real
-            numbers of finite order are 1 and -1.
+    In one dimension no order above 2 is there: the only real numbers of finite order are 1 and -1.
 
     >>> frequencies(6, 6)  # a circular shift of six things
     [1, 0, 3, 2]
@@ -104,12 +102,9 @@ def small_rotations(
 ) -> Float[Tensor, "b d d"]:
     """Random rotations near the identity, in float64: exponentials of random skew matrices.
 
-    Args:
-        count, dim: how many, and of what size.
-        distance: the skew matrix's Frobenius norm over sqrt(d), nearly that of R - I if small.
-            A start at 0.4 serves an orthogonal generator whose spectrum is not known; one near a
-            known A is A times such a rotation.
-        generator: of random numbers; default torch's global one.
+    ``distance`` is the skew matrix's Frobenius norm over sqrt(d), nearly that of R - I if small.
+    A start at 0.4 serves an orthogonal generator whose spectrum is not known; one near a known A
+    is A times such a rotation.
     """
     normal = torch.randn(count, dim, dim, dtype=torch.float64, generator=generator)
     skew = normal - normal.mT
@@ -123,10 +118,7 @@ def normal_form(
     """A basis P and frequencies with ``generator = P blocks(frequencies) P^-1``, in float64.
 
     P is orthogonal where the generator is. It comes from the projectors onto the generator's
-    eigenspaces, (1/n) sum over j of exp(-2 pi i j k / n) A^j.
-
-    Raises:
-        ValueError: if A^n is not the identity.
+    eigenspaces, (1/n) sum over j of exp(-2 pi i j k / n) A^j. A^n must be the identity.
 
     >>> shift = torch.eye(4).roll(1, 0)  # four things in a circle
     >>> basis, chosen = normal_form(shift, 4)

@@ -56,20 +56,12 @@ SENT: dict[str, Version] = {}
 
 
 def digest(*values: object) -> str:
-    """SHA-256 of values that JSON can hold, the same whatever the order inside their mappings.
-
-    Raises:
-        TypeError: for values that JSON cannot hold.
-    """
+    """SHA-256 of values that JSON can hold, the same whatever the order inside their mappings."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def data_version(paths: Iterable[str | Path]) -> str:
-    """Hash of the contents of files, and of all files inside folders with their names there.
-
-    Raises:
-        FileNotFoundError: for a path at which there is nothing.
-    """
+    """Hash of the contents of files, and of all files inside folders with their names there."""
     found = []
     for path in map(Path, paths):
         if not path.exists():
@@ -109,9 +101,6 @@ def code_of(source: str | bytes) -> str:
     It is cut out of the text, for syntax trees and tokens differ from one Python to the next.
     The lines inside a string stay as they are. What is left is for a hash: a function that was
     nothing but its docstring is left without a body.
-
-    Raises:
-        SyntaxError: if the source (bytes are UTF-8) does not parse.
     """
     text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -158,18 +147,12 @@ def _cut(lines: list[str], docstring: ast.stmt) -> set[int]:
 
 
 def rooms(references: Iterable[str], places: Mapping[str, Path] | None = None) -> dict[str, str]:
-    """The rooms that dotted names lead to, and those that these import.
+    """The hash of each room that dotted names lead to, and of those that these import, by name.
 
     Nothing is imported for this. A package's ``__init__`` leads from a name to its room; where
-    it does not say, all rooms of the package count.
-
-    Args:
-        references: as of :func:`references_of`.
-        places: the folder of each package that counts, and the file of each module; default
-            symscope, and all that is found and does not stand in site-packages.
-
-    Returns:
-        The hash of each room's code by the room's name, in order.
+    it does not say, all rooms of the package count. ``places`` has the folder of each package
+    that counts, and the file of each module; default symscope, and all that is found and does not
+    stand in site-packages.
     """
     found: dict[str, str | None] = {}
     waiting, seen = list(references), set[str]()
@@ -264,11 +247,8 @@ def references_of(
 ) -> set[str]:
     """The dotted names that code imports; of a whole package those that it uses.
 
-    Args:
-        source: Python code; SyntaxError if it does not parse.
-        package: that it stands in; default none.
-        names: dotted names behind its global names, as ``{"ss": "symscope"}``, besides those that
-            it imports itself; default none.
+    It stands in ``package``. ``names`` are dotted names behind its global names, as ``{"ss":
+    "symscope"}``, besides those that it imports itself.
     """
     bound = list((names or {}).items())
     nodes = list(ast.walk(ast.parse(source)))

@@ -163,12 +163,7 @@ def write_table(table: pandas.DataFrame, path: str | Path) -> None:
 def planned(
     run: Callable, grid: Any, seeds: Iterable[int], data: Iterable[str | Path]
 ) -> tuple[bytes, dict[str, str], list[Job]]:
-    """What is sent with every run, the rooms that workers must have alike, and the runs.
-
-    Raises:
-        ValueError: for a ``run``, a grid or seeds that cannot be run.
-        FileNotFoundError: for data that are not there.
-    """
+    """What is sent with every run, the rooms that workers must have alike, and the runs."""
     configurations = _configurations(run, grid)
     seeds = [whole("seeds", seed, least=0) for seed in seeds]
     if not configurations or not seeds:
@@ -246,13 +241,7 @@ def timed(
     configuration: dict[str, Any],
     seed: int,
 ) -> dict[str, Any]:
-    """One run with its time, in a worker's process; its random state is that of its seed.
-
-    Raises:
-        TypeError: if it does not return numbers by name.
-        ValueError: for a name that the table has already, or a value that is no number.
-        RuntimeError: if it tries to end its process.
-    """
+    """One run with its time, in a worker's process; its random state is that of its seed."""
     run, versions = common
     SENT.clear()
     SENT.update(versions)  # for what the run stores itself: a notebook's sources are not here

@@ -31,11 +31,7 @@ _alone = threading.Lock()
 
 
 def packed(value: object, module: ModuleType | None = None) -> bytes:
-    """A value as bytes, with all that it names of ``module``, which workers need not have.
-
-    Raises:
-        ValueError: if the value names something that cannot be sent to another process.
-    """
+    """A value as bytes, with all that it names of ``module``, which workers need not have."""
     import cloudpickle
 
     whole = (
@@ -116,9 +112,6 @@ def each(
         scheduler: address of a Dask scheduler; default None, processes of this machine.
         share: among how many calls at once to divide this machine's processors; default all.
         code: hashes of the rooms that workers must have alike; default those of ``task``.
-
-    Raises:
-        ConnectionError: if the scheduler does not answer, or is lost on the way.
     """
     from distributed import wait
 

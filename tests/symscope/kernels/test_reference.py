@@ -5,7 +5,7 @@ import torch
 from kernel_cases import plane, random
 
 from symscope.kernels import cpu, reference
-from symscope.kernels.autograd import differentiable
+from symscope.kernels.ops import differentiable
 
 WHERE = plane((4, 5), translations=True)
 

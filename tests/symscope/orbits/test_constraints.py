@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from studies.networks import seeded
 from symscope.orbits import cyclic
-from symscope.orbits.constraints import CONSTRAINTS
-from symscope.orbits.orbits import CyclicOrbit
+from symscope.orbits.orbits import CONSTRAINTS, CyclicOrbit
 
 EXACT = ("cyclic", "cyclic-general")
 

@@ -7,9 +7,8 @@ import torch
 from helpers import random, seeded_stream
 
 from studies.networks import seeded
-from symscope.orbits.constraints import CONSTRAINTS
 from symscope.orbits.cyclic import random_cyclic
-from symscope.orbits.orbits import CyclicOrbit
+from symscope.orbits.orbits import CONSTRAINTS, CyclicOrbit
 
 
 def orbit(seed: int = 0, **options) -> CyclicOrbit:

@@ -16,8 +16,7 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
-rooms = ("plane", "linear", "orbits", "codes")
-plane, linear, orbits, codes = (import_module(f"symscope.kernels.triton.{r}") for r in rooms)
+plane = linear = orbits = codes = import_module("symscope.kernels.triton")
 TYPES = dict.fromkeys(("origin_row", "origin_column", "spacing", "momentum"), "fp32") | {
     name: "i32" for name in "N C K D M H W ROWS SIZE CHANNELS PIXELS".split()
 }
@@ -65,7 +64,7 @@ for outputs in (1, 16):
             worst[f"{kernel.__name__} {outputs} {translations}"] = found
 for precision, depth in linear.DEPTH.items():
     constants = {
-        "SPLIT": linear.SPLIT, "TILE": linear.TILE, "DEPTH": depth, "PRECISION": precision,
+        "SPLIT": linear.SPLIT, "TILE": linear.GRAM_TILE, "DEPTH": depth, "PRECISION": precision,
     }
     found = spilled(linear._linear_gram, constants, capability, warps=8, stages=2, gram="*fp64")
     worst[f"_linear_gram {precision}"] = found
