@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from datetime import date
 from itertools import pairwise
@@ -99,16 +99,17 @@ def measurements(taken: Iterable[Taken]) -> str:
     write(["measurement", "asks", "series", "unit", "value"])
     for each in taken:
         m, values = each.measurement, each.values
+        series: dict[str, tuple[Iterable[Any], Sequence[float]]]
         if isinstance(values, Mapping):  # a trend's table: a unit, and the factors of its grid
             names = [name for name in values if name != "value"]
-            units = zip(*(values[name] for name in names), strict=True)
-            units = ["; ".join(map("{}={}".format, names, unit)) for unit in units]
-            series = {"learned": (units, values["value"])}
+            grid = zip(*(values[name] for name in names), strict=True)
+            units = ["; ".join(map("{}={}".format, names, place)) for place in grid]
+            series = {"measured": (units, values["value"])}
         else:
             series = {"measured": (range(len(values)), values)}
         series |= {of: (range(len(given)), given) for of, given in each.controls.items()}
-        for of, (units, numbers) in series.items():
-            for unit, value in zip(units, numbers, strict=True):
+        for of, (places, numbers) in series.items():
+            for unit, value in zip(places, numbers, strict=True):
                 write([m.id, m.asks, of, unit, value])
     return text.getvalue()
 

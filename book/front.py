@@ -21,13 +21,13 @@ THUMBS = "_static/thumbs"
 THUMB_WIDTH = 480  # pixels, twice what is shown
 WORDS_A_MINUTE = 200
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
-# From agreement to disagreement; what is left, in grey.
+# From agreement to disagreement; what is left, in grey. White letters are legible on each.
 COLOURS = {
-    "holds": "#3f9a63",
-    "holds in part": "#a8a13c",
-    "does not hold": "#d1495b",
+    "holds": "#2e7d4f",
+    "holds in part": "#78710f",
+    "does not hold": "#b8394a",
 }
-GREY = "#8a8f98"
+GREY = "#686d75"
 MANY = {
     "holds": "hold",
     "holds in part": "hold in part",

@@ -141,17 +141,17 @@ def _front_texts(
 def _exceptions(root: Path, scale: str, results: dict[str, Result]) -> list[str]:
     """Sentences that name the notebooks shown at quick scale, or from earlier code."""
     if scale == "quick":
-        old = [name for name, each in results.items() if each.code != "this"]
-        return [f"Shown with the outputs of an earlier run: {', '.join(old)}."] if old else []
+        old = [name[:2] for name, each in results.items() if each.code != "this"]
+        return [f"Outputs of an earlier run stand in notebooks {', '.join(old)}."] if old else []
     said = []
-    short = [name for name, each in results.items() if each.path.parent == root / "notebooks"]
+    short = [name[:2] for name, each in results.items() if each.path.parent == root / "notebooks"]
     if short:
-        said.append(f"Quick runs stand for full ones of: {', '.join(short)}.")
-    earlier = [name.partition("_")[0] for name, each in results.items() if each.code == "earlier"]
+        said.append(f"Quick runs stand for full ones in notebooks {', '.join(short)}.")
+    earlier = [name[:2] for name, each in results.items() if each.code == "earlier"]
     if earlier:
         said.append(
-            f"Recorded with an earlier state of the code: {', '.join(earlier)}; "
-            "the notebooks' code today is in `notebooks/`."
+            f"Notebooks {', '.join(earlier)} are recorded with an earlier state of the code; "
+            "that of today is in `notebooks/`."
         )
     return said
 

@@ -20,7 +20,7 @@ def test_a_missing_or_old_quick_run_is_shown_by_its_last_outputs(
     notebooks.run(house, "quick", [ONE])
     staged = pages.stage(house, "quick", notebooks.RESULTS["quick"])
     front = (staged / "book/index.md").read_text(encoding="utf-8")
-    assert f"Shown with the outputs of an earlier run: {TWO}." in front
+    assert f"Outputs of an earlier run stand in notebooks {TWO[:2]}." in front
     shown = [sources.read_notebook(staged / f"notebooks/{name}.ipynb") for name in (ONE, TWO)]
     said = [any("last good run" in cell.source for cell in each.cells) for each in shown]
     assert said == [False, True]
@@ -37,7 +37,7 @@ def test_what_the_record_lacks_is_shown_at_quick_scale_and_named(
     assert paths[ONE].path == result(house, ONE, "paper")
     assert paths[TWO].path == house / "notebooks" / f"{TWO}.ipynb"
     texts = pages.generated_texts(house, "paper", paths)
-    assert texts["scale"].endswith(f"Quick runs stand for full ones of: {TWO}.")
+    assert texts["scale"].endswith(f"Quick runs stand for full ones in notebooks {TWO[:2]}.")
     last = texts["runs"].splitlines()[-1]
     assert TWO in last and last.endswith("| - |")
     notebooks.run(house, "paper", [TWO])
@@ -50,8 +50,8 @@ def test_what_ran_with_earlier_code_is_named_on_the_front_page(house: Path, ran:
     write_source(house, TWO, "3 + 3")
     staged = pages.stage(house, "paper", notebooks.RESULTS["paper"])
     said = (
-        "Recorded with an earlier state of the code: 02; "
-        "the notebooks' code today is in `notebooks/`."
+        "Notebooks 02 are recorded with an earlier state of the code; "
+        "that of today is in `notebooks/`."
     )
     assert said in (staged / "book/index.md").read_text(encoding="utf-8")
     table = pages.runs_table(pages.results_of(house, "paper", notebooks.RESULTS["paper"]))
