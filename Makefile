@@ -123,7 +123,7 @@ again:
 
 # The stamp is the last thing written: without it an installation was interrupted, and all begins
 # again. With it, only packages have changed.
-$(ready): pyproject.toml constraints.txt
+$(ready): pyproject.toml constraints.txt data/weights.txt
 	@command -v "$(PYTHON)" >/dev/null || { \
 		echo "there is no $(PYTHON) here: install Python 3.11 or newer," \
 		"or name the one you have, as in 'make PYTHON=python3.12'" >&2; exit 1; }
@@ -148,6 +148,6 @@ $(ready): pyproject.toml constraints.txt
 			| tail -n 15 | cut -c 1-600 >&2; exit 1; }
 # Of one chapter alone: the book is whole without, and that chapter says what is missing.
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(python) -m pip install --quiet --no-deps --require-hashes \
-		-r data/gnina_weights.txt >>$(log) 2>&1 || echo "  without GNINA's weights (chapter 14)"
+		-r data/weights.txt >>$(log) 2>&1 || echo "  without the networks of chapter 14"
 	@$(python) -c 'import matplotlib.font_manager' # builds its cache now, or it would warn later
 	@touch $(ready)

@@ -99,21 +99,25 @@ class DockingNetwork(nn.Module):
         return torch.cat([pose[:, 1:] - pose[:, :1], self.affinity(seen)], 1)
 
 
-def weights_file(name: str) -> Path:
-    """Where the weights of a network lie.
+def weights_of(package: str, version: str, file: str) -> Path:
+    """A file of a package that is installed for its weights alone.
 
     Raises:
         MissingWeightsError: if the package is not installed, or in another version.
     """
+    wanted = f"pip install --no-deps {package}=={version}"
     try:
-        found = metadata.distribution(PACKAGE)
+        found = metadata.distribution(package)
     except metadata.PackageNotFoundError:
-        raise MissingWeightsError(f"GNINA's weights are not installed: {WANTED}") from None
-    if found.version != VERSION:
-        raise MissingWeightsError(
-            f"{PACKAGE} {found.version} is installed, needed is {VERSION}: {WANTED}"
-        )
-    return Path(str(found.locate_file(f"{PACKAGE}/weights/{name}.pt")))
+        raise MissingWeightsError(f"these weights are not installed: {wanted}") from None
+    if found.version != version:
+        raise MissingWeightsError(f"{package} {found.version} is installed: {wanted}")
+    return Path(str(found.locate_file(file)))
+
+
+def weights_file(name: str) -> Path:
+    """Where the weights of one of GNINA's networks lie."""
+    return weights_of(PACKAGE, VERSION, f"{PACKAGE}/weights/{name}.pt")
 
 
 @cache

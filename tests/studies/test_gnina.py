@@ -65,7 +65,7 @@ def test_the_printed_scores_of_the_default_five_are_reproduced() -> None:
 
 
 def test_the_weights_are_pinned_to_the_version_that_is_read() -> None:
-    text = (gnina.DATA.parent / "gnina_weights.txt").read_text(encoding="utf-8")
+    text = (gnina.DATA.parent / "weights.txt").read_text(encoding="utf-8")
     assert re.search(rf"^{gnina.PACKAGE}=={gnina.VERSION} ", text, re.M)
     assert re.search(r"--hash=sha256:[0-9a-f]{64}", text)
 
