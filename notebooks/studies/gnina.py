@@ -6,7 +6,6 @@ read; ``WANTED`` says how to get it. Lengths are in angstrom.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 PACKAGE, VERSION = "gninatorch", "0.0.2"
-WANTED = f"pip install --no-deps {PACKAGE}=={VERSION}"
+WANTED = "pip install --no-deps --require-hashes -r data/weights.txt"
 DATA = Path(__file__).resolve().parents[2] / "data" / "gnina"
 
 SETS = ("crossdock_default2018", "general_default2018", "redock_default2018", "dense")
@@ -105,13 +104,14 @@ def weights_of(package: str, version: str, file: str) -> Path:
     Raises:
         MissingWeightsError: if the package is not installed, or in another version.
     """
-    wanted = f"pip install --no-deps {package}=={version}"
     try:
         found = metadata.distribution(package)
     except metadata.PackageNotFoundError:
-        raise MissingWeightsError(f"these weights are not installed: {wanted}") from None
+        raise MissingWeightsError(f"{package} is not installed: {WANTED}") from None
     if found.version != version:
-        raise MissingWeightsError(f"{package} {found.version} is installed: {wanted}")
+        raise MissingWeightsError(
+            f"{package} {found.version} is installed, needed is {version}: {WANTED}"
+        )
     return Path(str(found.locate_file(file)))
 
 
@@ -155,11 +155,53 @@ def density(q: Tensor) -> Tensor:
     return torch.where(q < 1, (-2 * q).exp(), torch.where(q < 2.25, tail, torch.zeros_like(q)))
 
 
+def steepness(q: Tensor) -> Tensor:
+    """The derivative of the density by q."""
+    tail = np.exp(-2) * (4 - 6 / q.clamp(min=1).sqrt())
+    inside = -2 * (-2 * q).exp()
+    return torch.where(q < 1, inside, torch.where(q < 2.25, tail, torch.zeros_like(q)))
+
+
 def grids(
     positions: Float[Tensor, "n a 3"], channels: Int[Tensor, " a"], radii: Float[Tensor, " a"]
 ) -> Float[Tensor, "n 28 48 48 48"]:
     """The densities of atoms around the origin; differentiable in their positions."""
-    n, edge = len(positions), (SIDE - 1) / 2 * SPACING
+    _, _, where, apart = _reached(positions, channels, radii)
+    q = apart[0].square() + apart[1].square() + apart[2].square()
+    flat = positions.new_zeros(len(positions) * CHANNELS * SIDE**3 + 1)
+    flat = flat.index_add(0, where.flatten(), density(q).flatten())
+    return flat[:-1].reshape(-1, CHANNELS, SIDE, SIDE, SIDE)
+
+
+def pulled(
+    positions: Float[Tensor, "n a 3"],
+    channels: Int[Tensor, " a"],
+    radii: Float[Tensor, " a"],
+    gradients: Float[Tensor, "m n 28 48 48 48"],
+) -> Float[Tensor, "m n a 3"]:
+    """Gradients by the grids' entries turned into gradients by the positions, per angstrom.
+
+    What autograd would give through :func:`grids`, for M functions of one grid at once.
+    """
+    sample, atom, where, apart = _reached(positions, channels, radii)
+    steep = steepness(apart[0].square() + apart[1].square() + apart[2].square())
+    per_radius = (-2 / radii[atom])[:, None]
+    found = positions.new_zeros(len(gradients), *positions.shape)
+    for one, gradient in zip(found, gradients, strict=True):
+        push = torch.cat([gradient.flatten(), gradient.new_zeros(1)])[where] * steep
+        one[sample, atom] = torch.stack([(push * x).sum(1) for x in apart], 1) * per_radius
+    return found
+
+
+def _reached(
+    positions: Tensor, channels: Tensor, radii: Tensor
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """The atoms (k,) that reach the grid, by sample and place, and each one's points (k, w).
+
+    Points as places in the flattened grids, with one more for what is outside; beside them how far
+    they lie from the atom along each axis, in radii.
+    """
+    edge = (SIDE - 1) / 2 * SPACING
     reach = 1.5 * float(radii.max())
     sample, atom = (positions.abs().amax(2) < edge + reach).nonzero(as_tuple=True)
     at = (positions[sample, atom] + edge) / SPACING  # in units of the grid
@@ -167,17 +209,14 @@ def grids(
     offset = _ball(reach)
     width = (SPACING / radii[atom])[:, None]
     where = (sample * CHANNELS + channels[atom].long())[:, None]
-    q = at.new_zeros(len(at), len(offset))
     inside = torch.ones(len(at), len(offset), dtype=torch.bool)
+    apart = []
     for axis in range(3):
         index = nearest[:, axis, None] + offset[:, axis]
-        q = q + ((index - at[:, axis, None]) * width).square()
+        apart.append((index - at[:, axis, None]) * width)
         inside = inside & (index >= 0) & (index < SIDE)
         where = where * SIDE + index
-    end = n * CHANNELS * SIDE**3  # where what is outside goes, and is dropped
-    where = torch.where(inside, where, end).flatten()
-    flat = positions.new_zeros(end + 1).index_add(0, where, density(q).flatten())
-    return flat[:-1].reshape(n, CHANNELS, SIDE, SIDE, SIDE)
+    return sample, atom, torch.where(inside, where, len(positions) * CHANNELS * SIDE**3), apart
 
 
 def _ball(reach: float) -> Int[Tensor, "w 3"]:
@@ -230,8 +269,3 @@ class Complex:
 def complexes() -> list[str]:
     """The names of those in ``data/gnina`` on which the chapter is judged, in order."""
     return sorted(path.stem for path in DATA.glob("*.npz") if not path.stem.startswith("printed"))
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file, which ``data/README.md`` names."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -15,17 +15,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-import symscope as ss
-from symscope.algebra import matrices as algebra
-from symscope.decide.rule import reference_metric, relative_within
-
 from . import gnina
 from .gnina import Complex, DockingNetwork
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-    from symscope.extract.evidence import Evidence
 
 BATCH = 4  # grids at a time: 12 MB each, and some twenty times that while they are made
 
@@ -146,143 +140,28 @@ def swings(
     return kept | {"still": kept["still"][:, :, 0]}
 
 
-def gradients(
-    networks: Sequence[str], about: Complex, positions: Float[Tensor, "n a 3"]
-) -> Float[Tensor, "m n a 3"]:
-    """Of each network's logit by the atoms' positions, per angstrom; the grid is made once."""
-    parts = []
-    for some in positions.split(BATCH):
-        moving = some.clone().requires_grad_()
-        grid = about.grids(moving)
-        found = []
-        for name in networks:
-            seen = grid.detach().requires_grad_()
-            pulled = torch.autograd.grad(network(name)(seen)[:, 0].sum(), seen)
-            found += torch.autograd.grad(grid, moving, pulled, retain_graph=True)
-        parts.append(torch.stack(found))
-    return torch.cat(parts, 1)
-
-
-def report(positions: Float[Tensor, "n a 3"], slopes: Float[Tensor, "n a 3"]) -> ss.Symmetries:
-    """symscope's report on moving all these atoms together, from gradients taken beforehand."""
-    return ss.learned_symmetries(
-        _contracted,
-        (positions.double(), slopes.double()),
-        action=ss.PointAction(3),
-        moves=0,
-    )
-
-
-def _contracted(x: Float[Tensor, "n a 3"], *slopes: Float[Tensor, "n a 3"]) -> Tensor:
-    """A function of the positions whose gradient is handed in."""
-    return (x * slopes[0]).sum((1, 2))
-
-
-def evidence_of(found: ss.Symmetries) -> Evidence:
-    """What a report's decisions rest on."""
-    found.decided()  # or the error that says why there is none
-    assert found.evidence is not None
-    return found.evidence
-
-
-def turns_of_space() -> Float[Tensor, "3 12"]:
-    """so(3) in the coordinates of the twelve affine directions."""
-    space = algebra.homogeneous(algebra.so(3))
-    return torch.stack([algebra.coordinates(each, algebra.affine(3)) for each in space])
-
-
-def named_parts() -> dict[str, Float[Tensor, "d 12"]]:
-    """Rotations, translations and strains (with the scaling), in the same coordinates."""
-    affine = algebra.affine(3)
-    strains = torch.stack([(a + a.T) / 2 for a in algebra.gl(3)])
-    parts = {
-        "rotations": algebra.homogeneous(algebra.so(3)),
-        "translations": algebra.translations(3),
-        "strains": algebra.homogeneous(algebra.orthonormal(strains)),
-    }
-    return {
-        key: torch.stack([algebra.coordinates(each, affine) for each in part])
-        for key, part in parts.items()
-    }
-
-
-def slopes(name: str, networks: Sequence[str], poses: int, turns: int, seed: int) -> dict:
-    """What symscope reports on each network, over P poses by T placements, and plain slopes.
-
-    Of the whole complex: "relative" (M, 12); of the three least directions the "angles" (M, 3) to
-    so(3), in degrees, and the "bound" (M,); the "count" (M,), -1 where there was no decision;
-    "within" (M, 3), "shifts" (M, 3) and "strains" (M, 6) inside so(3), the translations and the
-    symmetric maps. "ligand" (M, 3) is inside so(3) if the ligand alone moves. Root mean square
-    slopes of the logit, "turn" (M, 2) per radian and "shift" (M, 2) per angstrom, are of the whole
-    and of the ligand alone.
-    """
+def placements(name: str, poses: int, turns: int, seed: int) -> Float[Tensor, "n a 3"]:
+    """Poses, each in random turns of its own, and shifted by up to half an angstrom."""
     this, generator = Complex.load(name), draws(name, seed + 3)
     rotations = random_turns(poses * turns, generator)
     jitter = torch.rand(poses * turns, 1, 3, generator=generator) - 0.5
     placed = torch.stack([this.placed(p) for p in range(poses) for _ in range(turns)])
-    positions = placed @ rotations.mT + jitter
-    pulled = gradients(networks, this, positions)
-    space, parts, alone = turns_of_space(), named_parts(), this.ligand
-    rows: dict[str, list[Tensor]] = {}
-    for slope in pulled:
-        whole = report(positions, slope)
-        part = report(positions[:, alone], slope[:, alone])
-        decision, metric = whole.decided(), reference_metric(evidence_of(whole))
-        found = {
-            "relative": whole.relative,
-            "angles": algebra.principal_angles(decision.directions[:3], space, metric),
-            "count": torch.tensor(-1 if whole.count is None else whole.count),
-            "bound": whole.bound[2],
-            "within": relative_within(evidence_of(whole), space)[0],
-            "shifts": relative_within(evidence_of(whole), parts["translations"])[0],
-            "strains": relative_within(evidence_of(whole), parts["strains"])[0],
-            "ligand": relative_within(evidence_of(part), space)[0],
-            "turn": torch.stack(
-                [_turn(positions, slope), _turn(positions[:, alone], slope[:, alone])]
-            ),
-            "shift": torch.stack([_shift(slope), _shift(slope[:, alone])]),
-        }
-        for key, value in found.items():
-            rows.setdefault(key, []).append(value)
-    return {key: torch.stack(values) for key, values in rows.items()}
+    return placed @ rotations.mT + jitter
 
 
-def pooled(
-    names: Sequence[str], networks: Sequence[str], poses: int, turns: int, seed: int
+def gradients(
+    name: str, networks: Sequence[str], poses: int, turns: int, seed: int
 ) -> dict[str, Tensor]:
-    """The "angles" and "within" of :func:`slopes`, of reports that are merged over complexes.
+    """ "gradients" (M, N, a, 3) of each network's logit by the atoms' positions, per angstrom.
 
-    (C, M, 3): of the first complex, of the first two, and so on, from the same placements.
+    At the :func:`placements` of the same arguments.
     """
-    merged: list[ss.Symmetries] = []
-    rows: dict[str, list[Tensor]] = {"angles": [], "within": []}
-    space = turns_of_space()
-    for name in names:
-        this, generator = Complex.load(name), draws(name, seed + 3)
-        rotations = random_turns(poses * turns, generator)
-        jitter = torch.rand(poses * turns, 1, 3, generator=generator) - 0.5
-        placed = torch.stack([this.placed(p) for p in range(poses) for _ in range(turns)])
-        positions = placed @ rotations.mT + jitter
-        found = [report(positions, slope) for slope in gradients(networks, this, positions)]
-        pairs = zip(merged, found, strict=True)
-        merged = [old.merge(new) for old, new in pairs] if merged else found
-        least = [each.decided().directions[:3] for each in merged]
-        metrics = [reference_metric(evidence_of(each)) for each in merged]
-        angles = [
-            algebra.principal_angles(a, space, m) for a, m in zip(least, metrics, strict=True)
-        ]
-        rows["angles"].append(torch.stack(angles))
-        within = [relative_within(evidence_of(each), space)[0] for each in merged]
-        rows["within"].append(torch.stack(within))
-    return {key: torch.stack(values) for key, values in rows.items()}
-
-
-def _turn(positions: Tensor, slope: Tensor) -> Tensor:
-    """Root mean square slope along a turn about any axis, per radian."""
-    moment = torch.linalg.cross(positions, slope).sum(1)
-    return moment.square().mean().sqrt()
-
-
-def _shift(slope: Tensor) -> Tensor:
-    """Root mean square slope along a shift, per angstrom."""
-    return slope.sum(1).square().mean().sqrt()
+    this, parts = Complex.load(name), []
+    for some in placements(name, poses, turns, seed).split(BATCH // 2):
+        grid = this.grids(some)
+        by_grid: list[Tensor] = []
+        for each in networks:
+            seen = grid.detach().requires_grad_()
+            by_grid += torch.autograd.grad(network(each)(seen)[:, 0].sum(), seen)
+        parts.append(gnina.pulled(some, this.channels, this.radii, torch.stack(by_grid)))
+    return {"gradients": torch.cat(parts, 1)}

@@ -20,8 +20,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-import symscope as ss
-
 from .gnina import weights_of
 
 if TYPE_CHECKING:
@@ -131,9 +129,7 @@ class Potential:
         seen = drawn(line, torch.stack([charge[source], charge[end]], 1))
         seen = seen * envelope(distance, CUTOFF)[..., None]
         corners = torch.stack([charge[end[first]], charge[source[first]], charge[end[second]]], 1)
-        triples = triangle(
-            torch.stack([distance[:, second], far, distance[:, first]], 2), corners
-        )
+        triples = triangle(torch.stack([distance[:, second], far, distance[:, first]], 2), corners)
         near = envelope(distance, CUTOFF_OF_TRIPLES)
         triples = triples * (near[:, first] * near[:, second])[..., None]
 
@@ -147,7 +143,9 @@ class Potential:
             edge = edge + gated(w, f"{three}.update_network_bond", into)
             nodes = [node[:, source], node[:, end]]
             weight = seen @ w[f"{conv}.edge_weight_func.weight"].T
-            edge = edge + gated(w, f"{conv}.edge_update_func", torch.cat([*nodes, edge], 2)) * weight
+            edge = (
+                edge + gated(w, f"{conv}.edge_update_func", torch.cat([*nodes, edge], 2)) * weight
+            )
             sent = gated(w, f"{conv}.node_update_func", torch.cat([*nodes, edge], 2))
             sent = sent * (seen @ w[f"{conv}.node_weight_func.weight"].T)
             node = node.index_add(1, end, sent)
@@ -209,14 +207,14 @@ class _Skipped(dict):
 
 
 def pitch_network() -> tuple[PitchNetwork, float]:
-    """The trained one, in double precision, and the pitch in semitones of its first output."""
+    """The trained one, and the pitch in semitones of its first output."""
     # Beside the weights the file holds settings, of classes that need not be installed.
     skipped = [(_Skipped, f"omegaconf.{name}") for name in SETTINGS]
     plain = [typing.Any, list, dict, defaultdict, int]
     with torch.serialization.safe_globals([*skipped, *plain]):
         read = torch.load(pitch_weights(), weights_only=True)["state_dict"]
     prefix = "encoder."
-    found = {k.removeprefix(prefix): v.double() for k, v in read.items() if k.startswith(prefix)}
+    found = {k.removeprefix(prefix): v for k, v in read.items() if k.startswith(prefix)}
     return PitchNetwork(found), -round(float(read["shift"]) * STEP) / STEP
 
 
@@ -274,7 +272,7 @@ def spectra(pitches: Float[Tensor, " n"], seed: int) -> Float[Tensor, "n 219"]:
         turning = torch.polar(window, 2 * math.pi * frequency / RATE * torch.arange(width))
         kernels[i, start : start + width] = turning / window.sum() * math.sqrt(width)
     size = ((sounds + noise).to(kernels.dtype) @ kernels.T).abs()
-    return 20 * size.clamp(min=1.2e-7).log10()[:, CROP:-CROP].double()
+    return 20 * size.clamp(min=1.2e-7).log10()[:, CROP:-CROP]
 
 
 def raised(x: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
