@@ -39,8 +39,8 @@ FLOORS = {
         {"plots"},
         {"networks", "ledger"},
         {"finite", "gnina", "lgn", "loading", "measures", "molecules", "pixels"},
-        {"gnina_turns"},
-        {"gnina_cube", "gnina_verdicts"},
+        {"gnina_turns", "others"},
+        {"gnina_cube", "gnina_reports", "gnina_verdicts"},
         {"the face"},
     ],
 }

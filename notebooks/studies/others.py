@@ -20,6 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+import symscope as ss
+from symscope.decide.rule import bound_within, relative_within
+from symscope.reports.equivariance import EquivariantSymmetries
+
 from .gnina import weights_of
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ SALT = (11, 17, 17, 11, 17, 11, 11, 17)  # sodium and chlorine, in turn on the c
 BOND = 2.8  # angstrom, between neighbours in rock salt
 RATE, LOWEST, PER_OCTAVE, BINS = 16_000, 27.5 * 2 ** (-1 / 36), 36, 251  # of the sounds' spectrum
 WIDER = 7.0  # Hz by which each bin is wider than at constant quality
+LOW = 45  # MIDI, 110 Hz
 CROP = 16  # bins at either end that the pitch network does not see
 STEP = PER_OCTAVE // 12  # bins a semitone
 SETTINGS = (
@@ -118,8 +123,9 @@ class Potential:
         w, count = self.weights, len(self.numbers)
         pairs = list(permutations(range(count), 2))
         source, end = torch.tensor(pairs).T
-        both = [(a, b) for a, p in enumerate(pairs) for b, q in enumerate(pairs) if p[0] == q[0]]
-        first, second = torch.tensor([each for each in both if each[0] != each[1]]).T
+        both = torch.cartesian_prod(*[torch.arange(len(pairs))] * 2)  # of two pairs from one atom
+        together = (source[both[:, 0]] == source[both[:, 1]]) & (both[:, 0] != both[:, 1])
+        first, second = both[together].T
         charge = torch.tensor(self.numbers, dtype=positions.dtype).sqrt()
         distance = (positions[:, source] - positions[:, end]).norm(dim=2)  # (n, e)
         far = (positions[:, end[first]] - positions[:, end[second]]).norm(dim=2)  # (n, t)
@@ -278,3 +284,41 @@ def spectra(pitches: Float[Tensor, " n"], seed: int) -> Float[Tensor, "n 219"]:
 def raised(x: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
     """How a spectrum, or the outputs, change as all moves up by one bin: minus the slope."""
     return -torch.gradient(x, dim=1)[0]
+
+
+def _brighter(x: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
+    return torch.linspace(-1, 1, x.shape[1], dtype=x.dtype).expand_as(x)
+
+
+def on_spectra() -> ss.FieldAction:
+    """Four ways in which a spectrum moves, by one bin, one decibel, or its own deviations."""
+    contrast = lambda x: x - x.mean(1, keepdim=True)  # noqa: E731
+    names = ["higher", "louder", "more contrast", "brighter"]
+    return ss.FieldAction([raised, torch.ones_like, contrast, _brighter], names)
+
+
+def carried(network: PitchNetwork, spectrum: Float[Tensor, "n 219"]) -> EquivariantSymmetries:
+    """Which of these ways the network turns into one for its outputs: to move up, too."""
+    up = ss.FieldAction([raised], ["higher"])
+    return ss.equivariant_symmetries(network, spectrum, action=on_spectra(), outputs_action=up)
+
+
+def along(found: EquivariantSymmetries, outputs: float) -> tuple[float, float]:
+    """rho and its upper bound of the pair: inputs up by one bin, outputs by so many."""
+    pair = torch.zeros(1, len(found.metric), dtype=torch.float64)
+    pair[0, 0], pair[0, -1] = 1, outputs
+    return float(relative_within(found.evidence, pair)[0][0]), bound_within(found.evidence, pair)
+
+
+def misheard(network: PitchNetwork, first: float, count: int, seed: int) -> Float[Tensor, " n"]:
+    """By how many semitones it errs in how much higher each sound is, played 1 to 12 higher."""
+    pitches = LOW + 21 * torch.rand(count, generator=torch.Generator().manual_seed(seed))
+    higher = 1 + torch.arange(count) % 12
+    low, high = (heard(network(spectra(p, seed)), first) for p in (pitches, pitches + higher))
+    return high - low - higher
+
+
+def sounds(count: int, seed: int) -> Float[Tensor, "n 219"]:
+    """Spectra of sounds whose pitches are uniform over 33 semitones, 110 to 740 Hz."""
+    draw = torch.rand(count, generator=torch.Generator().manual_seed(seed))
+    return spectra(LOW + 33 * draw, seed)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from studies import gnina, gnina_cube, gnina_turns, gnina_verdicts
+from studies import gnina, gnina_cube, gnina_reports, gnina_turns, gnina_verdicts, others
 from studies.gnina import Complex
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,10 +64,12 @@ def test_the_printed_scores_of_the_default_five_are_reproduced() -> None:
     assert (found[..., 1].mean(0) - affinities).abs().max() < 1e-5
 
 
-def test_the_weights_are_pinned_to_the_version_that_is_read() -> None:
+@pytest.mark.parametrize(
+    ("package", "version"), [(gnina.PACKAGE, gnina.VERSION), others.POTENTIAL, others.PITCH]
+)
+def test_the_weights_are_pinned_to_the_version_that_is_read(package: str, version: str) -> None:
     text = (gnina.DATA.parent / "weights.txt").read_text(encoding="utf-8")
-    assert re.search(rf"^{gnina.PACKAGE}=={gnina.VERSION} ", text, re.M)
-    assert re.search(r"--hash=sha256:[0-9a-f]{64}", text)
+    assert re.search(rf"^{package}=={version} --hash=sha256:[0-9a-f]{{64}}$", text, re.M)
 
 
 def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +112,9 @@ def test_the_grid_is_differentiable_in_the_positions() -> None:
     with torch.no_grad():
         step = (total(positions + 1e-5 * way) - total(positions - 1e-5 * way)) / 2e-5
     assert float((slope * way).sum()) == pytest.approx(float(step), rel=1e-5)
+    by_grid = weights.expand(1, 2, *weights.shape).double()
+    (again,) = gnina.pulled(positions.detach(), channels, radii, by_grid)
+    assert (again - slope).abs().max() < 1e-10  # for many networks at once, without autograd
 
 
 def test_a_turn_of_the_cube_turns_the_grid() -> None:
@@ -137,18 +142,30 @@ def test_a_report_finds_planted_rotations_and_no_others() -> None:
     moving = x.clone().requires_grad_()
     distances = (moving[:, :, None] - moving[:, None]).square().sum(3)
     (slope,) = torch.autograd.grad((-0.3 * distances).exp().sum(), moving)
-    found = gnina_turns.report(x, slope)
-    space = gnina_turns.turns_of_space()
+    found, other = gnina_reports.reports(x, torch.stack([slope, torch.randn_like(slope)]))
     assert found.count == 6
-    assert gnina_turns.relative_within(found.evidence, space)[0].max() < 1e-6
-    other = gnina_turns.report(x, torch.randn_like(slope))
-    assert gnina_turns.relative_within(other.evidence, space)[0].min() > 0.3
+    assert found.within(gnina_reports.ROTATIONS).relative.max() < 1e-6
+    assert other.within(gnina_reports.ROTATIONS).relative.min() > 0.3
 
 
 def test_parts_of_the_affine_algebra_make_all_of_it() -> None:
-    parts = gnina_turns.named_parts()
-    assert [len(part) for part in parts.values()] == [3, 3, 6]
-    assert torch.linalg.matrix_rank(torch.cat(list(parts.values()))) == 12
+    parts = [part.flatten(1) for part in gnina_reports.PARTS.values()]
+    assert [len(part) for part in parts] == [3, 3, 6]
+    assert torch.linalg.matrix_rank(torch.cat(parts)) == 12
+
+
+def test_numbers_of_reports_tell_the_ligand_from_the_whole() -> None:
+    # A force on the ligand alone that depends on where it stands, and none on the receptor.
+    this = Complex.load("printed_r1_l2")
+    x = this.placed() @ gnina_turns.random_turns(30, torch.Generator().manual_seed(0)).mT
+    slopes = torch.zeros(1, *x.shape)
+    slopes[0][:, this.ligand] = torch.randn(30, int(this.ligand.sum()), 3)
+    found = gnina_reports.numbers("printed_r1_l2", x, slopes)
+    assert found["angles"].shape == found["within"].shape == (1, 3)
+    assert found["strains"].shape == (1, 6)
+    assert torch.allclose(found["force"][:, 0], found["force"][:, 1])  # the receptor adds nothing
+    merged = gnina_reports.merged([x, x], [slopes, slopes])
+    assert len(merged) == 2 and merged[1][0].decided().samples == 60
 
 
 def test_shares_of_symmetric_and_of_random_kernels() -> None:
@@ -213,13 +230,6 @@ def test_a_report_passes_by_its_three_angles() -> None:
     assert gnina_verdicts.passing(angles).tolist() == [True, False, False, True]
 
 
-def test_the_interval_of_a_share_is_the_exact_one() -> None:
-    found = gnina_verdicts.clopper_pearson(1, 11)
-    assert (found.low, found.high) == pytest.approx((0.0023, 0.4128), abs=1e-4)
-    assert gnina_verdicts.clopper_pearson(0, 5)[:2] == (0.0, 0.0)
-    assert gnina_verdicts.clopper_pearson(5, 5).low == pytest.approx(0.4782, abs=1e-4)
-
-
 def test_the_worst_part_decides_a_statement() -> None:
     def part(estimate: float) -> gnina_verdicts.Outcome:
         return gnina_verdicts._plain("x", "y", estimate, 0.5, True)
@@ -236,8 +246,8 @@ def test_the_statements_are_those_that_are_judged() -> None:
     stated = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert stated["set"] == "before the run"
     keys = {"id", "sentence", "measurement", "rule", "interval"}
-    assert all(set(each) == keys for each in stated["statements"])
-    assert [each["id"] for each in stated["statements"]] == list(gnina_verdicts.STATEMENTS)
+    assert all(set(each) == keys for each in stated["statements"] + stated["beside"])
+    assert [each["id"] for each in stated["statements"]] == list(stated["former"])
 
 
 def test_the_complexes_are_those_of_the_readme() -> None:
@@ -291,6 +301,5 @@ def test_a_network_made_in_inference_mode_can_be_differentiated() -> None:
     gnina.network.cache_clear()
     with torch.inference_mode():
         gnina.network("redock_default2018_1")
-    this = Complex.load("printed_r1_l2")
-    slopes = gnina_turns.gradients(["redock_default2018_1"], this, this.placed()[None])
-    assert slopes.shape == (1, 1, 8, 3) and slopes.abs().max() > 0
+    found = gnina_turns.gradients("printed_r1_l2", ["redock_default2018_1"], 1, 1, seed=0)
+    assert found["gradients"].shape == (1, 1, 8, 3) and found["gradients"].abs().max() > 0

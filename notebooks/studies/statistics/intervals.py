@@ -71,6 +71,38 @@ def interval(values: Sequence[float], method: str) -> Interval | None:
     return Interval(estimate, low, high, len(numbers), len(values) - len(numbers))
 
 
+def of_share(met: int, units: int) -> Interval:
+    """The exact 95 % interval of a share, by Clopper and Pearson.
+
+    >>> of_share(5, 5)[:3]
+    (1.0, 0.4781762498950185, 1.0)
+    """
+    from scipy.stats import beta
+
+    tail = (1 - LEVEL) / 2
+    low = float(beta.ppf(tail, met, units - met + 1)) if met else 0.0
+    high = float(beta.ppf(1 - tail, met + 1, units - met)) if met < units else 1.0
+    return Interval(met / units, low, high, units)
+
+
+def jackknife(
+    quantity: Callable[[list[int]], float], units: int, method: str = "mean"
+) -> Interval | None:
+    """The interval over units of a quantity of a set of them, by pseudo-values.
+
+    Args:
+        quantity: of the places of some of the units; positive, for "log".
+        units: how many there are; without one of them the quantity must still be defined.
+        method: as for :func:`interval`.
+    """
+    choice("method", method, METHODS)
+    there, back = METHODS[method]
+    everyone = list(range(units))
+    whole = there(quantity(everyone))
+    left = [there(quantity([i for i in everyone if i != out])) for out in everyone]
+    return interval([back(units * whole - (units - 1) * one) for one in left], method)
+
+
 def combined(values: Sequence[float], others: Sequence[float], method: str) -> list[float]:
     """Unit by unit, how far a value lies from another: the ratio for "log", else the difference."""
     pairs = zip(values, others, strict=True)

@@ -7,7 +7,13 @@ import pytest
 from scipy.stats import ttest_1samp
 from study_cases import NAN
 
-from studies.statistics.intervals import combined, interval, of_groups
+from studies.statistics.intervals import (
+    combined,
+    interval,
+    jackknife,
+    of_groups,
+    of_share,
+)
 
 DRAWS = 4000
 
@@ -96,3 +102,17 @@ def test_groups_become_a_table_that_says_how_many_there_were():
     assert table[["low", "high"]].isna().all(axis=1).tolist() == [False, True, False, True]
     with pytest.raises(ValueError, match="method must be one of mean, log; got"):
         of_groups({"all": [1.0]}, "share")
+
+
+def test_the_interval_of_a_share_is_the_exact_one():
+    assert of_share(1, 11)[1:3] == pytest.approx((0.0023, 0.4128), abs=1e-4)
+    assert of_share(0, 5)[:2] == (0.0, 0.0)
+    assert of_share(5, 5).low == pytest.approx(0.4782, abs=1e-4)
+
+
+def test_the_jackknife_of_a_mean_is_students_interval_and_on_logarithms_too(random):
+    values = random.lognormal(0, 1, 6)
+    mean = jackknife(lambda some: float(values[some].mean()), 6)
+    assert mean == pytest.approx(interval(list(values), "mean"))
+    geometric = jackknife(lambda some: math.exp(np.log(values[some]).mean()), 6, "log")
+    assert geometric == pytest.approx(interval(list(values), "log"))
