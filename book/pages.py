@@ -169,14 +169,6 @@ def fill_markers(text: str, generated: dict[str, str], where: str) -> str:
     return filled
 
 
-def fold_quick_parameters(notebook: NotebookNode) -> None:
-    """Where the full run's parameters stand below the quick ones, these can be unfolded only."""
-    cells = code_cells(notebook)
-    for cell, below in zip(cells, cells[1:], strict=False):
-        if "injected-parameters" in below.metadata.get("tags", []):
-            cell.metadata["tags"] = sorted({*cell.metadata["tags"], "hide-input"})
-
-
 def stage(root: Path, scale: str, folder: str) -> Path:
     """A mirror of the repository's layout that holds only what the book is made of."""
     results = results_of(root, scale, folder)
@@ -205,7 +197,6 @@ def stage(root: Path, scale: str, folder: str) -> Path:
             (tables / f"{name}.csv").write_text(text, encoding="utf-8")
         if scale == "quick" and result.code != "this":
             linked.cells.insert(1, new_markdown_cell(OUTDATED, id="outdated"))
-        fold_quick_parameters(linked)
         write_notebook(linked, target / "notebooks" / result.path.name)
     first = target / "book" / "index.md"
     if "<!-- scale -->" not in first.read_text(encoding="utf-8"):

@@ -148,13 +148,3 @@ def test_a_failed_rendering_leaves_the_last_book(
     with pytest.raises(sources.BuildError, match="does not render:\nWARNING: no such ref"):
         pages.render(house, "quick", notebooks.RESULTS["quick"], html)
     assert (html / "index.html").read_text(encoding="utf-8") == "the last good book"
-
-
-def test_of_two_cells_of_parameters_the_quick_one_is_folded(house: Path, ran: list[str]) -> None:
-    notebooks.run(house, "paper")
-    staged = pages.stage(house, "paper", notebooks.RESULTS["paper"])
-    cells = sources.code_cells(sources.read_notebook(staged / "notebooks" / f"{ONE}.ipynb"))
-    assert [cell.metadata["tags"] for cell in cells[:2]] == [
-        ["hide-input", "parameters"],
-        ["injected-parameters"],
-    ]
