@@ -172,13 +172,13 @@ def cube_first(cosets: Table, judged: Sequence[str]) -> list[Outcome]:
     """Turns of the cube move the logit half as much as random turns; averaging saves little."""
     inside, between = (v.sum(2) for v in within_cosets(cosets.get("logits", judged)))
     ratios = [(inside.sum(axis) / (inside + between).sum(axis)).sqrt() for axis in (0, 1)]
-    swung = [interval(each.tolist(), "log") for each in ratios]
-    left = [interval((1 - each.square()).tolist(), "mean") for each in ratios]
+    members, complexes = (interval(each.tolist(), "log") for each in ratios)
+    left, over = (interval((1 - each.square()).tolist(), "mean") for each in ratios)
     worst = float(ratios[0].max())
     name, parts = "cube-first", ("largest ratio of a member", "least share of variance left")
     return [
-        Outcome(name, parts[0], worst, 0.5, False, *swung),
-        Outcome(name, parts[1], 1 - worst**2, 0.8, True, *left),
+        Outcome(name, parts[0], worst, 0.5, False, members, complexes),
+        Outcome(name, parts[1], 1 - worst**2, 0.8, True, left, over),
     ]
 
 
@@ -214,7 +214,8 @@ def own_turns(name: str, scores: Tensor) -> Outcome:
     found = ratios(list(range(count)))
     mean = float(found.log().mean().exp())
     members = jackknife(lambda some: float(ratios(some).log().mean().exp()), count, "log")
-    cuts = [_one_minus(each) for each in (members, interval(found.tolist(), "log"))]
+    complexes = interval(found.tolist(), "log")
+    cuts = _one_minus(members), _one_minus(complexes)
     return Outcome("own-turns", name, 1 - mean, 1 / 3, True, *cuts)
 
 
