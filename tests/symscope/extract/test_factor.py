@@ -1,5 +1,8 @@
 """The triangle: exact, mergeable, and aware of what it cannot see."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from cases import ACTION, asked, assert_same_gram, network, vectors
@@ -114,3 +117,9 @@ def test_rows_within_a_span(dtype):
     values, directions = factor.principal(span)
     torch.testing.assert_close(values, torch.linalg.svdvals(along).flip(0))
     torch.testing.assert_close((along @ directions.T).norm(dim=0), values)
+
+
+def test_no_kind_of_device_is_named_apart():
+    # References are taken in float64 wherever a factor is: a branch for what has none is dead.
+    sources = Path(ss.__file__).parent.rglob("*.py")
+    assert [path.name for path in sources if re.search("[\"']mps[\"']", path.read_text())] == []

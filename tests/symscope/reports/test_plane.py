@@ -9,6 +9,7 @@ import symscope as ss
 from studies.data import digits
 from studies.networks.canonical import CanonicalNetwork, algebra_of
 from symscope.algebra import matrices as algebra
+from symscope.extract import modes
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +130,15 @@ def test_the_model_is_put_back_in_its_mode():
     network = studies.networks.MLP((81, 4)).train()
     ss.plane_symmetries(network, SMALL)
     assert network.training
+
+
+def test_weights_are_copied_once_whatever_the_batches(monkeypatch):
+    entered = []
+
+    def noting(network):
+        entered.append(network)
+        return modes.running(network)
+
+    monkeypatch.setattr("symscope.reports.plane.running", noting)
+    ss.plane_symmetries(linear(), list(SMALL.split(16)), contrast=linear(seed=1))
+    assert len(entered) == 2  # the model and its contrast
