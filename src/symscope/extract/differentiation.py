@@ -61,12 +61,6 @@ class Differentiation:
         """Of rows a sample."""
         return self.combinations or self.count
 
-    @property
-    def nudged(self) -> int:
-        """Samples in which rounding is measured."""
-        limits = tuned.TUNED
-        return limits.nudged_if_slow if self.held > limits.slow_bytes else limits.nudged
-
     def divided(self, batch: Batch, network: Network) -> Iterator[tuple[Batch, Network]]:
         """As many samples of a batch at a time as are differentiated in reverse at once."""
         forward = self.mode.name == "forward"

@@ -357,7 +357,9 @@ def _rounding(
     known = how.backend == "auto" and ahead.outputs == how.number
     if how.backend == "triton":  # whose kernels may write no rows
         how = replace(how, backend="auto")
-    few = batch.inputs if how.whole else batch.inputs[: how.nudged]
+    limits = tuned.TUNED
+    number = limits.nudged_if_slow if how.held > limits.slow_bytes else limits.nudged
+    few = batch.inputs if how.whole else batch.inputs[:number]
     first = (
         iter([ahead.head(len(few))])
         if known and len(ahead) >= len(few)
@@ -394,12 +396,13 @@ def with_progress(batches: Iterable[Batch], total: int | None) -> Iterator[Batch
 def check_rows(factor: Factor, where: str = "every output") -> None:
     """Raise ValueError for a factor from which nothing could be concluded."""
     check_enough(factor.rows, factor.dimension)
-    if not factor.is_finite():
+    largest = factor.largest()
+    if not math.isfinite(largest):
         raise ValueError(
             f"the squares of the derivatives of {where} are too large for float64: rescale the "
             "data or the outputs"
         )
-    if factor.is_zero():
+    if not largest:
         raise ValueError(
             f"the derivative of {where} along every direction is exactly zero on these data: "
             "it does not depend on the model's input, or is computed from rounded input, or the "

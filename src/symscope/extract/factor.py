@@ -8,6 +8,7 @@ of two data sets is the R of the two factors stacked. So E itself is never held.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -47,11 +48,9 @@ class Factor:
     precision enter by their Gram matrix, which is as good for them and much faster; that of
     products smaller than the matrix waits for more of them.
 
-    Args:
-        dimension: K, the number of directions.
-        dtype: torch.float64 (default), or torch.float32 for Gram matrices multiplied in float32.
-            Squared singular values of an exact symmetry reach about 1e-31 of the largest from
-            rows in float64, 1e-14 from rows in float32, and 1e-7 with a factor in float32.
+    ``dimension`` is K, the number of directions; ``dtype`` torch.float64, or torch.float32 for Gram
+    matrices multiplied in float32. Squared singular values of an exact symmetry reach about 1e-31
+    of the largest from rows in float64, 1e-14 from rows in float32, 1e-7 with a factor in float32.
     """
 
     def __init__(self, dimension: int, dtype: torch.dtype = torch.float64):
@@ -210,8 +209,8 @@ class Factor:
             ValueError: if they are of other dimensions or precisions.
         """
         merged, parts = Factor(self.dimension, self.dtype), (self, *others)
-        for name in ("dimension", "dtype"):
-            for other in others:
+        for other in others:
+            for name in ("dimension", "dtype"):
                 own, theirs = getattr(self, name), getattr(other, name)
                 if own != theirs:
                     raise ValueError(f"factors to be merged must agree: {name} {own} and {theirs}")
@@ -231,17 +230,11 @@ class Factor:
         singular, directions = self.principal()
         return singular**2 / self.samples, directions
 
-    def is_zero(self) -> bool:
-        """Whether every row so far was zero."""
-        return not any(part.any() for part in self._held())
-
-    def is_finite(self) -> bool:
-        """Whether the squares of all rows are."""
-        return all(bool(torch.isfinite(part).all()) for part in self._held())
-
-    def _held(self) -> list[Float[Tensor, "_ k"]]:
+    def largest(self) -> float:
+        """The largest size of what all rows left; 0 if they were zero, else it may be infinite."""
         gram = self._summed()
-        return self._parts() if gram is None else [*self._parts(), gram]
+        held = self._parts() if gram is None else [*self._parts(), gram]
+        return max([float(part.abs().max().nan_to_num(math.inf)) for part in held], default=0.0)
 
 
 def add_together(factors: Sequence[Factor], rows: Float[Tensor, "n c k"], samples: int) -> None:

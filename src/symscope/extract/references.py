@@ -18,7 +18,7 @@ from . import tuned
 from .differentiation import Differentiation
 from .evidence import ALIKE, COMMON, NETWORK, RANDOM
 from .network import Network
-from .rows import Known, Moving, ReverseRows, Rows
+from .rows import Moving, ReverseRows, Rows
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -122,7 +122,7 @@ class CommonMotion:
             return Moving(alike, moved.action, moved.backend)
         fields = moved.fields.transpose(0, 1)
         alike = mean(fields).to(fields).expand_as(fields).transpose(0, 1)
-        return Known(samples, moved.action, moved.backend, alike)
+        return Moving(samples, moved.action, moved.backend, alike)
 
 
 def _is_affine(moved: Moving) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ class Moving:
     samples: Float[Tensor, "n ..."]
     action: Action
     backend: str
+    given: Float[Tensor, "k n ..."] | None = None  # tangent fields other than the action's
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -34,11 +35,13 @@ class Moving:
     @cached_property
     def fields(self) -> Float[Tensor, "k n ..."]:
         """The tangent fields at the samples."""
+        if self.given is not None:
+            return self.given
         return fields_of(self.action, self.samples, self.backend)
 
     def rows(self, cotangents: Float[Tensor, "n c ..."]) -> Float[Tensor, "n c k"]:
         """Rows from any derivatives by the samples; from their fields, where these are known."""
-        if "fields" in self.__dict__:
+        if self.given is not None or "fields" in self.__dict__:
             return torch.einsum("ncu,knu->nck", cotangents.flatten(2), self.fields.flatten(2))
         return self.action.rows(self.samples, cotangents, self.backend)
 
@@ -62,47 +65,22 @@ class Moving:
 
     def without_kernel(self) -> Moving:
         """These samples, where a kernel was asked for that need not write rows."""
-        return Moving(self.samples, self.action, "auto") if self.backend == "triton" else self
+        return replace(self, backend="auto") if self.backend == "triton" else self
 
-    @property
-    def linear(self) -> bool:
-        """Whether motions of sums are known to be sums of motions: those of all with a Gram."""
-        return hasattr(self.action, "gram")
+    def part(self, places: slice) -> Moving:
+        """Some of the samples."""
+        given = None if self.given is None else self.given[:, places]
+        return replace(self, samples=self.samples[places], given=given)
 
     def split(self, chunk: int) -> list[Moving]:
         """As many of the samples at a time."""
         if chunk >= len(self):
             return [self]
-        return [Moving(part, self.action, self.backend) for part in self.samples.split(chunk)]
+        return [self.part(slice(k, k + chunk)) for k in range(0, len(self), chunk)]
 
 
-@dataclass(frozen=True)
-class Known(Moving):
-    """Samples whose tangent fields are given."""
-
-    given: Float[Tensor, "k n ..."]
-
-    def __post_init__(self) -> None:
-        self.__dict__["fields"] = self.given
-
-    def without_kernel(self) -> Moving:
-        """These samples."""
-        return self
-
-    def split(self, chunk: int) -> list[Moving]:
-        """As many of the samples at a time."""
-        parts = zip(self.samples.split(chunk), self.given.split(chunk, 1), strict=True)
-        return [Known(part, self.action, self.backend, fields) for part, fields in parts]
-
-
-def fields_of(
-    action: Action, data: Float[Tensor, "n ..."], backend: str
-) -> Float[Tensor, "k n ..."]:
-    """The action's tangent fields at the data.
-
-    Raises:
-        ValueError: if they are not one tensor like the data for each direction.
-    """
+def fields_of(action: Action, data: Float[Tensor, "n ..."], backend: str) -> Tensor:
+    """The action's tangent fields (K, N, ...) at the data; ValueError for another shape."""
     moving: Any = action  # an action need not have fields; this one has
     # An action of the user's own may take the data alone.
     fields = moving.fields(data) if backend == "auto" else moving.fields(data, backend)
@@ -208,14 +186,15 @@ class ReverseRows(Rows):
     def less(self, other: Rows) -> Rows:
         """The same; where rows need not be written, of samples less others."""
         moved = self.moved
-        if isinstance(other, ReverseRows) and moved.linear and not moved.writes_rows:
-            apart = Moving(moved.samples - other.moved.samples, moved.action, moved.backend)
+        linear = hasattr(moved.action, "gram")  # motions of sums are sums of motions
+        if isinstance(other, ReverseRows) and linear and not moved.writes_rows:
+            apart = replace(moved, samples=moved.samples - other.moved.samples)
             return ReverseRows(self.start, self.first, apart, self.cotangents)
         return super().less(other)
 
     def add_to(self, factor: Factor, weights: Float[Tensor, " n"] | None = None) -> None:
         """Take in the rows, or their Gram matrix where that keeps as many digits."""
-        known = "rows" in self.__dict__  # computed before
+        known = "rows" in self.__dict__ or self.moved.given is not None
         if (
             not known
             and hasattr(self.moved.action, "gram")
@@ -241,7 +220,7 @@ class ReverseRows(Rows):
             super().add_to_pieces(parts, weights)
             return
         for start, stop, factor in parts:
-            part = Moving(moved.samples[start:stop], moved.action, moved.backend)
+            part = moved.part(slice(start, stop))
             block = ReverseRows(self.start + start, self.first, part, self.cotangents[start:stop])
             block.add_to(factor, weights[start:stop])
 

@@ -97,3 +97,12 @@ def test_fields_of_another_shape_are_refused():
 
     with pytest.raises(ValueError, match="must be of shape .* for each direction; got"):
         fields_of(Flat(4, copies=2), vectors(5), "auto")
+
+
+def test_given_fields_stay_where_rows_are_cut_into_pieces():
+    given, slopes = random(81, 4, 9, dtype=torch.float64), random(4, 1, 9, dtype=torch.float64)
+    points = random(4, 9, dtype=torch.float64)
+    factor, moved = Factor(81), Moving(points, ss.LinearAction(9), "auto", given)
+    ReverseRows(0, 0, moved, slopes).add_to_pieces([(1, 3, factor)], torch.ones(4))
+    rows = torch.einsum("ncu,knu->nck", slopes, given)[1:3, 0]
+    torch.testing.assert_close(factor.gram, rows.T @ rows)
