@@ -8,7 +8,6 @@ of two data sets is the R of the two factors stacked. So E itself is never held.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -231,10 +230,10 @@ class Factor:
         return singular**2 / self.samples, directions
 
     def largest(self) -> float:
-        """The largest size of what all rows left; 0 if they were zero, else it may be infinite."""
+        """The largest size of what all rows left: 0 if they were zero, not finite if too large."""
         gram = self._summed()
         held = self._parts() if gram is None else [*self._parts(), gram]
-        return max([float(part.abs().max().nan_to_num(math.inf)) for part in held], default=0.0)
+        return float(torch.cat([part.cpu().flatten() for part in held]).abs().max())
 
 
 def add_together(factors: Sequence[Factor], rows: Float[Tensor, "n c k"], samples: int) -> None:

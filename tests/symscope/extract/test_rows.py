@@ -3,6 +3,7 @@
 import pytest
 import torch
 from cases import tuned_to, vectors
+from helpers import random
 
 import symscope as ss
 from symscope.extract.factor import Factor
