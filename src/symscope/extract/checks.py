@@ -194,7 +194,9 @@ def check(
         )
     of, count = network.architecture, values.shape[1]
     if checked is None or of is None or (checked.of, checked.count) != (of, count):
-        check_derivatives(network, action, inputs, whole or network.ordered, held)
+        # Where more goes in beside them, samples are taken in their order alone.
+        ordered = whole or network.inputs is not None
+        check_derivatives(network, action, inputs, ordered, held)
     how = Differentiation(
         action, backend, Mode("", ""), count, not network.divisible, held, largest, of=of
     )

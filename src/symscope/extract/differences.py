@@ -56,7 +56,8 @@ def check_derivatives(
                 bytes_held = max(1, held * x.element_size() // inputs.element_size())
                 fit = min(limits.at_once_bytes // x[0].nbytes, limits.graph_bytes // bytes_held)
                 few = max(2, fit)
-            missed = _missed(function, x, way, few)
+            places = [x + way * (j / limits.intervals) for j in range(limits.intervals + 1)]
+            missed = _missed(function, places, way, few)
             if step == limits.far:  # too few jumps in one sample to tell: all together
                 together = bool(missed.mean.sum() > limits.steady * missed.spread.sum())
                 off = (missed.part > limits.missed_far) & together
@@ -107,13 +108,7 @@ class _Missed(NamedTuple):
     worst: Int[Tensor, " n"]  # the interval that misses most
 
 
-def _missed(network: Network, starts: Tensor, way: Tensor, few: int) -> _Missed:
-    """What is missed along the way."""
-    count = tuned.TUNED.intervals
-    return _missed_at(network, [starts + way * (j / count) for j in range(count + 1)], way, few)
-
-
-def _missed_at(network: Network, points: list[Tensor], way: Tensor, few: int) -> _Missed:
+def _missed(network: Network, points: list[Tensor], way: Tensor, few: int) -> _Missed:
     """What is missed between points that lie evenly on the way."""
     values, derivatives = _derivatives(network, points, few)
     eps = torch.finfo(values.dtype).eps
@@ -158,7 +153,7 @@ def _steps(
         left, right = torch.where(first, left, middle), torch.where(first, middle, right)
         low = torch.where(first, low, low + width)
     places = [point(low + width * part) for part in (0, 1 / 2, 1)]
-    jumped = lost & (_missed_at(network, places, way * width, few).part > limits.lost)
+    jumped = lost & (_missed(network, places, way * width, few).part > limits.lost)
     most = squares[jumped].sum() > limits.lost * squares.sum()
     return jumped & (jumped.sum() >= limits.few_jumps) & most
 

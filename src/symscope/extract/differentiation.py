@@ -31,12 +31,9 @@ BLOCK = 64  # samples whose signs are drawn together
 
 
 class Mode(NamedTuple):
-    """How rows are computed, and why.
+    """How rows are computed, and why."""
 
-    ``name`` is "combined", "forward" or "reverse"; "gradients" where they were handed in.
-    """
-
-    name: str
+    name: str  # "combined", "forward" or "reverse"; "gradients" where they were handed in
     reason: str
 
 

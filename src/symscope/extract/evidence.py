@@ -1,12 +1,10 @@
 """What a decision on symmetries rests on: rows of several kinds in pieces of the data, mergeable.
 
-A direction is a symmetry if the outputs change along it much less than along an unrelated
-direction that moves the data as far. So beside a network's own rows stand those of the shuffled
-pairing (its gradients at other samples), of a second one, and of movement alone (random
-gradients of the same length). Where all samples move alike, as in a shift, every pairing is the
-network's own: so the motion that is common to all is taken out of these, and stands against
-random gradients by itself. Each is summed within pieces of the data, from whose spread an interval
-follows.
+A direction is a symmetry if the outputs change along it much less than along an unrelated one that
+moves the data as far. So beside a network's own rows stand those of the shuffled pairing (its
+gradients at other samples), of a second one, and of movement alone (random gradients of the same
+length). Where all samples move alike, as in a shift, every pairing is the network's own: so the
+common motion is taken out of these, and stands against random gradients by itself.
 """
 
 from __future__ import annotations

@@ -34,11 +34,6 @@ class Products(NamedTuple):
     moved: Float[Tensor, "n ..."]
     cotangents: Float[Tensor, "n c ..."]
 
-    def alike(self) -> tuple[Any, ...]:
-        """What must agree for two to be multiplied together."""
-        shapes = [(part.shape[1:], part.dtype, part.device) for part in self[2:]]
-        return self.action, self.backend, *shapes
-
 
 class Factor:
     """The triangular factor R of a stream of rows, with how many samples and rows it has seen.
@@ -87,7 +82,9 @@ class Factor:
     def _summed(self) -> Float[Tensor, "k k"] | None:
         """The Gram matrix of what no triangle holds; None if it holds all."""
         waiting, self._products = self._products, []
-        for (action, backend, *_), alike in groupby(waiting, Products.alike):
+        for (action, backend, *_), alike in groupby(
+            waiting, lambda p: (*p[:2], *((t.shape[1:], t.dtype, t.device) for t in p[2:]))
+        ):
             _, _, *held = zip(*alike, strict=True)
             moved, cotangents = (torch.cat(p) if len(p) > 1 else p[0] for p in held)
             self._add(action.gram(moved, cotangents, backend, self.dtype))

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 OUTPUTS = ("all", "sum")
-CHOICES = "one of all, sum, a name or an index of what the model returns, or a callable"
 PICKS = "<a name, an index or a callable>"
+CHOICES = "one of all, sum, a name or an index of what the model returns, or a callable"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ class Outputs:
             isinstance(values, Tensor) and values.ndim and len(values) == samples and values.numel()
         ):
             came = tuple(values.shape) if isinstance(values, Tensor) else described(values)
-            hint = f". Hand in outputs={PICKS} to pick what to differentiate"
+            hint = (
+                ". Hand in outputs=<a name, an index or a callable> to pick what to differentiate"
+            )
             raise ValueError(
                 f"{whose} must be a tensor of shape (N,) or (N, C, ...) with N = {samples}; got "
                 f"{came}{'' if callable(self.mode) else hint}"
@@ -202,11 +204,6 @@ class Network:
     def part(self, places: slice) -> Network:
         """The same network beside some of its batch's samples."""
         return self if self.inputs is None else replace(self, inputs=self.inputs.take(places))
-
-    @property
-    def ordered(self) -> bool:
-        """Whether it takes its samples in their order alone, since more goes in beside them."""
-        return self.inputs is not None
 
     @property
     def divisible(self) -> bool:

@@ -60,6 +60,7 @@ def change_along(
     """
     import pandas
 
+    distances = list(distances)
     for name, generator in generators.items():
         if tuple(generator.shape) != tuple(action.shape):
             raise ValueError(
@@ -67,11 +68,7 @@ def change_along(
                 f"got {tuple(generator.shape)}"
             )
     query = Query(data=data, action=action, outputs=Outputs(outputs), **settings)
-    distances, network, batches = (
-        list(distances),
-        Network(model, query.outputs),
-        list(query.stream()),
-    )
+    network, batches = Network(model, query.outputs), list(query.stream())
     inputs = [batch.inputs.detach() for batch in batches]
     times = {name: _time_to_move(action, inputs, h) for name, h in generators.items()}
     changes = {name: torch.zeros(len(distances), dtype=torch.float64) for name in generators}
