@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
-from typing import TYPE_CHECKING, Any, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor
@@ -218,23 +218,6 @@ def _extracted(
     return found.evidence, found.how.mode
 
 
-class Pairing(Protocol):
-    """Which pairs (A, B) are searched, in K coordinates."""
-
-    @property
-    def inputs(self) -> Action:
-        """How A moves the inputs."""
-
-    @property
-    def to_inputs(self) -> Float[Tensor, "ka k"]:
-        """From the coordinates to the coefficients of A on its action's basis."""
-
-    def motion(
-        self, inputs: Float[Tensor, "n ..."], values: Float[Tensor, "n c"], first: int, stop: int
-    ) -> Float[Tensor, "n _ k"]:
-        """How each coordinate moves the outputs from first to stop, whose values are known."""
-
-
 @dataclass(frozen=True)
 class Free:
     """Pairs whose A and B are free of each other: coordinates of A, then those of B."""
@@ -305,6 +288,9 @@ class Carried:
                 f"torch cannot take ({str(error).splitlines()[0]}): write them in torch"
             ) from error
         return torch.cat([found, -values[:, first:stop, None]], 2) if self.time else found
+
+
+Pairing = Free | Carried
 
 
 def _combined(weights: Float[Tensor, "d k"], action: Action) -> Float[Tensor, "d ..."]:
