@@ -92,3 +92,9 @@ def test_every_kind_of_images_is_taken(kind):
     data, _ = KINDS[kind](IMAGES)
     found = ss.plane_symmetries(lambda x: (x.flatten(1) @ weights).tanh(), data, outside=0.0)
     assert found.count == 0 and found.decision.samples == len(IMAGES)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_argument_that_no_call_has_is_refused_by_its_name(call):
+    with pytest.raises(TypeError, match="argument 'batches'"):
+        CALLS[call](X, batches=3)

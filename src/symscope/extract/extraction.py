@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -104,6 +104,14 @@ class Query:
             raise ValueError(
                 "samples of one group must stand one after another: sort the data by their groups"
             )
+
+    @classmethod
+    def of(cls, data: Tensor | Iterable, action: Action, settings: Settings, **own: Any) -> Query:
+        """A query with settings of a call's caller; TypeError for what is none of these."""
+        if unknown := sorted(settings.keys() - Settings.__annotations__.keys()):
+            known = ", ".join(Settings.__annotations__)
+            raise TypeError(f"there is no argument {unknown[0]!r}: settings are {known}")
+        return cls(data=data, action=action, **settings, **own)
 
     def combinations(self, samples: int | None) -> int:
         """How many random combinations of the outputs a sample serve as well as all of them.

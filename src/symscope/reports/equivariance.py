@@ -96,7 +96,7 @@ def equivariant_symmetries(
     if outputs_action is not None:
         check_action(outputs_action, "outputs_action")
     check_levels(tolerance, confidence)
-    query = Query(data=data, action=action, outputs=Outputs(outputs), **settings)
+    query = Query.of(data, action, settings, outputs=Outputs(outputs))
     stream, _, values = _first(model, query)
     if outputs_action is None:
         count = math.prod(values.shape[1:])
@@ -156,7 +156,7 @@ def dynamics_symmetries(
     """
     check_levels(tolerance, confidence)
     settings.setdefault("batch_size", OF_A_TRAJECTORY)
-    query = Query(data=data, action=action, **settings)
+    query = Query.of(data, action, settings)
     stream, inputs, values = _first(field, query)
     if values.shape != inputs.shape:
         raise ValueError(

@@ -67,7 +67,7 @@ def change_along(
                 f"the generator {name!r} must be of the action's shape {tuple(action.shape)}, "
                 f"got {tuple(generator.shape)}"
             )
-    query = Query(data=data, action=action, outputs=Outputs(outputs), **settings)
+    query = Query.of(data, action, settings, outputs=Outputs(outputs))
     network, batches = Network(model, query.outputs), list(query.stream())
     inputs = [batch.inputs.detach() for batch in batches]
     times = {name: _time_to_move(action, inputs, h) for name, h in generators.items()}

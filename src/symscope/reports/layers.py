@@ -110,7 +110,7 @@ def layer_symmetries(
             "hand in a tensor or a re-iterable loader"
         )
     together = _SideBySide()
-    query = Query(data=data, action=action, outputs=together, backend=backend, **settings)
+    query = Query.of(data, action, settings, outputs=together, backend=backend)
     with running(model), _tapped(model, names, layers is None) as features:
         network = Network(model, together, features)
         whitening = None if whiten is None else _whitening(network, together, query, whiten)
