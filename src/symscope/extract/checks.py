@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "combined", "exact", "forward", "reverse")
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # that the batches of an export are of
 
 
 def probe(
@@ -212,22 +213,38 @@ def _first_run(
     for whole in (False, True)[: 1 + (len(batch) > few)]:
         inputs = batch if whole else batch[:few]
         try:
-            return network.gradient(inputs), inputs, whole
+            found = network.gradient(inputs)
+            if len(batch) <= few and network.inputs is None:  # which may be all that it takes
+                other = batch[:-1] if len(batch) > 1 else torch.cat([batch, batch])
+                whole = whole or not _runs(network, other)
+            return found, inputs, whole
         except Exception as error:
             failed = failed or error
     assert failed is not None
+    if _runs(network, batch[:few]):  # and only its derivative does not
+        raise failed
+    size = next((n for n in SIZES if n < len(batch) and _runs(network, batch[:n])), 0)
+    if size and network.inputs is None:
+        raise ValueError(
+            f"the network runs on {size} samples at a time, and not on {len(batch)}: hand in "
+            + (f"batch_size={size}" if size > 1 else "DataLoader(data, batch_size=1)")
+        ) from failed
     for dtype in DTYPES:
-        if dtype == batch.dtype:
-            continue
-        try:
-            network.values(batch[:few].to(dtype))
-        except Exception:
+        if dtype == batch.dtype or not _runs(network, batch[:few].to(dtype)):
             continue
         raise TypeError(
             f"the network does not run on data of {batch.dtype}, and on {dtype} it does: hand in "
             f"data.to({dtype}), or a network of the data's precision, model.to({batch.dtype})"
         )
     raise failed
+
+
+def _runs(network: Network, batch: Float[Tensor, "n ..."]) -> bool:
+    try:
+        network.values(batch)
+    except Exception:  # whatever it raises
+        return False
+    return True
 
 
 def _check_repeats(

@@ -15,7 +15,7 @@ from .. import _draws as draws
 from .._checks import choice
 from ..actions.vectors import Action
 from ..inputs.samples import Moves, Name, Parts
-from ..inputs.stream import Batch, Stream
+from ..inputs.stream import ITEMS, Batch, Stream
 from ..kernels import ops
 from . import tuned
 from .checks import MODES, probe
@@ -167,7 +167,8 @@ class Extraction:
         spans = self.evidence.spans(len(batch.inputs), labels) if reference else []
         intake = Intake(self, batch.start, reference, spans)
         if reference:
-            self.evidence.eps = max(self.evidence.eps, torch.finfo(batch.inputs.dtype).eps)
+            least = torch.finfo(batch.inputs.dtype).eps
+            self.evidence.eps = max(self.evidence.eps, least, reference.eps)
             intake.add(RANDOM, reference.random)
             intake.add(COMMON, reference.common)
         return intake
@@ -313,7 +314,12 @@ def steps(
         if how is None:
             several = 0 if plan or sizes else query.combinations(stream.total)
             asked = query.mode, query.backend, several, query.seed, checked
-            network, how = probe(network, query.action, batch.inputs, *asked)
+            try:
+                network, how = probe(network, query.action, batch.inputs, *asked)
+            except RuntimeError as error:
+                if not isinstance(query.data, (list, tuple)):
+                    raise
+                raise RuntimeError(f"{error}; {ITEMS}") from error
             if how.combinations:
                 number = (stream.total or 1) * how.combinations
                 error = f"{0.5 * (len(query.action.basis) / number) ** 0.5:.2g}"

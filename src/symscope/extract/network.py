@@ -125,7 +125,15 @@ class Network:
         """What is called returns, all of it."""
         samples = self.inputs
         if samples is None:
-            return self._called(moved)
+            try:
+                return self._called(moved)
+            except TypeError as error:
+                if self._takes_one():
+                    raise
+                raise TypeError(
+                    f"{error}: the network takes more than the data; hand in a function of what "
+                    "moves alone, lambda x: f(t, x), or all of its inputs, and moves= says which"
+                ) from error
         if len(moved) < len(samples.moved):
             samples = samples.take(slice(len(moved)))
         given = samples.restore(moved)
@@ -146,6 +154,14 @@ class Network:
     @property
     def _called(self) -> Callable:
         return self.model if self.call is None else self.call
+
+    def _takes_one(self) -> bool:
+        """Whether it can be called with the data alone, as far as its signature says."""
+        try:
+            inspect.signature(getattr(self._called, "forward", self._called)).bind(None)
+        except (TypeError, ValueError) as error:
+            return isinstance(error, ValueError)  # which has no signature
+        return True
 
     def _takes(self, names: frozenset) -> bool:
         """Whether these names are taken as keywords."""

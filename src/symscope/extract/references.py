@@ -31,6 +31,7 @@ class Reference:
     weights: dict[str, Float[Tensor, " n"]]  # a weight for each sample's rows, by the kind of rows
     random: Rows  # the rows of random gradients along the motion of each sample, less the common
     common: ReverseRows  # their rows along the common motion
+    eps: float  # of the numbers that gradients were computed in
 
 
 class References:
@@ -70,7 +71,8 @@ class References:
         weights[RANDOM] = weights[COMMON] = weights[NETWORK]
         signs *= self._lengths(squares, inputs)
         common = ReverseRows(start, 0, moved[ALIKE], signs)
-        return Reference(weights, ReverseRows(start, 0, moved[NETWORK], signs).less(common), common)
+        random = ReverseRows(start, 0, moved[NETWORK], signs).less(common)
+        return Reference(weights, random, common, _precision(gradients))
 
     def _lengths(
         self, squares: Float[Tensor, "n d"], inputs: Float[Tensor, "n ..."]
@@ -164,6 +166,14 @@ class _Learned:
         else:
             self._seen = []
         return self._value
+
+
+def _precision(gradients: Tensor) -> float:
+    """The eps of these numbers; of float32's where all in float64 are such, as of a cast inside."""
+    values = gradients[gradients != 0][:64]
+    cast = gradients.dtype == torch.float64 and len(values) == 64
+    single = cast and torch.equal(values.float().double(), values)
+    return torch.finfo(torch.float32 if single else gradients.dtype).eps
 
 
 def _quantile(norms: Float[Tensor, " n"]) -> Float[Tensor, ""]:

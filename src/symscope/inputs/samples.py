@@ -42,7 +42,10 @@ class Parts:
         if not callable(self.moves) and any(
             isinstance(name, bool) or not isinstance(name, (str, int)) for name in names
         ):
-            raise TypeError(f"moves must be a name, a place or a callable, got {self.moves!r}")
+            raise TypeError(
+                f"moves must be a name, a place or a callable, got {self.moves!r}; of parts that "
+                "move together a tuple of names, and of columns of several parts a callable"
+            )
         if isinstance(self.shared, str) or not isinstance(self.shared, (Sequence, type(None))):
             raise TypeError(
                 f"shared must be a tuple of names or places, as shared=({self.shared!r},); "

@@ -32,6 +32,7 @@ class Limits:
 
 
 LIMITS = Limits()
+ITEMS = "of data that are no tensor each item is a batch: a single sample goes in as x[None]"
 
 
 class Batch(NamedTuple):
@@ -165,7 +166,10 @@ class Stream:
             if inputs.ndim and not len(inputs):
                 continue
             _check_kind(inputs)
-            self.action.check(inputs)
+            try:
+                self.action.check(inputs)
+            except ValueError as error:
+                raise ValueError(f"{error}; {ITEMS}") from error
             inputs = _usable(inputs[: self.samples and self.samples - start])
             samples = samples and samples.take(slice(len(inputs)))
             _check_values(inputs, start)
@@ -187,7 +191,9 @@ class Stream:
             return batches(data, self.parts, self.action, self.batch_size, self.samples, self.seed)
         if isinstance(data, IterableDataset):
             return self._joined(iter(data))
-        return DataLoader(data, self.batch_size) if isinstance(data, Dataset) else data
+        if isinstance(data, Dataset):
+            return DataLoader(data, self.batch_size, collate_fn=_collated)
+        return data
 
     def _joined(self, items: Iterator) -> Iterable:
         """What an iterable dataset yields, batches as they are and samples in batches."""
@@ -203,6 +209,16 @@ class Stream:
         except ValueError:
             return map(default_collate, iter(lambda: list(islice(items, self.batch_size)), []))
         return items
+
+
+def _collated(samples: list) -> Any:
+    try:
+        return default_collate(samples)
+    except RuntimeError as error:
+        raise ValueError(
+            f"samples of the dataset do not make a batch ({error}): where they differ in size, "
+            "hand in torch.utils.data.DataLoader(data, batch_size=1)"
+        ) from error
 
 
 class _Kept:

@@ -207,7 +207,7 @@ def test_a_batch_size_of_the_network_s_own_is_kept():
         torch.testing.assert_close(found.liegg.variance, expected.liegg.variance)
     with pytest.raises(ValueError, match="batches of 64 samples alone, and this one has 36: "):
         asked(model, data[:100], batch_size=64)
-    with pytest.raises(RuntimeError, match="Expected hidden size"):
+    with pytest.raises(ValueError, match="runs on 64 samples at a time, and not on 128: hand in b"):
         asked(model, data)
 
 
