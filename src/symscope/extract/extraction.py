@@ -316,10 +316,10 @@ def steps(
             asked = query.mode, query.backend, several, query.seed, checked
             try:
                 network, how = probe(network, query.action, batch.inputs, *asked)
-            except RuntimeError as error:
+            except RuntimeError as fault:
                 if not isinstance(query.data, (list, tuple)):
                     raise
-                raise RuntimeError(f"{error}; {ITEMS}") from error
+                raise RuntimeError(f"{fault}; {ITEMS}") from fault
             if how.combinations:
                 number = (stream.total or 1) * how.combinations
                 error = f"{0.5 * (len(query.action.basis) / number) ** 0.5:.2g}"
