@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "combined", "exact", "forward", "reverse")
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # that the batches of an export are of
 
 
 def probe(
@@ -223,7 +222,7 @@ def _first_run(
     assert failed is not None
     if _runs(network, batch[:few]):  # and only its derivative does not
         raise failed
-    size = next((n for n in SIZES if n < len(batch) and _runs(network, batch[:n])), 0)
+    size = next((n for n in (1, 2, 4, 8, 16, 32, 64, 128) if n < len(batch) and _runs(network, batch[:n])), 0)
     if size and network.inputs is None:
         raise ValueError(
             f"the network runs on {size} samples at a time, and not on {len(batch)}: hand in "

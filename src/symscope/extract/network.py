@@ -128,7 +128,7 @@ class Network:
             try:
                 return self._called(moved)
             except TypeError as error:
-                if self._takes_one():
+                if "missing" not in str(error):
                     raise
                 raise TypeError(
                     f"{error}: the network takes more than the data; hand in a function of what "
@@ -154,14 +154,6 @@ class Network:
     @property
     def _called(self) -> Callable:
         return self.model if self.call is None else self.call
-
-    def _takes_one(self) -> bool:
-        """Whether it can be called with the data alone, as far as its signature says."""
-        try:
-            inspect.signature(getattr(self._called, "forward", self._called)).bind(None)
-        except (TypeError, ValueError) as error:
-            return isinstance(error, ValueError)  # which has no signature
-        return True
 
     def _takes(self, names: frozenset) -> bool:
         """Whether these names are taken as keywords."""
