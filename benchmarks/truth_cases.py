@@ -8,7 +8,7 @@ basis of the space.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +55,7 @@ class Case:
     function: Function
     data: Tensor
     larger: Tensor
-    action: ss.LinearAction | ss.PlaneAction
+    action: ss.LinearAction | ss.PlaneAction | ss.PointAction
     truth: Tensor
     broken: float = 0.0
     named: str = ""  # one of the algebra's names
@@ -330,8 +330,12 @@ def of_invariants(
     dtype: torch.dtype = torch.float64,
     outputs: int = 1,
     broken: float = 0.0,
+    tops: Sequence[Callable[[Tensor, int, int], Function]] = (head, head),
 ) -> Case:
-    """A random function with exactly this algebra, or one that breaks it by a share."""
+    """A random function with exactly this algebra, or one that breaks it by a share.
+
+    ``tops`` make it of the invariants, and its part without a symmetry of all coordinates.
+    """
     known = KNOWN[name]
     n, copies = known.n, known.copies
     basis = conjugated(seed, n)
@@ -340,12 +344,12 @@ def of_invariants(
         basis = torch.eye(n, dtype=torch.float64)
         larger[..., -1] = 1
     back = torch.linalg.inv(basis)
-    top = head(known.features(larger[:samples] @ back.T), outputs, seed)
+    top = tops[0](known.features(larger[:samples] @ back.T), outputs, seed)
 
     def invariant(x: Tensor) -> Tensor:
         return top(known.features(x.reshape(-1, copies, n) @ back.T.to(x)))
 
-    other = head(larger[:samples].flatten(1), outputs, seed + 1000)
+    other = tops[1](larger[:samples].flatten(1), outputs, seed + 1000)
     even = [_slope(f, larger[:200].flatten(1)) for f in (invariant, other)]
 
     def function(x: Tensor) -> Tensor:

@@ -147,10 +147,10 @@ def _picture(seed: int) -> Case:
     )  # fmt: skip
 
 
-def digits(seed: int) -> Tensor:
-    """A thousand digits (1000, 28, 28) in [0, 1], of those that ship with a package."""
+def digits(seed: int, count: int = 1000) -> Tensor:
+    """Some digits (1000, 28, 28) in [0, 1], of those that ship with a package."""
     pixels = _all_digits()
-    return pixels[torch.randperm(len(pixels), generator=draws(seed, "digits"))[:1000]]
+    return pixels[torch.randperm(len(pixels), generator=draws(seed, "digits"))[:count]]
 
 
 @cache
