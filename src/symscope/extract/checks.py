@@ -222,7 +222,10 @@ def _first_run(
     assert failed is not None
     if _runs(network, batch[:few]):  # and only its derivative does not
         raise failed
-    size = next((n for n in (1, 2, 4, 8, 16, 32, 64, 128) if n < len(batch) and _runs(network, batch[:n])), 0)
+    size = next(
+        (n for n in (1, 2, 4, 8, 16, 32, 64, 128) if n < len(batch) and _runs(network, batch[:n])),
+        0,
+    )
     if size and network.inputs is None:
         raise ValueError(
             f"the network runs on {size} samples at a time, and not on {len(batch)}: hand in "
