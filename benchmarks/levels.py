@@ -14,6 +14,7 @@ and two thirds of the next direction's.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,6 @@ from pathlib import Path
 
 import pandas
 import torch
-from scipy.stats import beta
 from torch import Tensor
 from truth import spread
 from truth_cases import DISTRIBUTIONS, Case, draws, head, of_invariants, sample
@@ -33,6 +33,7 @@ from symscope.decide.rule import relative_within
 from symscope.reports.base import coefficients
 
 RESULTS = Path(__file__).parents[1] / "data" / "levels.csv"
+RATES = Path(__file__).parent / "results" / "levels.json"  # what the book's page on the method says
 NAMES = {
     "tuning": ("so(2)", "so(3)", "so(1,1)", "scaling", "so(2) + so(2)", "so(3) of two"),
     "judged": ("sl(2)", "so(4)", "so(1,2)", "u(2) of two", "so(3) beside one", "sp(4)"),
@@ -200,26 +201,19 @@ def cases(half: str, quick: bool = False) -> Iterator[partial[Case]]:
                 yield partial(picture, part, next(seeds))
 
 
-def rates(told: pandas.DataFrame) -> pandas.DataFrame:
-    """For each half: how often "partial" is said falsely and missed, with intervals of 95 %."""
+def rates(told: pandas.DataFrame) -> dict[str, dict[str, tuple[int, int]]]:
+    """For each half: how often "partial" is said, said falsely and missed, each of how many."""
     rows = {}
     for half, some in told.groupby("half"):
         none, there = some[some.true == 0], some[some.true > 0]
         stands = there[(there.rho < HALF * there.control) & (there.next > CLEAR * there.rho)]
         said = none[none.said > 0]
-        rows[half] = {
-            "said": interval(len(said), len(none)),
-            "false": interval(int((said.rho >= HALF * said.control).sum()), len(none)),
-            "missed": interval(int((stands.said < stands.true).sum()), len(stands)),
+        rows[str(half)] = {
+            "said": (len(said), len(none)),
+            "false": (int((said.rho >= HALF * said.control).sum()), len(none)),
+            "missed": (int((stands.said < stands.true).sum()), len(stands)),
         }
-    return pandas.DataFrame(rows).T
-
-
-def interval(count: int, of: int) -> str:
-    """A share, and its Clopper-Pearson interval of 95 %."""
-    low = beta.ppf(0.025, count, of - count + 1) if count else 0.0
-    high = beta.ppf(0.975, count + 1, of - count) if count < of else 1.0
-    return f"{count} of {of}: {count / max(of, 1):.1%} ({low:.1%} to {high:.1%})"
+    return rows
 
 
 def main() -> None:
@@ -234,7 +228,8 @@ def main() -> None:
     told = pandas.DataFrame(sum(spread([partial(judged, make) for make in made]), []))
     if not arguments.quick and not arguments.tuning:
         told.to_csv(RESULTS, index=False, float_format="%.4g")
-    print(rates(told).to_string())
+        RATES.write_text(json.dumps(rates(told), indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(rates(told), indent=1))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EARLIER, REASONS = "book/earlier.json", "book/corrections.yaml"
 TABLE = "data/depth_and_parameters.csv"
 RECORD = "book/record"
+LEVELS = "benchmarks/results/levels.json"
 PAPERS = {"moskalev2022liegg": "LieGG", "theodosis2023linear": "Linear Group Networks"}
 
 
@@ -251,6 +252,23 @@ def costs(root: Path) -> str:
     lines = ["| Ratio | Aim | Measured |", "|---|---|---|"]
     lines += [f"| {each['what']} | {each['asked']} | {each['measured']:.2f} |" for each in targets]
     return "\n".join(lines).replace("<=", "\u2264").replace(">=", "\u2265")
+
+
+def levels(root: Path) -> str:
+    """How often the level "partial" is said and missed, on the half of its suite that judges."""
+    from studies.statistics.intervals import of_share
+
+    found = json.loads((root / LEVELS).read_text(encoding="utf-8"))["judged"]
+    said, false, missed = (
+        f"{met} of {units} ({low:.1%} to {high:.1%})"
+        for name in ("said", "false", "missed")
+        for met, units in [found[name]]
+        for low, high in [of_share(met, units)[1:3]]
+    )
+    return (
+        f"said of {said} functions without symmetry, which twenty times the data do not bear out "
+        f"in {false}, and missed in {missed} of those that have one in part"
+    )
 
 
 # --- What we got wrong ----------------------------------------------------------------------------
