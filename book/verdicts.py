@@ -258,7 +258,9 @@ def levels(root: Path) -> str:
     """How often the level "partial" is said and missed, on the half of its suite that judges."""
     from studies.statistics.intervals import of_share
 
-    found = json.loads((root / LEVELS).read_text(encoding="utf-8"))["judged"]
+    if not (path := root / LEVELS).exists():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))["judged"]
     said, false, missed = (
         f"{met} of {units} ({low:.1%} to {high:.1%})"
         for name in ("said", "false", "missed")

@@ -220,7 +220,8 @@ def _first_run(
         except Exception as error:
             failed = failed or error
     assert failed is not None
-    if _runs(network, batch[:few]):  # and only its derivative does not
+    # Only its derivative does not run; or it runs, and returns other than a row a sample.
+    if _runs(network, batch[:few]) or "must be a tensor of shape (N,)" in str(failed):
         raise failed
     size = next(
         (n for n in (1, 2, 4, 8, 16, 32, 64, 128) if n < len(batch) and _runs(network, batch[:n])),
