@@ -377,21 +377,34 @@ class _Motion:
     def alike(self, d: int) -> Float[Tensor, " a"]:
         """Of the first d directions' movement the shares that differ between samples, where small.
 
-        Shifts, which are the same for any samples, are not among them.
+        Shifts, which are the same for any samples, are not among them. They are known in the whole
+        algebra, since rounding tilts the first directions out of them.
         """
-        apart, common = self.apart[:d, :d], self.common[:d, :d]
-        if not d or not common.any() or not apart.any():
-            return apart.new_zeros(0)
-        lower = torch.linalg.cholesky(apart + common)
-        half = torch.linalg.solve_triangular(lower, apart, upper=False)
-        shares = torch.linalg.eigvalsh(torch.linalg.solve_triangular(lower, half.T, upper=False))
-        return shares[(shares > RULE.constant) & (shares < RULE.one_frame)]
+        if not d or not self.common.any() or not self.apart.any():
+            return self.apart.new_zeros(0)
+        metric = self.apart + self.common
+        shares, basis = _shares(self.apart, metric)
+        own, first = _shares(self.apart[:d, :d], metric[:d, :d])
+        shifts = basis[:, shares < RULE.constant]
+        within = torch.linalg.svdvals(first.T @ metric[:d] @ shifts).square() > 1 / 2
+        own = own[int(within.sum()) :]
+        return own[own < RULE.one_frame]
 
     def resolves(self, d: int, relative: Float[Tensor, " r"], floor: Float[Tensor, " r"]) -> bool:
         """Whether the first d are seen from many sides, or exact beyond what differs by chance."""
         shares, least = self.alike(d), floor[d - 1]
         exact = relative[d - 1] <= least
         return not len(shares) or bool(exact and shares[0].sqrt() > RULE.least_gap * least)
+
+
+def _shares(
+    apart: Float[Tensor, "k k"], metric: Float[Tensor, "k k"]
+) -> tuple[Float[Tensor, " k"], Float[Tensor, "k k"]]:
+    """The shares of movement that differ between samples, ascending, and their directions."""
+    lower = torch.linalg.cholesky(metric)
+    half = torch.linalg.solve_triangular(lower, apart, upper=False)
+    shares, vectors = torch.linalg.eigh(torch.linalg.solve_triangular(lower, half.T, upper=False))
+    return shares, torch.linalg.solve_triangular(lower.T, vectors, upper=True)
 
 
 def _least_of_control(evidence: Evidence, frame: Float[Tensor, "k r"]) -> Float[Tensor, " r"]:
