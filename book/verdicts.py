@@ -268,8 +268,11 @@ def levels(root: Path) -> str:
         for low, high in [of_share(met, units)[1:3]]
     )
     return (
-        f"said of {said} functions without symmetry, which twenty times the data do not bear out "
-        f"in {false}, and missed in {missed} of those that have one in part"
+        "In a suite of functions of which one half tuned the constants and another, of other kinds "
+        "of functions and other algebras, judged them (`data/levels.csv`), *partial* is said of "
+        f"{said} functions without symmetry, which twenty times the data do not bear out in "
+        f"{false}, and missed in {missed} of those that have one in part, whose change is under "
+        "half of the control's and two thirds of the next direction's (95 % intervals)."
     )
 
 
