@@ -34,6 +34,7 @@ MANY = {
     "does not hold": "do not hold",
     "open": "are open",
 }
+ONE = {"open": "is open"}
 
 
 class Shown(NamedTuple):
@@ -159,7 +160,8 @@ def bar(counts: Mapping[str, int], of: str) -> str:
     """How many have which verdict, as one bar that leads to the ledger."""
     total = sum(counts.values())
     order = [name for name in [*COLOURS, *sorted(set(counts) - set(COLOURS))] if counts.get(name)]
-    said = ", ".join(f"{counts[name]} {MANY.get(name, name)}" for name in order)
+    verbs = {name: (MANY if counts[name] > 1 else ONE).get(name, name) for name in order}
+    said = ", ".join(f"{counts[name]} {verbs[name]}" for name in order)
     parts = "".join(
         f'<span style="flex-grow: {counts[name]}; background: {COLOURS.get(name, GREY)}">'
         f"{escape(name)} {counts[name]}</span>"

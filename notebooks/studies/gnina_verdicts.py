@@ -133,12 +133,18 @@ def passing(angles: Tensor) -> Tensor:
     return (angles[..., 2] <= 45) & (angles[..., 1] <= 30)
 
 
+def of_shares(values: Tensor) -> Interval | None:
+    """The interval of a mean of shares, which ends at 0 and at 1."""
+    found = interval(values.tolist(), "mean")
+    return found and found._replace(low=max(found.low, 0.0), high=min(found.high, 1.0))
+
+
 def rotations_first(slopes: Table, judged: Sequence[str], fresh: Sequence[str]) -> list[Outcome]:
     """The three least directions are the rotations; in untrained networks they are not."""
     reports = passing(slopes.get("angles", judged)).double()
     met = int((reports.mean(0) > 0.5).sum())
     others = int((passing(slopes.get("angles", fresh)).double().mean(0) > 0.5).sum())
-    share, over = of_share(met, len(judged)), interval(reports.mean(1).tolist(), "mean")
+    share, over = of_share(met, len(judged)), of_shares(reports.mean(1))
     name, part = "rotations-first", "share of members that pass"
     return [
         Outcome(name, part, met / len(judged), 0.8, True, share, over, 0.5),
@@ -173,7 +179,7 @@ def cube_first(cosets: Table, judged: Sequence[str]) -> list[Outcome]:
     inside, between = (v.sum(2) for v in within_cosets(cosets.get("logits", judged)))
     ratios = [(inside.sum(axis) / (inside + between).sum(axis)).sqrt() for axis in (0, 1)]
     members, complexes = (interval(each.tolist(), "log") for each in ratios)
-    left, over = (interval((1 - each.square()).tolist(), "mean") for each in ratios)
+    left, over = (of_shares(1 - each.square()) for each in ratios)
     worst = float(ratios[0].max())
     name, parts = "cube-first", ("largest ratio of a member", "least share of variance left")
     return [
@@ -242,7 +248,8 @@ def default_says_none(slopes: Table, judged: Sequence[str]) -> list[Outcome]:
     """The default rule counts none."""
     none = (slopes.get("count", judged) == 0).double()
     name, part = "default-says-none", "share of reports that count 0"
-    return [Outcome(name, part, float(none.mean()), 0.9, True, *both(none, "mean"))]
+    sure = (of_shares(none.mean(axis)) for axis in (0, 1))
+    return [Outcome(name, part, float(none.mean()), 0.9, True, *sure)]
 
 
 def outcomes(

@@ -97,7 +97,7 @@ def test_chapters_are_numbered_with_minutes(tmp_path: Path) -> None:
 
 def test_the_bar_has_a_part_for_each_verdict() -> None:
     bar = front.bar({"does not hold": 1, "holds": 3, "open": 0}, "statements")
-    assert bar.startswith("Of 4 statements: 3 hold, 1 do not hold.")
+    assert bar.startswith("Of 4 statements: 3 hold, 1 does not hold.")
     assert bar.count("<span") == 2 and "flex-grow: 3" in bar
 
 

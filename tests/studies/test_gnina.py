@@ -230,6 +230,11 @@ def test_a_report_passes_by_its_three_angles() -> None:
     assert gnina_verdicts.passing(angles).tolist() == [True, False, False, True]
 
 
+def test_the_interval_of_a_share_is_one_of_shares() -> None:
+    found = gnina_verdicts.of_shares(torch.tensor([0.0, 0.0, 0.0, 1.0]))
+    assert found and tuple(found[:3]) == (0.25, 0.0, 1.0)
+
+
 def test_the_worst_part_decides_a_statement() -> None:
     def part(estimate: float) -> gnina_verdicts.Outcome:
         return gnina_verdicts._plain("x", "y", estimate, 0.5, True)
