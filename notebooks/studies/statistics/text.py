@@ -58,10 +58,14 @@ def spread(values: Iterable[float], of: str = "seeds") -> str:
 def with_interval(found: Interval, units: str = "") -> str:
     """An estimate and its interval, the number of units behind if they are named.
 
+    How many units gave no number is said in any case.
+
     >>> with_interval(Interval(1.2, 1.1, 1.4, 4, 1), "seeds")
     '1.20 [1.10, 1.40], 4 seeds (1 more gave no number)'
+    >>> with_interval(Interval(1.2, 1.1, 1.4, 4, 1))
+    '1.20 [1.10, 1.40] (1 more gave no number)'
     """
     ends = "" if found.low == found.high else f" [{number(found.low)}, {number(found.high)}]"
     dropped = f" ({found.dropped} more gave no number)" if found.dropped else ""
-    count = f", {found.units} {units}{dropped}" if units else ""
-    return f"{number(found.estimate)}{ends}{count}"
+    count = f", {found.units} {units}" if units else ""
+    return f"{number(found.estimate)}{ends}{count}{dropped}"
