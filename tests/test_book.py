@@ -222,6 +222,7 @@ BROKEN = {
     "unrendered mathematics: h": '<span class="math">h</span>',
     "mathematics with an error": "<mjx-merror>bad</mjx-merror>",
     "raw MyST: see {ref}": "<p>see {ref}`eq-row`</p>",
+    "a table as text": "<p>| one | two |\n|—|—|\n| 1 | 2 |</p>",
     "raw MyST: :::": "<p>:::{note}</p>",
     "dead link: gone.html": '<a href="gone.html">on</a>',
     "dead anchor: page.html#gone": '<a href="page.html#gone">on</a>',
