@@ -248,8 +248,8 @@ def default_says_none(slopes: Table, judged: Sequence[str]) -> list[Outcome]:
     """The default rule counts none."""
     none = (slopes.get("count", judged) == 0).double()
     name, part = "default-says-none", "share of reports that count 0"
-    sure = (of_shares(none.mean(axis)) for axis in (0, 1))
-    return [Outcome(name, part, float(none.mean()), 0.9, True, *sure)]
+    again, protein = of_shares(none.mean(0)), of_shares(none.mean(1))
+    return [Outcome(name, part, float(none.mean()), 0.9, True, again, protein)]
 
 
 def outcomes(
