@@ -111,7 +111,7 @@ def test_the_readme_is_filled_again_and_again(house: Path, ran: list[str]) -> No
         "# small\n\n<!-- picture --><!-- /picture -->\n\n<!-- ledger:short --><!-- /ledger -->\n"
     )
     readme.write_text(pages.readme(house)[0])
-    assert "Of 1 statements of the two papers: 1 hold." in readme.read_text(encoding="utf-8")
+    assert "Of 1 statements of the two papers: 1 holds." in readme.read_text(encoding="utf-8")
     assert f"![a < b]({pages.PICTURE})" in readme.read_text(encoding="utf-8")
     assert pages.readme(house)[1] == b"hi"
     assert pages.readme(house)[0] == readme.read_text(encoding="utf-8")
