@@ -142,3 +142,25 @@ def test_reports_of_different_actions_are_not_merged(other):
         plane.merge(of_one(ACTION))
     with pytest.raises(ValueError, match="different actions"):
         of_one(ss.LinearAction(2)).merge(of_one(other))
+
+
+@pytest.mark.parametrize(("more", "spread"), [(80, 1.0), (400, 1.0), (80, 20.0)])
+def test_points_that_the_network_ignores_do_not_change_what_turns_cost(more, spread):
+    stream = torch.Generator().manual_seed(0)
+    x = torch.randn(300, 8, 3, generator=stream, dtype=torch.float64)
+    tilt = 0.3 * torch.randn(8, 3, generator=stream, dtype=torch.float64)
+    ignored = spread * torch.randn(300, more, 3, generator=stream, dtype=torch.float64)
+    turns = torch.zeros(3, 4, 4, dtype=torch.float64)
+    turns[:, :3, :3] = ss.algebra.so(3)
+
+    def network(x):
+        near = x[:, :8]
+        return torch.stack(
+            [(-torch.cdist(near, near).square()).exp().sum((1, 2)), (near * tilt).sum((1, 2))], 1
+        )
+
+    alone, beside = (
+        ss.learned_symmetries(network, points, action=ss.PointAction(3)).within(turns).relative
+        for points in (x, torch.cat([x, ignored], 1))
+    )
+    assert alone[0] > 0.05 and beside == pytest.approx(alone, rel=0.1)
