@@ -127,9 +127,6 @@ def compared(
 
     The two are paired piece by piece; directions chosen on one half of the data are tested on
     the other, both ways, and the larger bound counts.
-
-    Raises:
-        ValueError: if the two are of other data.
     """
     if [p.samples for p in evidence.pieces] != [p.samples for p in other.pieces]:
         raise ValueError("two networks are compared on the same data: these are of other samples")

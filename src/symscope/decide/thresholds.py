@@ -86,11 +86,7 @@ TOLERANCE, CONFIDENCE = RULE.tolerance, RULE.confidence
 
 
 def check_levels(tolerance: float, confidence: float) -> None:
-    """Refuse levels that mean nothing.
-
-    Raises:
-        ValueError: for a tolerance or confidence outside (0, 1).
-    """
+    """Refuse levels that mean nothing."""
     for name, value in (("tolerance", tolerance), ("confidence", confidence)):
         if not 0 < real(name, value) < 1:
             raise ValueError(f"{name} must be between 0 and 1, both excluded; got {value!r}")

@@ -39,13 +39,7 @@ def probe(
 
     ``several`` random combinations of the outputs, of this seed, may stand for all; 0 for none. A
     network of the same architecture as one that was ``checked`` is spared the comparison of its
-    derivatives with differences.
-
-    Raises:
-        ValueError: as :func:`check`; if the derivatives forwards and in reverse disagree, or the
-            action's fields and rows; for mode "forward" and an action without fields.
-        TypeError: as :func:`check`.
-        RuntimeError: for mode "forward" and a layer that cannot be differentiated forwards.
+    derivatives with differences. What is refused, :func:`symscope.learned_symmetries` says.
     """
     network, how, inputs = check(network, action, inputs, backend, checked)
     fewer = several < how.count and mode in ("auto", "combined")
@@ -165,15 +159,8 @@ def check(
 ) -> tuple[Network, Differentiation, Float[Tensor, "few ..."]]:
     """Look at some samples of the first batch, or at all if no fewer can be run.
 
-    Returns:
-        The same network, or one that gets a copy of what it changes; how it can be differentiated,
-        but for the mode; and the samples that were looked at.
-
-    Raises:
-        ValueError: if outputs do not depend on the input, on chance, or on other samples; if
-            derivatives are not those of the function, or too large to be squared; if a part of
-            the samples may be theirs or shared by all.
-        TypeError: if the network does not run on data of this precision, and on others it does.
+    The same network, or one that gets a copy of what it changes; how it can be differentiated, but
+    for the mode; and the samples that were looked at.
     """
     batch = batch.detach()
     (values, gradient, changes), inputs, whole = _first_run(network, batch)

@@ -25,9 +25,6 @@ def check_derivatives(
     Along a short way the outputs must change by the integral of the derivative: for whatever is
     continuous they do, kinks and all. In float64, if the network runs in it. ``whole`` says that it
     runs on as many samples alone, ``held`` how many bytes autograd holds of a sample.
-
-    Raises:
-        ValueError: if most samples' outputs change otherwise.
     """
     limits, draw = tuned.TUNED, draws.stream(0, "directions of the finite differences")
     slow = held > limits.slow_bytes and network.divisible

@@ -39,11 +39,12 @@ class Piece:
 
     samples: int
     factors: dict[str, Factor]
+    units: int = 0  # samples that do not depend on each other: one of each group
 
     def merge(self, other: Piece) -> Piece:
         """The sums over both."""
         factors = {kind: own.merge(other.factors[kind]) for kind, own in self.factors.items()}
-        return Piece(self.samples + other.samples, factors)
+        return Piece(self.samples + other.samples, factors, self.units + other.units)
 
 
 class Span(NamedTuple):
@@ -58,21 +59,21 @@ class Span(NamedTuple):
 class Evidence:
     """Rows of all kinds in pieces of the data, and what rounding leaves of them.
 
-    Pieces are consecutive in the data, so that samples that belong together (a trajectory's)
-    stay together. Where more come than are held, neighbours are merged.
+    Pieces are consecutive in the data, so that samples that depend on each other (a trajectory's)
+    stay together; those of one group do so in whichever order they come. Where more come than are
+    held, neighbours are merged.
     """
 
     dimension: int  # K, the number of directions
     dtype: torch.dtype = torch.float64  # of the factors
     pieces: list[Piece] = field(default_factory=list)  # in the order of the data
-    size: int = 0  # samples of a piece, once the first batch has come
-    groups: int = 0  # of samples that belong together, if there are any
+    size: int = 0  # units of a piece, once the first batch has come
     eps: float = torch.finfo(torch.float64).eps  # of the coarsest numbers that rows came in
 
     def __post_init__(self) -> None:
         # Of what rounding changes in a few of the network's own rows.
         self.rounding = Factor(self.dimension, self.dtype)
-        self._last: int | None = None  # the group of the last sample
+        self._where: dict[int, int] = {}  # the place of each group's piece
         limits = tuned.TUNED
         few = self.dimension > limits.many_directions
         # So many pieces suffice; up to twice as many are held.
@@ -86,7 +87,7 @@ class Evidence:
     @property
     def units(self) -> int:
         """Samples that do not depend on each other: one of each group, where there are groups."""
-        return self.groups or self.samples
+        return sum(piece.units for piece in self.pieces)
 
     @property
     def rows(self) -> int:
@@ -98,27 +99,41 @@ class Evidence:
 
         ``labels`` say which samples belong together, and stay in one piece.
         """
-        self.size = self.size or math.ceil(samples / self.most)
+        runs: list[tuple[int | None, int]] = [(None, samples)]
+        if labels is not None:
+            names, counts = torch.unique_consecutive(labels, return_counts=True)
+            runs = list(zip(names.tolist(), counts.tolist(), strict=True))
+        units = samples if labels is None else len(runs)
+        self.size = self.size or math.ceil(units / self.most)
         self._shrink()
         spans: list[Span] = []
         start = 0
-        while start < samples:
-            together = labels is not None and self._last == int(labels[start])
-            if not together and (not self.pieces or self.pieces[-1].samples >= self.size):
-                factors = {kind: Factor(self.dimension, self.dtype) for kind in KINDS}
-                self.pieces.append(Piece(0, factors))
-            piece = self.pieces[-1]
-            stop = min(samples, start + max(self.size - piece.samples, 1))
-            while labels is not None and stop < samples and labels[stop] == labels[stop - 1]:
-                stop += 1
-            if labels is not None:
-                changes = labels[start + 1 : stop] != labels[start : stop - 1]
-                self.groups += int(changes.sum()) + (not together)
-                self._last = int(labels[stop - 1])
-            piece.samples += stop - start
-            spans.append(Span(start, stop, piece))
-            start = stop
+        for label, count in runs:
+            last = start + count
+            while start < last:
+                stop, piece = last, self._piece(label)
+                if label is None:
+                    stop = min(last, start + self.size - piece.units)
+                    piece.units += stop - start
+                piece.samples += stop - start
+                if spans and spans[-1].piece is piece:
+                    spans[-1] = spans[-1]._replace(stop=stop)
+                else:
+                    spans.append(Span(start, stop, piece))
+                start = stop
         return spans
+
+    def _piece(self, label: int | None) -> Piece:
+        """The piece that the next samples go to: their group's, or the last if it is not full."""
+        if label in self._where:
+            return self.pieces[self._where[label]]
+        if not self.pieces or self.pieces[-1].units >= self.size:
+            factors = {kind: Factor(self.dimension, self.dtype) for kind in KINDS}
+            self.pieces.append(Piece(0, factors))
+        if label is not None:
+            self._where[label] = len(self.pieces) - 1
+            self.pieces[-1].units += 1
+        return self.pieces[-1]
 
     def add_rounding(self, rows: Float[Tensor, "n c k"]) -> None:
         """Add what rounding changes in some rows; a kink between two samples is no noise."""
@@ -130,29 +145,25 @@ class Evidence:
         while len(self.pieces) >= 2 * self.most:
             pairs = [self.pieces[i : i + 2] for i in range(0, len(self.pieces), 2)]
             self.pieces = [p[0].merge(p[1]) if len(p) == 2 else p[0] for p in pairs]
+            self._where = {label: place // 2 for label, place in self._where.items()}
             self.size *= 2
 
     def merge(self, other: Evidence) -> Evidence:
-        """The evidence of both streams; neighbouring pieces are merged where they are many.
-
-        Raises:
-            ValueError: if the two are of other dimensions or precisions.
-        """
+        """The evidence of both streams; neighbouring pieces are merged where they are many."""
         merged = Evidence(self.dimension, self.dtype)
         merged.rounding = self.rounding.merge(other.rounding)
         merged.pieces = [*self.pieces, *other.pieces]
         merged.size = max(self.size, other.size)
-        merged.groups = self.groups + other.groups
         merged.eps = max(self.eps, other.eps)
         merged._shrink()
         return merged
 
     def of_shuffled(self) -> Evidence:
         """The same of the shuffled pairing: the second one is its control."""
-        turned = Evidence(self.dimension, self.dtype, [], self.size, self.groups, self.eps)
+        turned = Evidence(self.dimension, self.dtype, [], self.size, self.eps)
         turned.rounding = self.rounding
         for piece in self.pieces:
             stands = {NETWORK: CONTROL, SHUFFLED: SHUFFLED_AGAIN, RANDOM: RANDOM, COMMON: COMMON}
             factors = {kind: piece.factors[other] for kind, other in stands.items()}
-            turned.pieces.append(Piece(piece.samples, factors))
+            turned.pieces.append(Piece(piece.samples, factors, piece.units))
         return turned

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, TypedDict
@@ -15,7 +15,7 @@ from .. import _draws as draws
 from .._checks import choice
 from ..actions.vectors import Action
 from ..inputs.samples import Moves, Name, Parts
-from ..inputs.stream import ITEMS, Batch, Stream
+from ..inputs.stream import ITEMS, Batch, Groups, Stream
 from ..kernels import ops
 from . import tuned
 from .checks import MODES, probe
@@ -57,6 +57,7 @@ class Settings(TypedDict, total=False):
     control_samples: int | None
     dtype: torch.dtype
     seed: int
+    groups: Groups | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class Query:
     moves: Moves | None = None
     shared: tuple[Name, ...] | None = None
     mask: Name | None = None
-    groups: Sequence[int] | Tensor | None = None
+    groups: Groups | None = None
 
     def __post_init__(self) -> None:
         ops.check_backend(self.backend)
@@ -89,21 +90,6 @@ class Query:
         check_action(self.action)
         if self.moves is None and (self.shared is not None or self.mask is not None):
             raise ValueError("shared and mask are for data of several tensors: say moves=, too")
-        if self.groups is None:
-            return
-        labels, data = torch.as_tensor(self.groups), self.data
-        if self.samples is not None:
-            raise ValueError("groups are of all samples: leave samples out, or choose your own")
-        if labels.ndim != 1 or (isinstance(data, Tensor) and len(labels) != len(data)):
-            count = f" ({len(data)},)" if isinstance(data, Tensor) else ""
-            raise ValueError(
-                f"groups must say of every sample where it belongs,{count}; got "
-                f"{tuple(labels.shape)}"
-            )
-        if int((labels[1:] != labels[:-1]).sum()) + 1 != len(labels.unique()):
-            raise ValueError(
-                "samples of one group must stand one after another: sort the data by their groups"
-            )
 
     @classmethod
     def of(cls, data: Tensor | Iterable, action: Action, settings: Settings, **own: Any) -> Query:
@@ -128,7 +114,7 @@ class Query:
     def stream(self) -> Stream:
         """The data as checked batches."""
         parts = None if self.moves is None else Parts(self.moves, self.shared, self.mask)
-        sizes = self.samples, parts, self.control_samples
+        sizes = self.samples, parts, self.control_samples, self.groups
         return Stream(self.data, self.action, self.batch_size, self.seed, *sizes)
 
 
@@ -156,14 +142,7 @@ class Extraction:
 
     def intake(self, batch: Batch, reference: Reference | None) -> Intake:
         """Where the rows of a batch go; one without a reference leaves no evidence."""
-        labels, stop = None, batch.start + len(batch.inputs)
-        if self._groups is not None:
-            labels = torch.as_tensor(self._groups[batch.start : stop])
-            if len(self._groups) < stop:
-                raise ValueError(
-                    "groups must say of every sample where it belongs: there are "
-                    f"{len(self._groups)}, and at least {stop} samples"
-                )
+        labels = None if self._groups is None else torch.as_tensor(self._groups)[batch.places]
         spans = self.evidence.spans(len(batch.inputs), labels) if reference else []
         intake = Intake(self, batch.start, reference, spans)
         if reference:
@@ -239,9 +218,6 @@ def extract(
     network against other samples; and of some batches the evidence for a decision. The ``stream``
     of the query's data is handed in where some were read before; ``plan`` makes other rows of the
     network's derivatives; ``checked`` is how a network of its architecture was differentiated.
-
-    Raises:
-        ValueError: as :func:`symscope.learned_symmetries`.
     """
     with running(network.model):
         some = steps(network, query, stream or query.stream(), plan, checked=checked)
@@ -302,9 +278,6 @@ def steps(
     """All rows of a network, some samples after another; the first show how it is differentiated.
 
     ``sizes`` says, once the network was called, how its outputs are grouped; default, all in one.
-
-    Raises:
-        ValueError: for data that are empty, or too few for the action.
     """
     how, references, common = None, [], CommonMotion()
     draw = draws.stream(query.seed, "random combinations")

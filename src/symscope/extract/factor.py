@@ -199,11 +199,7 @@ class Factor:
         self.rounding = max(self.rounding, noise)
 
     def merge(self, *others: Factor) -> Factor:
-        """The factor of all streams together: the QR of the triangles stacked.
-
-        Raises:
-            ValueError: if they are of other dimensions or precisions.
-        """
+        """The factor of all streams together: the QR of the triangles stacked."""
         merged, parts = Factor(self.dimension, self.dtype), (self, *others)
         for other in others:
             for name in ("dimension", "dtype"):

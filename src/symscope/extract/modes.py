@@ -27,9 +27,6 @@ def running(model: object) -> Iterator[None]:
     keep as attributes. A function runs as it is; networks that it refers to are put back, too.
     What ``torch.compile`` made of a network frees what a second backward pass would need, and has
     no forward mode: it runs as the network that it was made from.
-
-    Raises:
-        ValueError: if a lazy layer was never run and has no weights yet.
     """
     memory = _Memory()
     # Nothing can have been compiled where the compiler was not even loaded, which takes a second.

@@ -32,9 +32,6 @@ class Outputs:
         mode: "all" or "sum", of a network that returns one tensor; a name or an index, to pick
             one of those that it returns and take all of it; or a callable on what it returns.
         unit_norm: whether each sample's outputs are scaled to unit norm first.
-
-    Raises:
-        ValueError: for a mode that is none of these.
     """
 
     mode: str | int | Callable[[Any], Tensor] = "all"

@@ -14,11 +14,7 @@ TENSORS = (".npy", ".safetensors", ".pt")
 
 
 def find(path: str | Path) -> Path:
-    """The file of a relative path, from the working directory or the repository.
-
-    Raises:
-        FileNotFoundError: saying where it was looked for.
-    """
+    """The file of a relative path, from the working directory or the repository."""
     places = dict.fromkeys(place / path for place in PLACES)
     for place in places:
         if place.is_file():

@@ -77,6 +77,7 @@ class Samples:
     # "batch" that says whose each is.
     flat: frozenset = frozenset()
     kind: Hashable = None  # samples of one kind can be paired
+    places: Int[Tensor, " n"] | None = None  # of each, in the user's data
 
     def __post_init__(self) -> None:
         parts, held, count = self.parts, parts_of(self.held), len(self.moved)
@@ -102,7 +103,11 @@ class Samples:
 
     def take(self, places: slice | Int[Tensor, " k"]) -> Samples:
         """Some of the samples."""
-        return replace(self, held=cut(self.held, self.parts, places))
+        return replace(self, held=cut(self.held, self.parts, places), places=self._of(places))
+
+    def _of(self, places: slice | Int[Tensor, " k"]) -> Int[Tensor, " k"] | None:
+        """The places of some of the samples in the user's data."""
+        return None if self.places is None else self.places[places]
 
     def masks(self) -> list[Tensor]:
         """What says which points are there: the part of that name, and those called "mask"."""
@@ -161,7 +166,7 @@ class Graphs(Samples):
         """Some of the samples."""
         count = len(self.held)
         chosen = range(count)[places] if isinstance(places, slice) else places.tolist()
-        return replace(self, held=[self.held[i] for i in chosen])
+        return replace(self, held=[self.held[i] for i in chosen], places=self._of(places))
 
     def ready(self, device: torch.device) -> Graphs:
         """On a device."""
@@ -221,12 +226,7 @@ def cut(held: Any, parts: Parts, places: slice | Tensor) -> Any:
 
 
 def named(held: Any, moves: Any) -> Tensor:
-    """The tensor of a name or a place, or of several side by side.
-
-    Raises:
-        ValueError: if there is none, or they are not alike but for the numbers of each.
-        TypeError: if it is no tensor, or none of floating-point numbers.
-    """
+    """The tensor of a name or a place, or of several side by side."""
     if isinstance(moves, tuple):
         together = [named(held, name) for name in moves]
         if len({part.shape[:-1] for part in together}) > 1:
@@ -346,25 +346,27 @@ def batches(
         for some in drawn(count, samples, seed).split(size):
             held = cut(data, parts, some)
             if callable(moves):
-                yield Whole(moves(held), parts)
+                yield Whole(moves(held), parts, places=some)
             else:
-                yield from _by_mask(Samples(held, parts))
+                yield from _by_mask(Samples(held, parts, places=some))
         return
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         data = DataLoader(data, batch_size=None)
     waiting: dict[Hashable, list] = {}
+    count = 0
     for item in data:
-        if callable(moves):
-            yield Whole(moves(item), parts)
-            continue
-        apart = _taken_apart(item, parts, action)
+        apart = None if callable(moves) else _taken_apart(item, parts, action)
         if apart is None:
-            yield from _by_mask(Samples(item, parts))
+            batch = Whole(moves(item), parts) if callable(moves) else Samples(item, parts)
+            batch = replace(batch, places=count + torch.arange(len(batch.moved), device="cpu"))
+            count += len(batch.moved)
+            yield from [batch] if callable(moves) else _by_mask(batch)
             continue
         # Whoever hands in batches knows how large they may be.
         most = size if len(apart) == 1 else min(size, len(apart))
         for kind, sample in apart:
-            waiting.setdefault(kind, []).append(sample)
+            waiting.setdefault(kind, []).append((count, sample))
+            count += 1
             if len(waiting[kind]) >= most:
                 yield from _together(waiting.pop(kind), kind, parts)
     for kind in sorted(waiting, key=lambda kind: -len(waiting[kind])):
@@ -449,11 +451,13 @@ def _by_index(
         yield (moved[there].shape, flat), sample
 
 
-def _together(samples: list, kind: Any, parts: Parts) -> Iterator[Samples]:
-    """Samples of one shape, joined."""
+def _together(waiting: list[tuple[int, Any]], kind: Any, parts: Parts) -> Iterator[Samples]:
+    """Samples of one shape, each beside its place, joined."""
     _, how = kind
+    found, samples = zip(*waiting, strict=True)
+    places = torch.tensor(found, device="cpu")
     if how is not None and not isinstance(how, frozenset):
-        yield Graphs(samples, parts, joiner=how)
+        yield Graphs(list(samples), parts, places=places, joiner=how)
         return
     first = parts_of(samples[0])
     shared = {name: value for name, value in first.items() if parts.shares(name, samples[0])}
@@ -467,7 +471,8 @@ def _together(samples: list, kind: Any, parts: Parts) -> Iterator[Samples]:
             f"({str(error).splitlines()[0]}): hand in batches, or a callable moves"
         ) from error
     # A tuple's samples are joined to a list.
-    yield from _by_mask(Samples(with_parts(held, shared), parts, how or frozenset()))
+    held = with_parts(held, shared)
+    yield from _by_mask(Samples(held, parts, how or frozenset(), places=places))
 
 
 def _by_mask(samples: Samples) -> Iterator[Samples]:
@@ -479,5 +484,5 @@ def _by_mask(samples: Samples) -> Iterator[Samples]:
     rows = torch.cat([mask.flatten(1).double() for mask in masks], 1)
     kinds, which = torch.unique(rows, dim=0, return_inverse=True)
     for kind in torch.bincount(which).argsort(descending=True).tolist():
-        part = samples.take((which == kind).nonzero()[:, 0])
+        part = samples.take((which == kind).nonzero()[:, 0].cpu())
         yield replace(part, kind=tuple(kinds[kind].tolist()))

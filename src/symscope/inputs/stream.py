@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +32,7 @@ class Limits:
 
 
 LIMITS = Limits()
+Groups = Sequence[int] | Tensor  # a label for each sample, that of what it belongs to
 ITEMS = "of data that are no tensor each item is a batch: a single sample goes in as x[None]"
 
 
@@ -47,6 +48,7 @@ class Batch(NamedTuple):
     start: int
     others: Tensor
     again: Tensor
+    places: Int[Tensor, " n"]  # of each in the user's data, in whose order samples need not come
     samples: Samples | None = None
 
     def to(self, device: torch.device) -> Batch:
@@ -56,11 +58,12 @@ class Batch(NamedTuple):
 
     def split(self, size: int) -> list[Batch]:
         """As many of its samples at a time."""
-        places = [slice(k, k + size) for k in range(0, len(self.inputs), size)]
-        return [
-            Batch(self.inputs[p], self.start + p.start, self.others[p], self.again[p])
-            for p in places
-        ]
+        found = []
+        for k in range(0, len(self.inputs), size):
+            p = slice(k, k + size)
+            inputs, others, again = self.inputs[p], self.others[p], self.again[p]
+            found.append(Batch(inputs, self.start + k, others, again, self.places[p]))
+        return found
 
 
 @dataclass
@@ -82,6 +85,7 @@ class Stream:
     samples: int | None = None  # drawn by the seed where it is known of how many, else the first
     parts: Parts | None = None
     control_samples: int | None = None
+    groups: Groups | None = None
     total: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -92,6 +96,11 @@ class Stream:
         if self.control_samples is not None:
             self._enough = whole("control_samples", self.control_samples, 2)
         self._ahead: Iterator[Batch] | None = None
+        self._drawn: Tensor | None = None  # which of the samples, where some were drawn
+        if self.groups is not None:
+            stored = self.data if isinstance(self.data, (Tensor, Dataset)) else None
+            count = len(stored) if isinstance(stored, Sized) else None
+            self.groups = _checked_groups(self.groups, count)
         one = isinstance(self.data, (Tensor, str, bytes))
         if self.parts is not None:
             if one or not isinstance(self.data, (Iterable, Dataset)):
@@ -103,8 +112,8 @@ class Stream:
             _check_kind(self.data)
             self.action.check(self.data)
             if self.samples is not None and self.samples < len(self.data):
-                places = drawn(len(self.data), self.samples, self.seed)
-                self.data = self.data[places.to(self.data.device)]
+                self._drawn = drawn(len(self.data), self.samples, self.seed)
+                self.data = self.data[self._drawn.to(self.data.device)]
             self.total = len(self.data)
             if not self.total:
                 raise ValueError("data is empty: at least one sample is needed")
@@ -152,7 +161,7 @@ class Stream:
             for k, left in enumerate(pairings):
                 chosen, pairings[k] = left.tensor_split([len(inputs) if here else 0])
                 moved.append(_usable(data.index_select(0, chosen.to(data.device))))
-            yield Batch(inputs, start, moved[0], moved[1])
+            yield Batch(inputs, start, moved[0], moved[1], self._places(start, len(inputs)))
 
     def _of_iterable(self, generator: torch.Generator) -> Iterator[Batch]:
         start = 0
@@ -177,16 +186,28 @@ class Stream:
             kind = (inputs.shape[1:], inputs.dtype, inputs.device, samples and samples.kind)
             partners = kept.setdefault(kind, _Kept(inputs[:0]))
             others, again = partners.others(inputs, generator)
-            yield Batch(inputs, start, others, again, samples)
+            places = self._places(start, len(inputs), samples)
+            yield Batch(inputs, start, others, again, places, samples)
             start += len(inputs)
             if start == self.samples:
                 return
+        if self.groups is not None and self.samples is None:
+            _checked_groups(self.groups, start)
+
+    def _places(self, start: int, count: int, samples: Samples | None = None) -> Int[Tensor, " n"]:
+        places = torch.arange(start, start + count, device="cpu")
+        places = places if samples is None or samples.places is None else samples.places
+        places = places if self._drawn is None else self._drawn[places]
+        if self.groups is not None and int(places.max()) >= len(self.groups):
+            _checked_groups(self.groups, int(places.max()) + 1, "at least ")
+        return places
 
     def _batches(self) -> Iterable:
         data: Any = self.data
         stored = isinstance(data, Dataset) and not isinstance(data, IterableDataset)
         if stored and self.samples is not None and hasattr(data, "__len__"):
-            data = Subset(data, drawn(len(data), self.samples, self.seed).tolist())
+            self._drawn = drawn(len(data), self.samples, self.seed)
+            data = Subset(data, self._drawn.tolist())
         if self.parts is not None:
             return batches(data, self.parts, self.action, self.batch_size, self.samples, self.seed)
         if isinstance(data, IterableDataset):
@@ -275,6 +296,21 @@ def _of_one(parts: Sequence[Tensor]) -> bool:
     behind = [offset + len(first) * first.stride(0) for offset in place]
     storages = {part.untyped_storage().data_ptr() for part in parts}
     return len(alike) == len(storages) == 1 and place[1:] == behind[:-1]
+
+
+def _checked_groups(groups: Groups, count: int | None, least: str = "") -> Int[Tensor, " n"]:
+    """A label for each sample; refused are others, and groups scattered over the data."""
+    labels = torch.as_tensor(groups).cpu()
+    if labels.ndim != 1 or count not in (None, len(labels)):
+        there = "" if count is None else f", {least}({count},)"
+        raise ValueError(
+            f"groups must say of every sample where it belongs{there}; got {tuple(labels.shape)}"
+        )
+    if len(labels.unique_consecutive()) != len(labels.unique()):
+        raise ValueError(
+            "samples of one group must stand one after another: sort the data by their groups"
+        )
+    return labels
 
 
 def _check_kind(inputs: Tensor) -> None:

@@ -110,11 +110,7 @@ class Provenance:
     how: Differentiation | None = None
 
     def query_about(self, data: Tensor | Iterable | None) -> Query:
-        """The question, about the data handed in or else those of the report.
-
-        Raises:
-            RuntimeError: if these were an iterator.
-        """
+        """The question, about the data handed in or else those of the report."""
         if isinstance(self.query.data if data is None else data, Iterator):
             raise RuntimeError(
                 "data was an iterator, which is used up: hand in a tensor or a re-iterable loader"
@@ -125,13 +121,7 @@ class Provenance:
 def contrast_of(
     model: Callable[[Tensor], Tensor], contrast: Callable[[Tensor], Tensor] | str, query: Query
 ) -> Callable[[Tensor], Tensor]:
-    """The network that a report is compared with.
-
-    Raises:
-        ValueError: for another word than "untrained", that of a plain function, or outputs unlike
-            the model's.
-        RuntimeError: if the data are an iterator, which cannot be read twice.
-    """
+    """The network that a report is compared with."""
     if isinstance(contrast, str):
         if contrast != "untrained" or not isinstance(model, nn.Module):
             raise ValueError(

@@ -67,7 +67,7 @@ def equivariant_symmetries(
         outputs: "all" (default), or a callable that makes (N, C) of the model's outputs.
         tolerance, confidence, settings: as for :func:`symscope.learned_symmetries`: ``moves``,
             ``shared``, ``mask``, ``mode``, ``batch_size``, ``samples``, ``control_samples``,
-            ``dtype`` and ``seed``.
+            ``dtype``, ``seed`` and ``groups``.
 
     Returns:
         The pairs, an :class:`EquivariantSymmetries`. It needs about 1.5 rows (samples times
@@ -131,7 +131,7 @@ def dynamics_symmetries(
         field: f, from states (N, ...) to velocities of the same shape.
         data: states, as for :func:`symscope.learned_symmetries`. A tensor of one trajectory after
             another, each in the order of time: pieces of the data, from whose spread the bounds
-            are, are consecutive, so that samples that depend on each other stay together.
+            are, are consecutive; ``groups=`` keeps whole trajectories together.
         action: how states move: linear or not, but differentiable by torch.
         time_scaling: whether a symmetry may also stretch time; default False.
         tolerance, confidence, settings: as for :func:`equivariant_symmetries`; but for

@@ -17,7 +17,7 @@ from ..extract.network import Network, Outputs, weights_of
 
 if TYPE_CHECKING:
     import pandas
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
 STEP = 1e-5  # of the flow, whose speed is measured
 
@@ -112,9 +112,10 @@ class Along(NamedTuple):
     the data's root mean square.
 
     Attributes:
-        changes: (N,), the change for a movement as far as the data's own size, by the slope.
-        worst: the place of the sample with the largest.
-        median: of the changes.
+        changes: (N,), the change for a movement as far as the data's own size, by the slope, in
+            the order in which samples came.
+        worst: the place in the data of the sample with the largest.
+        median: of the changes; of each group's root mean square where samples belong together.
         floor: what rounding in the data's precision leaves of them.
         jumps: by distance, the finite change over what the slope predicts. About 1 is a slope;
             far above 1 at a small distance is a jump, as a neighbour list or a bug makes it.
@@ -135,18 +136,14 @@ class Along(NamedTuple):
 
 
 def along(model: Callable, query: Query, generator: Tensor, distances: Sequence[float]) -> Along:
-    """Each sample's change along a generator: :meth:`symscope.Symmetries.along`.
-
-    Raises:
-        ValueError: for distances that are not above 0, and as :func:`change_along`.
-    """
+    """Each sample's change along a generator: :meth:`symscope.Symmetries.along`."""
     far = max(real("distance", s, above=0) for s in distances)
     network, batches = Network(model, query.outputs), list(query.stream())
     inputs = [batch.inputs.detach() for batch in batches]
     time = _time_to_move(query.action, inputs, generator)
     eps = torch.finfo(inputs[0].dtype).eps
     step = 1e-4 if eps < 1e-10 else 1e-2
-    outputs, slopes, averaged, predicted = [], [], 0.0, 0.0
+    outputs, slopes, places, averaged, predicted = [], [], [], 0.0, 0.0
     finite = dict.fromkeys(distances, 0.0)
     with running(model):
         for batch, x in zip(batches, inputs, strict=True):
@@ -157,6 +154,7 @@ def along(model: Callable, query: Query, generator: Tensor, distances: Sequence[
                 return own.values(there).double().cpu()
 
             outputs.append(moved(0.0))
+            places.append(batch.places)
             slopes.append((moved(step) - moved(-step)) / (2 * step))
             # Autograd's slope, of all outputs with a weight each, sees no jump.
             gradient = own.gradient(x.to(device))[1]
@@ -172,7 +170,7 @@ def along(model: Callable, query: Query, generator: Tensor, distances: Sequence[
                 finite[s] += float(((moved(s) - outputs[-1]) @ weights).square().sum())
             ends = [outputs[-1], *(moved(s) for s in (-far, -far / 2, far / 2, far))]
             averaged += float(torch.stack(ends).var(0, correction=0).sum())
-    values, slope = torch.cat(outputs), torch.cat(slopes)
+    values, slope, place = torch.cat(outputs), torch.cat(slopes), torch.cat(places)
     variance = float(values.var(0, correction=0).sum())
     if not variance > 0:
         raise ValueError("the outputs are the same for all samples: there is nothing to change")
@@ -183,11 +181,23 @@ def along(model: Callable, query: Query, generator: Tensor, distances: Sequence[
     angle = math.degrees(time * float(generator.norm())) / 2**0.5
     return Along(
         changes,
-        int(changes.argmax()),
-        float(changes.median()),
+        int(place[changes.argmax()]),
+        float(_of_groups(changes, query, place).median()),
         eps * float(values.square().mean()) ** 0.5 / step / apart,
         {s: finite[s] ** 0.5 / max(s * predicted**0.5, 1e-300) for s in distances},
         min(averaged / len(values) / variance, 1.0),
         {s: s * angle for s in distances} if turn else {},
         {s: s * size**0.5 for s in distances},
     )
+
+
+def _of_groups(
+    changes: Float[Tensor, " n"], query: Query, places: Int[Tensor, " n"]
+) -> Float[Tensor, " g"]:
+    """The root mean square of each group's changes."""
+    if query.groups is None:
+        return changes
+    labels = torch.as_tensor(query.groups).cpu()[places]
+    _, which, counts = labels.unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(counts), dtype=changes.dtype).index_add(0, which, changes.square())
+    return (sums / counts).sqrt()

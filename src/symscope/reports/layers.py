@@ -70,8 +70,8 @@ def layer_symmetries(
             diagonal. With r = 0 the variances do not change under an invertible linear map of
             the features. 1e-3 keeps directions in which features hardly vary from taking over.
         backend, settings: as for :func:`symscope.learned_symmetries`: ``moves``, ``shared``,
-            ``mask``, ``mode``, ``batch_size``, ``samples``, ``control_samples``, ``dtype`` and
-            ``seed``.
+            ``mask``, ``mode``, ``batch_size``, ``samples``, ``control_samples``, ``dtype``,
+            ``seed`` and ``groups``.
 
     Returns:
         A report a layer, by its name, in the order of the network. Variances are sums over the

@@ -24,7 +24,7 @@ from ..decide.thresholds import CONFIDENCE, PLANE, RULE, check_levels
 from ..extract.evidence import COMMON, NETWORK, Evidence
 from ..extract.modes import device_of, running
 from ..extract.network import Outputs
-from ..inputs.stream import Stream
+from ..inputs.stream import Groups, Stream
 from .base import ReportBase
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def plane_symmetries(
     batch_size: int = 512,
     seed: int = 0,
     confidence: float = CONFIDENCE,
+    groups: Groups | None = None,
 ) -> PlaneSymmetries:
     """Along which movements of the plane an image network's outputs change least.
 
@@ -83,6 +84,7 @@ def plane_symmetries(
         batch_size: images at a time; default 512.
         seed: for the random deformations.
         confidence: of the upper bounds, in (0, 1), default 0.95.
+        groups: (N,), which images belong together: as for :func:`symscope.learned_symmetries`.
 
     Returns:
         The report, a :class:`symscope.reports.plane.PlaneSymmetries`.
@@ -112,7 +114,7 @@ def plane_symmetries(
     with ExitStack() as stack:
         for network in networks.values():  # once: all weights are copied, to be put back
             stack.enter_context(running(network))
-        for batch in Stream(images, action, batch_size, seed):
+        for batch in Stream(images, action, batch_size, seed, groups=groups):
             if warp is None:
                 x = batch.inputs
                 edges = [
@@ -135,12 +137,12 @@ def plane_symmetries(
     changed, moved = moves.sum(1)[:, size:, size:].unbind()
     reference = _least_changes(changed, moved, size, seed)
     own, moved = moves[:, :, :size, :size].unbind()
-    evidence = _evidence(own, reference.median() ** 2 * moved, outputs, eps)
+    evidence = _evidence(own, reference.median() ** 2 * moved, outputs, eps, groups)
     compared = None
     if contrast is not None:
         weights = (_cut(grams["model"]) * _cut(grams["contrast"]))[:, None, None]
         one, other = (weights * grams[name][:, :size, :size] for name in networks)
-        compared = decide(_evidence(one, other, outputs, eps), PLANE.loose, confidence)
+        compared = decide(_evidence(one, other, outputs, eps, groups), PLANE.loose, confidence)
     return PlaneSymmetries(action, evidence, compared, reference / reference.median(), confidence)
 
 
@@ -205,11 +207,16 @@ def _least_changes(
 
 
 def _evidence(
-    own: Float[Tensor, "n k k"], reference: Float[Tensor, "n k k"], outputs: int, eps: float
+    own: Float[Tensor, "n k k"],
+    reference: Float[Tensor, "n k k"],
+    outputs: int,
+    eps: float,
+    groups: Groups | None,
 ) -> Evidence:
     """What a decision rests on: one Gram matrix an image, and what it is relative to."""
     evidence = Evidence(own.shape[-1], eps=eps)
-    for start, stop, piece in evidence.spans(len(own)):
+    labels = None if groups is None else torch.as_tensor(groups).cpu()
+    for start, stop, piece in evidence.spans(len(own), labels):
         images = stop - start
         for kind, grams in ((NETWORK, own), (COMMON, reference)):  # which counts in full
             rows = images * outputs

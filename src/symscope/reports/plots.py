@@ -62,16 +62,7 @@ def report(found: Any) -> Figure:
 def heatmap(
     axes: Axes, matrix: Float[np.ndarray | Tensor, "n m"], limit: float | None = None
 ) -> Any:
-    """A matrix in blue, white and red around zero; up to three rows with their numbers.
-
-    Args:
-        axes: to draw on.
-        matrix: of any size.
-        limit: where the colours end; default the largest absolute entry.
-
-    Returns:
-        The image, for a colour bar.
-    """
+    """A matrix in colours up to a limit, or its largest entry; of three rows the numbers, too."""
     matrix = np.asarray(matrix)
     limit = float(np.abs(matrix).max()) if limit is None else limit
     axes.set(xticks=[], yticks=[])

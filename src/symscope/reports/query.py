@@ -17,6 +17,7 @@ from ..extract.extraction import Query, check_rows, extract_gradients
 from ..extract.network import Outputs
 from ..inputs.files import load_tensors
 from ..inputs.samples import Moves, Name
+from ..inputs.stream import Groups
 from ..runs import workers
 from .controls import contrast_of
 from .symmetries import Symmetries
@@ -42,7 +43,7 @@ def learned_symmetries(
     checked: Symmetries | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
-    groups: Sequence[int] | Tensor | None = None,
+    groups: Groups | None = None,
     contrast: Callable[[Tensor], Tensor] | str | None = None,
     tolerance: float = TOLERANCE,
     confidence: float = CONFIDENCE,
@@ -102,9 +103,10 @@ def learned_symmetries(
             and loses variances below 1e-5 of the largest. Rows are computed in the precision of
             the network and its data.
         seed: for the pairing of the shuffled control, and the other random references.
-        groups: (N,), which samples belong together, a molecule's frames say; these stand one after
-            another. They are the unit of bounds and count as one sample. Default None, each
-            sample is its own.
+        groups: (N,), a label for each sample of what it belongs to, as a molecule's frames do;
+            samples of one group stand one after another. They are the unit of bounds and count as
+            one sample, though their partners may be of their own group. Default None, each sample
+            is its own.
         contrast: a network of as many outputs that did not see what this one may have learned
             from, or "untrained" for a copy with fresh weights; the report's ``over_contrast``
             then says how much less this one changes. Default None.
@@ -170,6 +172,7 @@ def symmetries_of_gradients(
     control_samples: int | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
+    groups: Groups | None = None,
     tolerance: float = TOLERANCE,
     confidence: float = CONFIDENCE,
 ) -> Symmetries:
@@ -183,7 +186,7 @@ def symmetries_of_gradients(
         gradients: (N, ...), of one output by the inputs, or (N, C, ...) of several outputs or of
             random combinations of them, each by its own sample's input.
         action: how the algebra moves the inputs.
-        backend, batch_size, control_samples, dtype, seed, tolerance, confidence: as for
+        backend, batch_size, control_samples, dtype, seed, groups, tolerance, confidence: as for
             :func:`learned_symmetries`.
 
     Returns:
@@ -221,6 +224,7 @@ def symmetries_of_gradients(
         control_samples=control_samples,
         dtype=dtype,
         seed=seed,
+        groups=groups,
     )
     extraction = extract_gradients(query, gradients.detach())
     check_rows(extraction.factor)
@@ -270,6 +274,11 @@ def symmetries_of_shards(
     (3, 400)
     """
     inspect.signature(learned_symmetries).bind(model, None, action=action, **options)
+    if options.get("groups") is not None:
+        raise ValueError(
+            "groups are of all samples, of which a shard has some: hand in one iterable of the "
+            "shards to learned_symmetries"
+        )
     shards = list(shards)
     if not shards:
         raise ValueError("there are no shards: at least one is needed")

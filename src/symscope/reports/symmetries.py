@@ -161,7 +161,11 @@ class Symmetries(ReportBase):
             if report is not None and report.decision is not None and len(report.relative):
                 beside.append(f"{control} {report.relative[0]:.2g} at least")
         second = f"Beside them: {', '.join(beside)}. 0 is no change, 1 an unrelated direction."
-        third = f"From {decision.samples} samples, at {self.confidence:.0%} confidence."
+        units = self.evidence.units if self.evidence else decision.samples
+        third = f"From {decision.samples} samples" + f" in {units} groups" * (
+            units < decision.samples
+        )
+        third += f", at {self.confidence:.0%} confidence."
         third += f" Note: {decision.note}." if decision.note else ""
         if len(self.undefined):
             third += f" Along {len(self.undefined)} more directions the data do not move."

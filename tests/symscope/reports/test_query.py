@@ -116,7 +116,6 @@ def test_groups_are_the_unit_of_bounds_and_of_what_is_enough():
         ({"contrast": "untrained"}, "for a copy of a torch module"),  # of a plain function
         ({"groups": torch.arange(20)}, r"groups must say of every sample .* \(600,\); got \(20,\)"),
         ({"groups": torch.arange(600) % 7}, "sort the data by their groups"),
-        ({"groups": torch.arange(600), "samples": 50}, "groups are of all samples"),
     ],
 )
 def test_contrasts_and_groups_that_do_not_fit_are_refused(options, says):
