@@ -65,14 +65,14 @@ def chapter(
         else:
             tags.add("hide-input")
         cell.metadata.tags = sorted(tags)
-    title, *rest = _with_place(notebook.cells, plan.get("figure"))
+    below = _joined(cell for cell in notebook.cells if cell.get("id") != plan.get("found"))
+    title, *rest = _with_place(below, plan.get("figure"))
     paragraphs = title.source.split("\n\n")
     last = max([k for k, each in enumerate(paragraphs) if FIRST.match(each)], default=1)
     begin, after = ("\n\n".join(part) for part in (paragraphs[: last + 1], paragraphs[last + 1 :]))
     title.source = begin
-    rest = [cell for cell in rest if cell.get("id") != plan.get("found")]
     more = [new_markdown_cell(after, id="title-more")] if after else []
-    notebook.cells = [title, *head, *more, *_joined(rest)]
+    notebook.cells = [title, *head, *more, *rest]
     return notebook
 
 
