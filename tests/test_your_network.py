@@ -10,8 +10,9 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from helpers import random
+from helpers import random, seeded_stream
 from safetensors.torch import save_file
+from torch import nn
 
 import symscope as ss
 
@@ -80,6 +81,21 @@ def test_of_several_tensors_one_moves(place):
     save_file(data, place / "two.safetensors")
     space = run(**{**OWN, "data": "two.safetensors", "moves": "x"})
     assert space["found"]["your network"].count == 1
+
+
+def test_images_in_bytes_beside_labels_and_a_checkpoint_are_asked(place):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 3))
+    torch.save({"epoch": 1, "state_dict": network.state_dict()}, place / "model.ckpt")
+    source = "from torch import nn\n\ndef made():\n    return nn.Sequential(nn.Flatten(), "
+    source += "nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 3))\n"
+    (place / "readers_images.py").write_text(source, encoding="utf-8")
+    images = (255 * torch.rand(60, 8, 8, generator=seeded_stream())).byte().numpy()
+    np.savez(place / "images.npz", images=images, labels=np.arange(60) % 3)
+    asked = {"model": "readers_images:made", "weights": "model.ckpt", "data": "images.npz"}
+    space = run(**asked, action="plane", leave_out="labels", divisor=255)
+    own, data, _, part = space["asked"]["your network"]
+    assert part is None and float(data.max()) <= 1 and own[1].weight.equal(network[1].weight)
+    assert sorted(space["controls"]["your network"]) == ["shuffled", "untrained"]
 
 
 def test_an_archive_has_no_untrained_copy_and_says_so(place, capsys):

@@ -1,4 +1,4 @@
-"""Tensors in files: .npy, .safetensors, .pt; nothing is unpickled."""
+"""Tensors in files of numpy, safetensors and torch; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 
 # Relative paths hold in the repository and in its notebooks/, whichever is the working directory.
 PLACES = (Path(), Path(".."), Path("notebooks"))
-TENSORS = (".npy", ".safetensors", ".pt")
+OF_TORCH = (".pt", ".pth", ".ckpt")
+TENSORS = (".npy", ".npz", ".safetensors", *OF_TORCH)
 
 
 def find(path: str | Path) -> Path:
@@ -24,7 +25,7 @@ def find(path: str | Path) -> Path:
 
 
 def load_tensors(path: str | Path) -> Any:
-    """The tensor of a file, or a dictionary of its tensors, in ".npy", ".safetensors" or ".pt".
+    """The tensor of a file, or a dictionary of its tensors: one of :data:`TENSORS`.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -36,16 +37,22 @@ def load_tensors(path: str | Path) -> Any:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        held = load_file(path)
-        return next(iter(held.values())) if len(held) == 1 else held
+        return _alone(load_file(path))
     try:
-        if path.suffix == ".pt":
+        if path.suffix in OF_TORCH:
             return torch.load(path, weights_only=True, map_location="cpu")
         import numpy as np
 
-        return torch.from_numpy(np.load(path, allow_pickle=False))
-    except (pickle.UnpicklingError, ValueError, TypeError) as error:
+        held = np.load(path, allow_pickle=False)
+        if path.suffix == ".npz":
+            return _alone({name: torch.from_numpy(held[name]) for name in held})
+        return torch.from_numpy(held)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError) as error:
         raise ValueError(
             f"{path} holds more than tensors, and nothing is unpickled: save tensors, or a "
             "dictionary of tensors, as .safetensors"
         ) from error
+
+
+def _alone(held: dict[str, torch.Tensor]) -> Any:
+    return next(iter(held.values())) if len(held) == 1 else held
