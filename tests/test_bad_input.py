@@ -336,10 +336,26 @@ def test_an_output_per_sample_is_known_whatever_the_batch():
     assert found.factor.rows == SAMPLES
 
 
-@pytest.mark.parametrize("model", ["mlp", None, DATA])
-def test_a_model_that_cannot_be_called(model):
-    with pytest.raises(TypeError, match=f"model must be callable, got {type(model).__name__}"):
+@pytest.mark.parametrize(
+    ("model", "way"),
+    [
+        ("mlp.pt", "load the network"),
+        (network().state_dict(), "load_state_dict"),
+        (None, ""),
+        (DATA, ""),
+    ],
+)
+def test_a_model_that_cannot_be_called(model, way):
+    said = f"model must be callable, got {type(model).__name__}.*{way}"
+    with pytest.raises(TypeError, match=said):
         ss.learned_symmetries(model, DATA, action=VECTORS)
+
+
+def test_a_network_that_takes_a_part_of_what_it_is_handed_is_told():
+    data = [{"x": DATA[:8], "name": list("abcdefgh")}]
+    with pytest.raises(AttributeError) as caught:
+        ss.learned_symmetries(lambda x: x.norm(dim=1), data, action=VECTORS, moves="x")
+    assert "leave out what it does not take" in caught.value.__notes__[0]
 
 
 # A network left in training mode

@@ -98,3 +98,40 @@ def test_every_kind_of_images_is_taken(kind):
 def test_an_argument_that_no_call_has_is_refused_by_its_name(call):
     with pytest.raises(TypeError, match="argument 'batches'"):
         CALLS[call](X, batches=3)
+
+
+# Of the parts that a callable takes apart nobody knows the others.
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "callable"])
+@pytest.mark.parametrize("different", [2, 4])
+def test_the_same_samples_again_are_no_more_samples(kind, different):
+    # Of 2 samples in 60 copies 5 directions were "approximate"; the truth is 1 (0 for 4: 2).
+    def network(x):
+        return torch.stack([(1.3 * x[:, 0] + x[:, 1]).sin(), x[:, 2] * x[:, 0]], 1)
+
+    data, how = KINDS[kind](X[:different].repeat(120 // different, 1))
+    found = ss.learned_symmetries(network, data, action=ACTION, **how)
+    assert found.level == "too few data" and found.count is None
+    assert f"{different} independent samples for 9 directions" in found.why()
+
+
+def test_the_same_place_beside_other_inputs_is_another_sample():
+    moved, beside = X[:2].repeat(60, 1), random(120, 3, dtype=torch.float64)
+    found = ss.learned_symmetries(
+        lambda x, y: (x - y).square().sum(1),
+        {"x": moved, "y": beside},
+        action=ACTION,
+        moves="x",
+    )
+    assert found.level == "none"
+
+
+@pytest.mark.parametrize("call", ["equivariant", "dynamics", "gradients", "layers"])
+def test_no_call_takes_copies_for_samples(call):
+    data = X[:4].repeat(30, 1)
+    found = {
+        "equivariant": lambda: ss.equivariant_symmetries(torch.sin, data, action=ACTION),
+        "dynamics": lambda: ss.dynamics_symmetries(torch.sin, data, action=ACTION),
+        "gradients": lambda: ss.symmetries_of_gradients(data, data.cos(), ACTION),
+        "layers": lambda: ss.layer_symmetries(LAYERS, data, action=ACTION)["1"],
+    }[call]()
+    assert found.level == "too few data"

@@ -142,6 +142,40 @@ def test_the_plane_is_found_beside_an_idle_feature(dtype):
     assert found.count == 1 + 4  # the rotation, and whatever moves the fourth coordinate
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("mean", [0.0, 0.05, 1.0, 5.0])
+@pytest.mark.parametrize("samples", [60, 3000])
+def test_where_data_lie_in_a_plane_what_leaves_it_is_no_symmetry(samples, mean, dtype):
+    # Features that depend on each other, or points of a flat molecule: the directions that move
+    # none of them were "exact" once, since the shrunk mean of the data lay off the plane.
+    draw = torch.Generator().manual_seed(0)
+    plane = torch.linalg.qr(torch.randn(3, 3, generator=draw, dtype=torch.float64)).Q
+    data = (torch.randn(samples, 2, generator=draw, dtype=torch.float64) + mean) @ plane[:2]
+    weights = torch.randn(3, 4, generator=draw, dtype=torch.float64).to(dtype)
+    found = ss.learned_symmetries(
+        lambda x: (x @ weights).sin(), data.to(dtype), action=ss.LinearAction(3)
+    )
+    assert (found.count, found.level, len(found.relative)) == (0, "none", 6)
+
+    flat = torch.randn(samples, 5, 2, generator=draw, dtype=torch.float64) @ plane[:2]
+    flat = flat + mean * plane.sum(0)  # the plane does not hold the origin
+    found = ss.learned_symmetries(
+        lambda x: (x @ weights).sin().sum(1), flat.to(dtype), action=ss.PointAction(3)
+    )
+    assert (found.count, found.level, len(found.relative)) == (0, "none", 9)
+
+
+@pytest.mark.parametrize("call", [ss.equivariant_symmetries, ss.dynamics_symmetries])
+def test_pairs_of_data_in_a_plane_are_those_that_move_them(call):
+    draw = torch.Generator().manual_seed(0)
+    data = (torch.randn(300, 2, generator=draw, dtype=torch.float64) + 1) @ torch.randn(
+        2, 3, generator=draw, dtype=torch.float64
+    )
+    weights = torch.randn(3, 3, generator=draw, dtype=torch.float64)
+    found = call(lambda x: (x @ weights).sin(), data, action=ss.LinearAction(3))
+    assert found.level == "none"
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_change_of_basis_conjugates_the_algebra(name):
     function, n, copies, basis = KNOWN[name]

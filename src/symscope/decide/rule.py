@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from ..extract.evidence import COMMON, CONTROL, NETWORK, RANDOM, SHUFFLED, Evidence, Piece
+from ..extract.evidence import COMMON, CONTROL, MOVED, NETWORK, RANDOM, SHUFFLED, Evidence, Piece
 from ..extract.factor import Factor
 from .decision import Cut, Decision
 from .thresholds import CONFIDENCE, RULE, TOLERANCE, Thresholds, check_levels
@@ -24,6 +24,7 @@ class _Sums(NamedTuple):
 
     own: Factor
     reference: Float[Tensor, "k k"]  # Gram matrices
+    # Of the data as they are: their mean, once it is shrunk, may move where no sample does.
     movement: Float[Tensor, "k k"]
 
 
@@ -167,12 +168,13 @@ def relative_along(evidence: Evidence, directions: Float[Tensor, "d k"]) -> Floa
 
 
 def _sums(pieces: list[Piece], kappa: float = RULE.kappa) -> _Sums:
-    own, shuffled, movement, common = (
+    own, shuffled, random, common, moved = (
         Factor.merge(*(piece.factors[kind] for piece in pieces))
-        for kind in (NETWORK, SHUFFLED, RANDOM, COMMON)
+        for kind in (NETWORK, SHUFFLED, RANDOM, COMMON, MOVED)
     )
-    apart, alike = movement.gram, common.gram
-    return _Sums(own, shuffled.gram + kappa**2 * apart + alike, apart + alike)
+    apart, alike = random.gram, common.gram
+    movement = moved.gram if moved.rows else apart + alike
+    return _Sums(own, shuffled.gram + kappa**2 * apart + alike, movement)
 
 
 def _both(one: _Sums, other: _Sums) -> _Sums:
@@ -446,17 +448,20 @@ def _level(
     directions = len(relative)
     needed = math.ceil(rule.rows_a_direction * directions)
     if evidence.units < evidence.dimension:  # rows of one sample do not replace others
-        few = "samples" if evidence.units == evidence.samples else "groups of samples"
+        alone = evidence.units in (evidence.samples, evidence.distinct)
+        few = "samples" if alone else "groups of samples"
         return (
             None,
             "too few data",
             f"{evidence.units} independent {few} for {evidence.dimension} directions",
         )
-    if evidence.rows < needed or len(evidence.pieces) < rule.least_pieces:
+    differ = evidence.samples if evidence.distinct is None else evidence.distinct
+    rows = evidence.rows * differ // max(evidence.samples, 1)
+    if rows < needed or len(evidence.pieces) < rule.least_pieces:
         return (
             None,
             "too few data",
-            f"{evidence.rows} rows (samples x outputs) for {directions} directions; "
+            f"{rows} rows (samples x outputs) for {directions} directions; "
             f"about {needed} are needed",
         )
     if cuts:

@@ -22,12 +22,13 @@ from .factor import Factor
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-KINDS = NETWORK, SHUFFLED, SHUFFLED_AGAIN, RANDOM, COMMON, CONTROL = (
+KINDS = NETWORK, SHUFFLED, SHUFFLED_AGAIN, RANDOM, COMMON, MOVED, CONTROL = (
     "network",
     "shuffled",  # without the common motion, as the next two
     "shuffled_again",
     "random",
     "common",  # random gradients along it
+    "moved",  # random gradients with the common motion: zero where the data do not move
     "control",  # the shuffled pairing with it, which the shuffled report is of
 )
 ALIKE = "alike"  # the network's gradients along the common motion, which are taken from others
@@ -68,6 +69,7 @@ class Evidence:
     dtype: torch.dtype = torch.float64  # of the factors
     pieces: list[Piece] = field(default_factory=list)  # in the order of the data
     size: int = 0  # units of a piece, once the first batch has come
+    distinct: int | None = None  # how many samples differ, where they are few
     eps: float = torch.finfo(torch.float64).eps  # of the coarsest numbers that rows came in
 
     def __post_init__(self) -> None:
@@ -86,8 +88,9 @@ class Evidence:
 
     @property
     def units(self) -> int:
-        """Samples that do not depend on each other: one of each group, where there are groups."""
-        return sum(piece.units for piece in self.pieces)
+        """Samples that do not depend on each other: one of each group, and of those alike."""
+        units = sum(piece.units for piece in self.pieces)
+        return units if self.distinct is None else min(units, self.distinct)
 
     @property
     def rows(self) -> int:
@@ -154,16 +157,19 @@ class Evidence:
         merged.rounding = self.rounding.merge(other.rounding)
         merged.pieces = [*self.pieces, *other.pieces]
         merged.size = max(self.size, other.size)
+        if self.distinct is not None and other.distinct is not None:
+            merged.distinct = self.distinct + other.distinct
         merged.eps = max(self.eps, other.eps)
         merged._shrink()
         return merged
 
     def of_shuffled(self) -> Evidence:
         """The same of the shuffled pairing: the second one is its control."""
-        turned = Evidence(self.dimension, self.dtype, [], self.size, self.eps)
+        turned = Evidence(self.dimension, self.dtype, [], self.size, self.distinct, self.eps)
         turned.rounding = self.rounding
         for piece in self.pieces:
-            stands = {NETWORK: CONTROL, SHUFFLED: SHUFFLED_AGAIN, RANDOM: RANDOM, COMMON: COMMON}
-            factors = {kind: piece.factors[other] for kind, other in stands.items()}
+            factors = {kind: piece.factors[kind] for kind in (RANDOM, COMMON, MOVED)}
+            factors[NETWORK] = piece.factors[CONTROL]
+            factors[SHUFFLED] = piece.factors[SHUFFLED_AGAIN]
             turned.pieces.append(Piece(piece.samples, factors, piece.units))
         return turned

@@ -24,6 +24,7 @@ from .evidence import (
     ALIKE,
     COMMON,
     CONTROL,
+    MOVED,
     NETWORK,
     RANDOM,
     SHUFFLED,
@@ -148,6 +149,7 @@ class Extraction:
         if reference:
             least = torch.finfo(batch.inputs.dtype).eps
             self.evidence.eps = max(self.evidence.eps, least, reference.eps)
+            intake.add(MOVED, reference.moved)
             intake.add(RANDOM, reference.random)
             intake.add(COMMON, reference.common)
         return intake
@@ -220,8 +222,8 @@ def extract(
     network's derivatives; ``checked`` is how a network of its architecture was differentiated.
     """
     with running(network.model):
-        some = steps(network, query, stream or query.stream(), plan, checked=checked)
-        return _collected(query, some)
+        stream = stream or query.stream()
+        return _collected(query, stream, steps(network, query, stream, plan, checked=checked))
 
 
 def extract_gradients(query: Query, gradients: Tensor) -> Extraction:
@@ -231,10 +233,11 @@ def extract_gradients(query: Query, gradients: Tensor) -> Extraction:
     """
     mode = Mode("gradients", "handed in")
     how = Differentiation(query.action, query.backend, mode, gradients.shape[1], whole=True)
-    return _collected(query, _steps_of_gradients(query, gradients, how))
+    stream = query.stream()
+    return _collected(query, stream, _steps_of_gradients(query, stream, gradients, how))
 
 
-def _collected(query: Query, some: Iterable[Step]) -> Extraction:
+def _collected(query: Query, stream: Stream, some: Iterable[Step]) -> Extraction:
     """The sums over all steps."""
     found: Extraction | None = None
     for step in some:
@@ -246,11 +249,14 @@ def _collected(query: Query, some: Iterable[Step]) -> Extraction:
             found.evidence.add_rounding(rows.rows)
     assert found is not None  # an empty stream has been refused
     check_enough(found.factor.rows, found.factor.dimension)
+    found.evidence.distinct = stream.distinct
     return found
 
 
-def _steps_of_gradients(query: Query, gradients: Tensor, how: Differentiation) -> Iterator[Step]:
-    stream, references, common = query.stream(), References(query.seed), CommonMotion()
+def _steps_of_gradients(
+    query: Query, stream: Stream, gradients: Tensor, how: Differentiation
+) -> Iterator[Step]:
+    references, common = References(query.seed), CommonMotion()
     draw = draws.stream(query.seed, "rounding of gradients")
     for batch in with_progress(stream, stream.total):
         own = gradients[batch.start : batch.start + len(batch.inputs)].to(batch.inputs.device)

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -103,7 +104,12 @@ class Network:
 
     def __post_init__(self) -> None:
         if not callable(self.model):
-            raise TypeError(f"model must be callable, got {type(self.model).__name__}")
+            file, weights = isinstance(self.model, (str, PathLike)), isinstance(self.model, Mapping)
+            raise TypeError(
+                f"model must be callable, got {type(self.model).__name__}"
+                + ": load the network from the file first" * file
+                + ": build the network, and load its weights with load_state_dict" * weights
+            )
 
     def __call__(self, moved: Float[Tensor, "n ..."]) -> Float[Tensor, "n c"]:
         """The outputs of all samples at hand, or of the first of them, once these have moved."""
@@ -140,7 +146,7 @@ class Network:
             if isinstance(given, Mapping) and self._takes(frozenset(given)):
                 return self._called(**given)
             return self._called(given)
-        except TypeError as error:
+        except (TypeError, AttributeError, LookupError) as error:
             if not hasattr(error, "__notes__"):
                 error.add_note(
                     f"the network was called with the data as they came, {described(given)}: leave "

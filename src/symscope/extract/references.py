@@ -16,7 +16,7 @@ from torch import Tensor
 from .. import _draws as draws
 from . import tuned
 from .differentiation import Differentiation
-from .evidence import ALIKE, COMMON, NETWORK, RANDOM
+from .evidence import ALIKE, COMMON, MOVED, NETWORK, RANDOM
 from .network import Network
 from .rows import Moving, ReverseRows, Rows
 
@@ -29,7 +29,8 @@ class Reference:
     """What one batch is compared with."""
 
     weights: dict[str, Float[Tensor, " n"]]  # a weight for each sample's rows, by the kind of rows
-    random: Rows  # the rows of random gradients along the motion of each sample, less the common
+    moved: Rows  # the rows of random gradients along the motion of each sample
+    random: Rows  # the same, less the common motion
     common: ReverseRows  # their rows along the common motion
     eps: float  # of the numbers that gradients were computed in
 
@@ -68,11 +69,11 @@ class References:
         slopes, step = squares.sum(1).sqrt(), self._step(steps[NETWORK])
         slopes = _cut(slopes, self._slope(slopes))
         weights = {kind: slopes * _cut(each, step) for kind, each in steps.items()}
-        weights[RANDOM] = weights[COMMON] = weights[NETWORK]
+        weights[RANDOM] = weights[COMMON] = weights[MOVED] = weights[NETWORK]
         signs *= self._lengths(squares, inputs)
         common = ReverseRows(start, 0, moved[ALIKE], signs)
-        random = ReverseRows(start, 0, moved[NETWORK], signs).less(common)
-        return Reference(weights, random, common, _precision(gradients))
+        own = ReverseRows(start, 0, moved[NETWORK], signs)
+        return Reference(weights, own, own.less(common), common, _precision(gradients))
 
     def _lengths(
         self, squares: Float[Tensor, "n d"], inputs: Float[Tensor, "n ..."]

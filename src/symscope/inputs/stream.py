@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, defau
 from .. import _draws as draws
 from .._checks import whole
 from ..actions.vectors import Action
-from .samples import Parts, Samples, batches, described, drawn
+from .samples import Parts, Samples, batches, described, drawn, parts_of
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -89,6 +89,7 @@ class Stream:
     total: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self._seen: set[int] | None = set()
         self.batch_size = whole("batch_size", self.batch_size, 2)
         if self.samples is not None:
             self.samples = whole("samples", self.samples)
@@ -143,8 +144,22 @@ class Stream:
             return ahead
         generator = draws.stream(self.seed, "shuffled pairing")
         if isinstance(self.data, Tensor):
-            return self._of_tensor(self.data, generator)
-        return self._of_iterable(generator)
+            return self._counted(self._of_tensor(self.data, generator))
+        return self._counted(self._of_iterable(generator))
+
+    @property
+    def distinct(self) -> int | None:
+        """How many of the samples so far differ; None where they are enough, or it is not known."""
+        return None if self._seen is None else len(self._seen)
+
+    def _counted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            if self._seen is not None:
+                prints = _fingerprints(batch)
+                self._seen = None if prints is None else self._seen.union(prints)
+                if self.distinct and self.distinct > LIMITS.a_direction * len(self.action.basis):
+                    self._seen = None
+            yield batch
 
     def _of_tensor(self, data: Tensor, generator: torch.Generator) -> Iterator[Batch]:
         total = len(data)
@@ -263,6 +278,19 @@ class _Kept:
         self.keys = self.keys[: LIMITS.kept]
         self.samples = pool.index_select(0, kept[: LIMITS.kept].to(pool.device))
         return others
+
+
+def _fingerprints(batch: Batch) -> list[int] | None:
+    """A number for each sample, of all that a network is called with; None where it cannot be."""
+    count, tensors = len(batch.inputs), [batch.inputs]
+    if batch.samples:
+        for value in parts_of(batch.samples.held).values():
+            if not isinstance(value, Tensor):
+                return None
+            if value.ndim and len(value) == count:
+                tensors.append(value)
+    flat = [t.detach().cpu().reshape(count, -1).contiguous().view(torch.uint8) for t in tensors]
+    return [hash(row.tobytes()) for row in torch.cat(flat, 1).numpy()]
 
 
 def _usable(inputs: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from ..algebra import matrices as algebra
 from ..decide.rule import reference_metric, relative_within
 from ..decide.thresholds import CONFIDENCE, RULE, TOLERANCE, check_levels
 from ..extract.differentiation import Differentiation, Mode
-from ..extract.evidence import COMMON, NETWORK, Evidence
+from ..extract.evidence import COMMON, MOVED, NETWORK, Evidence
 from ..extract.extraction import Query, Settings, check_action, extract
 from ..extract.modes import forward_mode, running
 from ..extract.network import Network, Outputs
@@ -347,7 +347,8 @@ class PairDifferentiation(Differentiation):
             motion = self.pairing.motion(inputs[here], values[here], first, stop)
             yield NETWORK, ForwardRows(rows.start, first, rows.rows - motion)
             if len(moved) > 1:  # there are others to compare with
-                yield COMMON, ForwardRows(rows.start, first, motion)
+                for kind_of_all in (COMMON, MOVED):
+                    yield kind_of_all, ForwardRows(rows.start, first, motion)
 
 
 class PairSymmetries(ReportBase):

@@ -128,7 +128,8 @@ def _extract(
 ) -> dict[str, Extraction]:
     """One pass over the data; the rows of all features are shared out to their layers."""
     found: dict[str, Extraction] = {}
-    for step in steps(network, query, query.stream(), sizes=lambda: list(sizes.values())):
+    stream = query.stream()
+    for step in steps(network, query, stream, sizes=lambda: list(sizes.values())):
         found = found or {name: Extraction(query, step.how) for name in sizes}
         # Of whitened features the gradients are not known: they get no decision.
         references = [] if whitening else step.references
@@ -146,6 +147,8 @@ def _extract(
         for _, _, rows in _of_all_features(rounding, sum(parts)):
             for extraction, own in zip(found.values(), rows.split(parts, 1), strict=True):
                 extraction.evidence.add_rounding(own)
+    for extraction in found.values():
+        extraction.evidence.distinct = stream.distinct
     return found
 
 

@@ -8,6 +8,7 @@ from symscope.extract.differentiation import Differentiation, Mode
 from symscope.extract.evidence import (
     ALIKE,
     COMMON,
+    MOVED,
     NETWORK,
     RANDOM,
     SHUFFLED,
@@ -80,7 +81,13 @@ def test_limits_are_those_of_the_first_samples_however_they_come():
     late = inputs[300:], gradients[300:]
     one, other = (r.of(late[1], moving(late[0]), 300).weights[NETWORK] for r in (whole, parts))
     torch.testing.assert_close(one, other, rtol=0.2, atol=0)
-    assert set(whole.of(late[1], moving(late[0]), 0).weights) == {NETWORK, ALIKE, RANDOM, COMMON}
+    assert set(whole.of(late[1], moving(late[0]), 0).weights) == {
+        NETWORK,
+        ALIKE,
+        RANDOM,
+        COMMON,
+        MOVED,
+    }
 
 
 POINTS = ss.PointAction(2)
