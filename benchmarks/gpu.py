@@ -84,21 +84,10 @@ def timed(
 
 
 def limits(report: Report, sizes: Sizes) -> None:
-    """A large copy, and a large matrix product in every precision."""
+    """A large copy, and large matrix products."""
     side, half = sizes.side, sizes.side // 2
     source, square = sizes.random(sizes.copied), sizes.random(side, side)
     target = torch.empty_like(source)
-    products = {}
-    for name, mode in (("float32", "highest"), ("tf32", "high")):
-
-        def product(mode: str = mode) -> torch.Tensor:
-            torch.set_float32_matmul_precision(mode)
-            try:
-                return square @ square
-            finally:
-                torch.set_float32_matmul_precision("highest")
-
-        products[name] = product
     double = square[:half, :half].double()
     case = "limits of the device"
     timed(
@@ -107,14 +96,13 @@ def limits(report: Report, sizes: Sizes) -> None:
         case,
         {
             "copy": partial(target.copy_, source),
-            f"float32 product of {side}": products["float32"],
-            f"tf32 product of {side}": products["tf32"],
+            f"float32 product of {side}": partial(torch.mm, square, square),
             f"float64 product of {half}": partial(torch.mm, double, double),
         },
         least_bytes={"copy": 2 * source.nbytes},
     )
     report.limits["copy, GB/s"] = 2 * source.nbytes / report.row(case, "copy").median / 1e9
-    for name, size in (("float32", side), ("tf32", side), ("float64", half)):
+    for name, size in (("float32", side), ("float64", half)):
         seconds = report.row(case, f"{name} product of {size}").median
         report.limits[f"{name} matrix product, Gflop/s"] = 2 * size**3 / seconds / 1e9
 
@@ -159,10 +147,7 @@ def linear(report: Report, sizes: Sizes) -> None:
     k = n**2
     case = f"linear Gram matrix, n = {n}, N = {count:,}"
     operations = count * k * (k + 1)  # of the rows' product, which is symmetric
-    kernel = {
-        f"kernel, {precision}": partial(ops.linear_gram, vectors, cotangents, precision, "triton")
-        for precision in ("float32", "tf32x3", "tf32")
-    }
+    kernel = "kernel, float32"
 
     def published() -> None:
         rows = reference.linear_rows(vectors, cotangents).flatten(0, 1)
@@ -173,20 +158,18 @@ def linear(report: Report, sizes: Sizes) -> None:
         sizes,
         case,
         {
-            **kernel,
+            kernel: partial(ops.linear_gram, vectors, cotangents, "float32", "triton"),
             "torch, rows and product, float32": partial(
                 reference.linear_gram, vectors, cotangents, torch.float32
             ),
             "torch, pairs, float64": partial(ops.linear_gram, vectors, cotangents),
             "matrix and SVD of its first 20,000 rows": published,
         },
-        least_operations=dict.fromkeys(kernel, operations),
+        least_operations={kernel: operations},
     )
-    for precision, of in (("float32", "float32"), ("tf32", "tf32")):
-        seconds = report.row(case, f"kernel, {precision}").median
-        reached = operations / seconds / 1e9 / report.limits[f"{of} matrix product, Gflop/s"]
-        report.target(f"linear Gram matrix, {precision}: of the product's rate", ">= 0.6", reached,
-                      reached >= 0.6)  # fmt: skip
+    reached = operations / report.row(case, kernel).median / 1e9
+    reached /= report.limits["float32 matrix product, Gflop/s"]
+    report.target("linear Gram matrix: of the product's rate", ">= 0.6", reached, reached >= 0.6)
 
 
 def orbits(report: Report, sizes: Sizes) -> None:
@@ -294,8 +277,6 @@ def check(sizes: Sizes) -> None:
         ("plane_rows", (images, cotangents, PLANE), 1e-6),
         ("plane_gram", (images, cotangents, PLANE), 1e-6),
         ("linear_gram", (vectors, by, "float32"), 1e-6),
-        ("linear_gram", (vectors, by, "tf32x3"), 1e-5),
-        ("linear_gram", (vectors, by, "tf32"), 1e-2),
         ("orbits", (filters, generators, sizes.order), 1e-5),
         ("proximal_step", (*codes, 0.3, 0.2, 0.5, True), 1e-6),
     ):

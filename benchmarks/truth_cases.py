@@ -191,7 +191,7 @@ def _known() -> dict[str, Invariants]:
             (x[:, 0] * x[:, 1]).sum(1, keepdim=True)
             / (x[:, 0].norm(dim=1) * x[:, 1].norm(dim=1))[:, None]
         ),
-        algebra.direct_sum(algebra.scaling(3), algebra.so(3)),
+        torch.cat([algebra.scaling(3), algebra.so(3)]),
     )
     volume = Invariants(3, 3, lambda x: torch.linalg.det(x)[:, None], algebra.sl(3))
     distances = Invariants(  # of points of the plane, in homogeneous coordinates

@@ -1,5 +1,6 @@
 """Networks, data and actions that many tests ask, and the slow definition they are held to."""
 
+import itertools
 from dataclasses import replace
 
 import torch
@@ -25,6 +26,19 @@ def plain(*widths: int, act: type[nn.Module] = nn.ReLU) -> nn.Module:
     for a, b in zip(widths, widths[1:], strict=False):
         layers += [nn.Linear(a, b), act()]
     return studies.networks.seeded(lambda: nn.Sequential(*layers[:-1]), 0)
+
+
+def polynomial(n: int, degree: int) -> ss.FieldAction:
+    """All fields on (N, n) data whose components are polynomials of at most a degree."""
+    powers = [p for p in itertools.product(range(degree + 1), repeat=n) if sum(p) <= degree]
+    powers.sort(key=sum)
+
+    def fields(x: torch.Tensor) -> torch.Tensor:
+        units = torch.eye(n, dtype=x.dtype, device=x.device)
+        monomials = [(x ** x.new_tensor(p)).prod(1, keepdim=True) for p in powers]
+        return torch.stack([m * unit for m in monomials for unit in units])
+
+    return ss.FieldAction(fields, [f"{p} d{i}" for p in powers for i in range(n)])
 
 
 def vectors(n: int, seed: int = 0) -> torch.Tensor:

@@ -79,7 +79,7 @@ CASES = {
     "gl(2) on copies": ("gl(2)", copies(algebra.gl(2), 3), False),
     "turns and scaling": (
         "so(5) + scaling",
-        algebra.direct_sum(algebra.so(5), algebra.scaling(5)),
+        torch.cat([algebra.so(5), algebra.scaling(5)]),
         False,
     ),
     "so(3) + so(2)": ("so(3) + so(2)", blocks(algebra.so(3), algebra.so(2)), False),

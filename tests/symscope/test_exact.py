@@ -58,7 +58,7 @@ KNOWN = {
     "sl(2)": (area, 2, 2, algebra.sl(2)),
     "sp(4)": (symplectic, 4, 2, algebra.sp(4)),
     "scaling": (direction, 3, 1, algebra.scaling(3)),
-    "gl(1)xso(3)": (angle, 3, 2, algebra.direct_sum(algebra.scaling(3), algebra.so(3))),
+    "gl(1)xso(3)": (angle, 3, 2, torch.cat([algebra.scaling(3), algebra.so(3)])),
 }
 
 

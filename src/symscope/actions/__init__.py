@@ -1,7 +1,6 @@
 """How a Lie algebra moves data: vectors, points, images, along any vector fields."""
 
-from .fields import FieldAction
 from .plane import PlaneAction, VolumeAction
-from .vectors import Action, LinearAction, PointAction
+from .vectors import Action, FieldAction, LinearAction, PointAction
 
 __all__ = ["Action", "FieldAction", "LinearAction", "PlaneAction", "PointAction", "VolumeAction"]

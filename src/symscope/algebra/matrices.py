@@ -26,7 +26,7 @@ def _unit(n: int, i: int, j: int) -> Float[Tensor, "n n"]:
 
 def gl(n: int) -> Float[Tensor, "k n n"]:
     """All n x n matrices: the elementary matrices E_ij in row-major order, dimension n^2."""
-    whole("n", n, 1)
+    whole("n", n)
     return torch.eye(n * n, dtype=torch.float64, device="cpu").reshape(n * n, n, n)
 
 
@@ -34,8 +34,7 @@ def sl(n: int) -> Float[Tensor, "k n n"]:
     """The traceless n x n matrices, dimension n^2 - 1."""
     whole("n", n, 2)
     one = torch.eye(n, dtype=torch.float64, device="cpu")
-    traceless = gl(n) - one * one.reshape(-1, 1, 1) / n
-    return orthonormal(traceless)
+    return orthonormal(gl(n) - one * one.reshape(-1, 1, 1) / n)
 
 
 def so(p: int, q: int = 0) -> Float[Tensor, "k n n"]:
@@ -75,9 +74,8 @@ def sp(dim: int) -> Float[Tensor, "k dim dim"]:
     form[n:, :n] = -torch.eye(n, device="cpu")
     # A = J S with S symmetric solves the defining equation, since J^T = -J and J^2 = -1.
     pairs = [(i, j) for i in range(dim) for j in range(i, dim)]
-    return orthonormal(
-        torch.stack([form @ (_unit(dim, i, j) + _unit(dim, j, i)) for i, j in pairs])
-    )
+    symmetric = torch.stack([_unit(dim, i, j) + _unit(dim, j, i) for i, j in pairs])
+    return orthonormal(form @ symmetric)
 
 
 def scaling(n: int) -> Float[Tensor, "1 n n"]:
@@ -95,8 +93,7 @@ def translations(n: int) -> Float[Tensor, "n n+1 n+1"]:
 def affine(n: int = 2) -> Float[Tensor, "k {n}+1 {n}+1"]:
     """gl(n) and the translations together, as homogeneous matrices, dimension n^2 + n.
 
-    The last row of every matrix is zero. The linear part comes first (row-major), then the
-    translations.
+    The linear part comes first (row-major), then the translations.
     """
     return torch.cat([homogeneous(gl(n)), translations(n)])
 
@@ -128,11 +125,6 @@ def heisenberg(n: int = 1) -> Float[Tensor, "k n n"]:
 def homogeneous(basis: Float[Tensor, "k n n"]) -> Float[Tensor, "k n+1 n+1"]:
     """A linear algebra written in homogeneous coordinates: a zero row and column appended."""
     return torch.nn.functional.pad(basis, (0, 1, 0, 1))
-
-
-def direct_sum(*bases: Float[Tensor, "_ n n"]) -> Float[Tensor, "k n n"]:
-    """The span of several bases of matrices of one size, orthonormal."""
-    return orthonormal(torch.cat(bases))
 
 
 def anticlockwise(generator: Float[Tensor, "*k n n"]) -> Float[Tensor, "*k n n"]:

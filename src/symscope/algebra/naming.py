@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -36,10 +36,8 @@ class Name:
         dimension: of the span.
         closure: the closure residual, 0 for an algebra, in the balanced coordinates.
         stretch: the condition number of the change to those coordinates.
-        derived: dimensions of the derived series.
-        central: dimensions of the lower central series.
-        centre: dimension of the centre.
-        radical: dimension of the radical.
+        derived, central: dimensions of the derived and of the lower central series.
+        centre, radical: their dimensions.
         ideals: the simple ideals of the quotient by the radical.
         votes: share of the thresholds at which each name came out, the largest first.
     """
@@ -66,16 +64,7 @@ class Name:
         return tuple(self.name.split(" ~ "))
 
 
-@runtime_checkable
-class Report(Protocol):
-    """What :func:`name_algebra` asks of a report: the generators that it counts."""
-
-    @property
-    def symmetries(self) -> Float[Tensor, "k n n"]:
-        """A basis of them."""
-
-
-def name_algebra(basis: Float[Tensor, "k n n"] | Report, *, angle: float = 5.0) -> Name:
+def name_algebra(basis: Float[Tensor, "k n n"] | Any, *, angle: float = 5.0) -> Name:
     """Name the Lie algebra that a basis of matrices spans, known only up to an error.
 
     The span is brought to the coordinates of R^n that suit it best. There its structure is read
@@ -85,9 +74,6 @@ def name_algebra(basis: Float[Tensor, "k n n"] | Report, *, angle: float = 5.0) 
         basis: (K, n, n), any basis of the span; or a report, whose ``symmetries`` are named.
         angle: degrees by which the span may be off. Only the names of what commutes rest on it
             (scaling, so(2), translations): an error leaves no residual there. Default 5.
-
-    Returns:
-        A :class:`Name`.
 
     Raises:
         ValueError: if the basis is empty, not of square matrices, not finite or linearly dependent;
@@ -127,7 +113,7 @@ def name_algebra(basis: Float[Tensor, "k n n"] | Report, *, angle: float = 5.0) 
         closure,
         stretch,
         tuple(map(len, whole.derived(t))),
-        tuple(map(len, whole.central(t))),
+        tuple(map(len, whole.derived(t, lower=True))),
         len(whole.centre(t)),
         len(whole.radical(t)),
         tuple(ideal for ideal, _ in whole.ideals(t)),
@@ -348,7 +334,7 @@ def _forms(action: Float[Tensor, "x k k"], t: float) -> tuple[int, int]:
 def _solvable(algebra_: Algebra, t: float) -> tuple[str, ...] | None:
     """The names of a solvable algebra."""
     d = algebra_.dimension
-    derived, central = algebra_.derived(t), algebra_.central(t)
+    derived, central = algebra_.derived(t), algebra_.derived(t, lower=True)
     if len(derived[-1]):
         return None
     brackets = derived[1]

@@ -100,29 +100,17 @@ class Algebra:
         inside = torch.einsum("la,mb,abc,nc->lmn", rows, rows, self.constants, rows)
         return Algebra(inside, torch.einsum("la,aij->lij", rows, self.matrices))
 
-    def products(
-        self, a: Float[Tensor, "l k"], b: Float[Tensor, "m k"], t: float
-    ) -> Float[Tensor, "r k"]:
-        """An orthonormal basis of the span of all [a_i, b_j]."""
-        return _image(torch.einsum("la,mb,abc->lmc", a, b, self.constants).flatten(0, 1), t)
-
     def brackets(self, t: float) -> Float[Tensor, "r k"]:
         """The derived algebra [g, g]."""
         return _image(self.constants.flatten(0, 1), t)
 
-    def derived(self, t: float) -> list[Float[Tensor, "_ k"]]:
-        """The derived series, g, [g, g], ..., until it stays the same."""
-        return self._series(t, lower=False)
-
-    def central(self, t: float) -> list[Float[Tensor, "_ k"]]:
-        """The lower central series, g, [g, g], [g, [g, g]], ..., until it stays the same."""
-        return self._series(t, lower=True)
-
-    def _series(self, t: float, lower: bool) -> list[Float[Tensor, "_ k"]]:
+    def derived(self, t: float, lower: bool = False) -> list[Float[Tensor, "_ k"]]:
+        """The derived series, g, [g, g], ..., until it stays the same; or the lower central one."""
         everything = torch.eye(self.dimension, dtype=torch.float64)
         series = [everything]
         while len(series[-1]):
-            below = self.products(everything if lower else series[-1], series[-1], t)
+            pairs = everything if lower else series[-1], series[-1], self.constants
+            below = _image(torch.einsum("la,mb,abc->lmc", *pairs).flatten(0, 1), t)
             if len(below) >= len(series[-1]):
                 break
             series.append(below)
@@ -134,9 +122,8 @@ class Algebra:
 
     def centraliser(self, rows: Float[Tensor, "l k"], t: float) -> Float[Tensor, "r k"]:
         """What commutes with the rows."""
-        return complement(
-            _image(torch.einsum("la,abc->lcb", rows, self.constants).flatten(0, 1), t)
-        )
+        pushed = torch.einsum("la,abc->lcb", rows, self.constants)
+        return complement(_image(pushed.flatten(0, 1), t))
 
     def radical(self, t: float) -> Float[Tensor, "r k"]:
         """The largest solvable ideal: what the Killing form holds orthogonal to [g, g]."""
@@ -228,10 +215,7 @@ def balanced(basis: Float[Tensor, "k n n"]) -> tuple[Float[Tensor, "k n n"], flo
         closure = algebra_of(basis)[1]
         if closure <= max(TUNED.growth * least, 1e-9):
             least, best = min(closure, least), (basis, change)
-        elif (
-            closure > 2 * TUNED.growth * least
-            or float(torch.linalg.cond(change)) > TUNED.most_stretch
-        ):
+        elif closure > 2 * TUNED.growth * least or torch.linalg.cond(change) > TUNED.most_stretch:
             break
     return best[0], float(torch.linalg.cond(best[1]))
 

@@ -76,9 +76,9 @@ class Decision:
     def why(self) -> str:
         """In words why each direction was kept or not, one line each."""
         kept = self.count or 0
-        count = "?" if self.count is None else str(self.count)
         lines = [
-            f"{count} of {len(self.relative)} directions are symmetries: {self.level}"
+            f"{'?' if self.count is None else self.count} of {len(self.relative)} directions are "
+            f"symmetries: {self.level}"
             + (f" ({self.note})" if self.note else ""),
             "rho: change of the outputs, relative to an unrelated direction; at most "
             f"{self.tolerance:g}",
@@ -86,9 +86,8 @@ class Decision:
             f"{self.pieces} pieces",
             "direction      rho    bound",
         ]
-        for place, (rho, bound) in enumerate(
-            zip(self.relative.tolist(), self.bound.tolist(), strict=True)
-        ):
+        pairs = zip(self.relative.tolist(), self.bound.tolist(), strict=True)
+        for place, (rho, bound) in enumerate(pairs):
             reason = self._reason(place, rho, bound, kept)
             limit = f"{bound:8.2g}" if math.isfinite(bound) else "       -"
             lines.append(f"{place + 1:9d} {rho:8.2g} {limit}  {reason}")

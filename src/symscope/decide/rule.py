@@ -46,12 +46,6 @@ def decide(
     Beyond these the first d stand out in part, if the bound of their largest rho is well below
     the d-th of the shuffled pairing, and that of its ratio to the next rho well below 1.
 
-    Args:
-        evidence: rows of all kinds in at least two pieces.
-        tolerance: the largest relative change of the outputs along a symmetry, in (0, 1).
-        confidence: of the upper bounds, in (0, 1).
-        rule: its constants.
-
     Raises:
         ValueError: for a tolerance or confidence outside (0, 1), or fewer than two pieces.
     """
@@ -116,9 +110,8 @@ def bound_within(
     evidence: Evidence, span: Float[Tensor, "d k"], confidence: float = CONFIDENCE
 ) -> float:
     """The upper confidence bound of the largest rho within a span that other data chose."""
-    sums = _sums(evidence.pieces)
-    test = _Test.of(span.T, sums, evidence.pieces, confidence, RULE.kappa)
-    return test.bound(len(span))
+    sums, pieces = _sums(evidence.pieces), evidence.pieces
+    return _Test.of(span.T, sums, pieces, confidence, RULE.kappa).bound(len(span))
 
 
 def compared(
@@ -139,12 +132,9 @@ def compared(
         directions = (frame @ _solve(_sums(evidence.pieces[half::2]), frame)[1]).T
         tests = [each.pieces[1 - half :: 2] for each in (evidence, other)]
         for k, v in enumerate(directions):
-            squares, residuals = zip(*(_logarithm(pieces, v) for pieces in tests), strict=True)
-            n = len(residuals[0])
-            bound = _upper_ratio(
-                squares[0] / squares[1], residuals[0] - residuals[1], _quantile(confidence, n)
-            )
-            bounds[k] = max(float(bounds[k]), bound)
+            (square, own), (beside, theirs) = (_logarithm(pieces, v) for pieces in tests)
+            factor = _quantile(confidence, len(own))
+            bounds[k] = max(float(bounds[k]), _upper_ratio(square / beside, own - theirs, factor))
     return both[0] / both[1].clamp(min=1e-300), bounds
 
 
@@ -227,10 +217,8 @@ class _Bounds:
     @cached_property
     def _tests(self) -> list[_Test]:
         chosen = [self.frame @ _solve(own, self.frame)[1] for own in self.sums]
-        return [
-            _Test.of(*each, self.confidence, self.kappa)
-            for each in zip(chosen, reversed(self.sums), reversed(self.halves), strict=True)
-        ]
+        others = zip(chosen, reversed(self.sums), reversed(self.halves), strict=True)
+        return [_Test.of(*each, self.confidence, self.kappa) for each in others]
 
     def at(self, d: int) -> float:
         """The bound for the first d directions."""
@@ -285,9 +273,7 @@ class _Test:
         worst = self.directions[:, :d] @ worst[:, 0]
         # The ratio's linearised residuals, piece by piece, and their standard error.
         residuals = torch.stack([self._residual(piece, worst, largest) for piece in self.pieces])
-        n = len(self.pieces)
-        error = (residuals.square().sum() * n / max(n - 1, 1)).sqrt()
-        return float((largest + self.factor * error).sqrt())
+        return float((largest + self.factor * _error(residuals)).sqrt())
 
     def ratio(self, d: int) -> float:
         """The upper bound of the largest rho among the first d over the least of the others."""
@@ -336,9 +322,13 @@ def _quantile(confidence: float, pieces: int) -> float:
 
 def _upper_ratio(square: Float[Tensor, ""], residuals: Float[Tensor, " p"], factor: float) -> float:
     """The upper bound of a ratio from its square and the residuals of its logarithm by piece."""
+    return float((square.log() + factor * _error(residuals)).mul(0.5).exp())
+
+
+def _error(residuals: Float[Tensor, " p"]) -> Float[Tensor, ""]:
+    """The standard error of their sum."""
     n = len(residuals)
-    error = (residuals.square().sum() * n / max(n - 1, 1)).sqrt()
-    return float((square.log() + factor * error).mul(0.5).exp())
+    return (residuals.square().sum() * n / max(n - 1, 1)).sqrt()
 
 
 def _cuts(
@@ -450,30 +440,20 @@ def _level(
     if evidence.units < evidence.dimension:  # rows of one sample do not replace others
         alone = evidence.units in (evidence.samples, evidence.distinct)
         few = "samples" if alone else "groups of samples"
-        return (
-            None,
-            "too few data",
-            f"{evidence.units} independent {few} for {evidence.dimension} directions",
-        )
+        why = f"{evidence.units} independent {few} for {evidence.dimension} directions"
+        return None, "too few data", why
     differ = evidence.samples if evidence.distinct is None else evidence.distinct
     rows = evidence.rows * differ // max(evidence.samples, 1)
     if rows < needed or len(evidence.pieces) < rule.least_pieces:
-        return (
-            None,
-            "too few data",
-            f"{rows} rows (samples x outputs) for {directions} directions; "
-            f"about {needed} are needed",
-        )
+        why = f"{rows} rows (samples x outputs) for {directions} directions; "
+        return None, "too few data", f"{why}about {needed} are needed"
     if cuts:
         count = cuts[0].dimension
         exact = bool(relative[count - 1] <= floor[count - 1])
         return count, "exact" if exact else "approximate", ""
     blurred = (relative <= floor) & (floor > tolerance / rule.least_gap)
     if blurred.any():
-        return (
-            None,
-            "below resolution",
-            f"along {int(blurred.sum())} of the directions the outputs change no more than "
-            "rounding does: use float64 for the data and the network",
-        )
+        why = f"along {int(blurred.sum())} of the directions the outputs change no more than "
+        why += "rounding does: use float64 for the data and the network"
+        return None, "below resolution", why
     return 0, "none", ""

@@ -25,18 +25,13 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "reference", "triton")
 # The largest filters that the kernel of orbits holds.
 ORBIT_DIMENSION = 64
-PRECISIONS = ("float64", "float32", "tf32x3", "tf32")
+PRECISIONS = ("float64", "float32")
 
 linear_rows = reference.linear_rows
 
 
 def check_backend(backend: str) -> None:
-    """Refuse a backend that is unknown, or "triton" where no kernel can ever run.
-
-    Raises:
-        ValueError: if ``backend`` is not one of BACKENDS.
-        RuntimeError: if "triton" was asked for and is not installed or has no device.
-    """
+    """Refuse a backend that is unknown (ValueError), or "triton" where no kernel can ever run."""
     choice("backend", backend, BACKENDS)
     if backend == "triton":  # else Triton is not even looked for
         resolve(backend)
@@ -44,8 +39,6 @@ def check_backend(backend: str) -> None:
 
 def resolve(backend: str, *tensors: Tensor, limit: str | None = None) -> str:
     """The implementation that serves these tensors: "reference", "cpu" or "triton".
-
-    "cpu" is the arrangement for a processor's caches, where a kernel has one.
 
     Args:
         backend: one of BACKENDS.
@@ -137,14 +130,14 @@ def _pull_proximal_step(cotangents: tuple, arguments: list, results: list, neede
 _ADJOINTS = {"orbits": _pull_orbits, "proximal_step": _pull_proximal_step}
 
 
-def _serve(name: str, backend: str, tensors: tuple[Tensor, ...], *others: object) -> Tensor:
+def _serve(name: str, backend: str, *arguments: object, limit: str | None = None) -> Any:
     """Call the implementation that ``backend`` and the tensors ask for."""
-    where = resolve(backend, *tensors)
+    where = resolve(backend, *(a for a in arguments if isinstance(a, Tensor)), limit=limit)
     if where == "triton":
-        return _kernel(name).apply(*tensors, *others)
-    if where == "cpu":
-        return _arranged(name).apply(*tensors, *others)
-    return getattr(reference, name)(*tensors, *others)
+        return _kernel(name).apply(*arguments)
+    if where == "cpu" and hasattr(cpu, name):
+        return _arranged(name).apply(*arguments)
+    return getattr(reference, name)(*arguments)
 
 
 def plane_fields(
@@ -154,9 +147,7 @@ def plane_fields(
 
     There is no Triton kernel of them: "auto" takes the definition on a GPU, "triton" is refused.
     """
-    if resolve(backend, images, limit="no kernel writes tangent fields") == "cpu":
-        return _arranged("plane_fields").apply(images, plane)
-    return reference.plane_fields(images, plane)
+    return _serve("plane_fields", backend, images, plane, limit="no kernel writes tangent fields")
 
 
 def plane_rows(
@@ -166,7 +157,7 @@ def plane_rows(
     backend: str = "auto",
 ) -> Float[Tensor, "n c k"]:
     """Rows for an action on the image plane; see :func:`.reference.plane_rows`."""
-    return _serve("plane_rows", backend, (images, cotangents), plane)
+    return _serve("plane_rows", backend, images, cotangents, plane)
 
 
 def plane_gram(
@@ -176,7 +167,7 @@ def plane_gram(
     backend: str = "auto",
 ) -> Float[Tensor, "k k"]:
     """Their Gram matrix in float64; see :func:`.reference.plane_gram`."""
-    return _serve("plane_gram", backend, (images, cotangents), plane)
+    return _serve("plane_gram", backend, images, cotangents, plane)
 
 
 def linear_gram(
@@ -185,33 +176,16 @@ def linear_gram(
     precision: str = "float64",
     backend: str = "auto",
 ) -> Float[Tensor, "d*d d*d"]:
-    """The Gram matrix of :func:`linear_rows`, returned in float64.
+    """The Gram matrix of :func:`linear_rows` in float64; see :func:`.reference.linear_gram`.
 
-    Args:
-        vectors: the data.
-        cotangents: the derivatives of c outputs by them.
-        precision: of the products. "float64" (default) or "float32" in torch; the kernel takes
-            "float32", "tf32x3" (tensor cores, nearly float32) and "tf32".
-        backend: as everywhere; "auto" takes the kernel for every precision but "float64".
-
-    Raises:
-        ValueError: for an unknown precision, or one that only the kernel has where it cannot run.
-        RuntimeError: if "triton" was asked for and cannot run.
+    ``precision`` is that of the products, "float64" (default) or "float32", which alone the
+    kernel takes; ValueError for another.
     """
     choice("precision", precision, PRECISIONS)
-    limit = None
-    if precision == "float64":
-        limit = "the kernel multiplies in float32 and float64 was asked for"
-    where = resolve(backend, vectors, cotangents, limit=limit)
-    if where == "triton":
-        mode = "ieee" if precision == "float32" else precision
-        return _kernel("linear_gram").apply(vectors, cotangents, mode)
-    if precision.startswith("tf32"):
-        raise ValueError(f"precision {precision!r} is the GPU kernel's, which is not in use here")
+    limit = "the kernel multiplies in float32 and float64 was asked for"
+    limited = limit if precision == "float64" else None
     dtype = getattr(torch, precision)
-    if where == "cpu":
-        return _arranged("linear_gram").apply(vectors, cotangents, dtype)
-    return reference.linear_gram(vectors, cotangents, dtype)
+    return _serve("linear_gram", backend, vectors, cotangents, dtype, limit=limited)
 
 
 def orbits(
@@ -224,9 +198,7 @@ def orbits(
     d, limit = filters.shape[-1], None
     if d > ORBIT_DIMENSION:
         limit = f"d = {d} and the kernel holds d up to {ORBIT_DIMENSION}"
-    if resolve(backend, filters, generators, limit=limit) == "triton":
-        return _kernel("orbits").apply(filters, generators, order)
-    return reference.orbits(filters, generators, order)
+    return _serve("orbits", backend, filters, generators, order, limit=limit)
 
 
 def proximal_step(
@@ -240,12 +212,9 @@ def proximal_step(
     backend: str = "auto",
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     """One proximal gradient step on codes; see :func:`.reference.proximal_step`."""
-    tensors = [t for t in (point, gradient, previous, step, threshold) if isinstance(t, Tensor)]
     step, threshold = (v if isinstance(v, Tensor) else float(v) for v in (step, threshold))
     arguments = (point, gradient, previous, step, threshold, float(momentum), two_sided)
-    if resolve(backend, *tensors) == "triton":
-        return _kernel("proximal_step").apply(*arguments)
-    return reference.proximal_step(*arguments)
+    return _serve("proximal_step", backend, *arguments)
 
 
 # --- A fast implementation with the derivatives of its definition, for every transform of torch ---
@@ -278,54 +247,52 @@ def differentiable(
             results = output if isinstance(output, tuple) else (output,)
             tensors = [a for a in inputs if isinstance(a, Tensor)]
             ctx.others = [None if isinstance(a, Tensor) else a for a in inputs]
-            ctx.is_tensor = [isinstance(a, Tensor) for a in inputs]
             ctx.single = not isinstance(output, tuple)
             ctx.save_for_backward(*tensors, *(results if adjoint else ()))
             ctx.save_for_forward(*tensors)
 
         @staticmethod
         def backward(ctx, *cotangents):
-            arguments, results = _arguments(ctx)
+            arguments, tensors, results = _arguments(ctx)
             if adjoint:
                 return adjoint(cotangents, arguments, results, ctx.needs_input_grad)
-            tensors = [a for a in arguments if isinstance(a, Tensor)]
             _, pull, *_ = torch.func.vjp(_of_tensors(definition, arguments), *tensors)
             gradients = iter(pull(cotangents[0] if ctx.single else cotangents))
-            return tuple(next(gradients) if given else None for given in ctx.is_tensor)
+            return tuple(next(gradients) if isinstance(a, Tensor) else None for a in arguments)
 
         @staticmethod
         def jvp(ctx, *tangents):
-            arguments, _ = _arguments(ctx)
-            tensors = [a for a in arguments if isinstance(a, Tensor)]
-            directions = [t for t, given in zip(tangents, ctx.is_tensor, strict=True) if given]
-            return _push(_of_tensors(definition, arguments), tensors, directions)
+            arguments, tensors, _ = _arguments(ctx)
+            directions = [
+                torch.zeros_like(a) if tangent is None else tangent
+                for a, tangent in zip(arguments, tangents, strict=True)
+                if isinstance(a, Tensor)
+            ]
+            # From two reverse passes: these may stand inside a forward one.
+            results, pull, *_ = torch.func.vjp(_of_tensors(definition, arguments), *tensors)
+            zeros = [torch.zeros_like(r) for r in ((results,) if ctx.single else results)]
+            _, push, *_ = torch.func.vjp(pull, zeros[0] if ctx.single else tuple(zeros))
+            return push(tuple(directions))[0]
 
         @staticmethod
         def vmap(info, in_dims, *arguments):
             entries = []
             for i in range(info.batch_size):
-                chosen = [
-                    a if d is None else a.select(d, i)
-                    for a, d in zip(arguments, in_dims, strict=True)
-                ]
-                entries.append(Op.apply(*chosen))
-            if isinstance(entries[0], tuple):
-                return tuple(torch.stack(part) for part in zip(*entries, strict=True)), (0,) * len(
-                    entries[0]
-                )
-            return torch.stack(entries), 0
+                pairs = zip(arguments, in_dims, strict=True)
+                entries.append(Op.apply(*(a if d is None else a.select(d, i) for a, d in pairs)))
+            if not isinstance(entries[0], tuple):
+                return torch.stack(entries), 0
+            stacked = tuple(map(torch.stack, zip(*entries, strict=True)))
+            return stacked, (0,) * len(stacked)
 
     return Op
 
 
-def _arguments(ctx: Any) -> tuple[list, list[Tensor]]:
-    """The arguments of a saved call, and its results if they were kept."""
+def _arguments(ctx: Any) -> tuple[list, list[Tensor], list[Tensor]]:
+    """The arguments of a saved call, those that are tensors, and its results if they were kept."""
     saved = iter(ctx.saved_tensors)
-    arguments = [
-        next(saved) if given else other
-        for given, other in zip(ctx.is_tensor, ctx.others, strict=True)
-    ]
-    return arguments, list(saved)
+    arguments = [next(saved) if other is None else other for other in ctx.others]
+    return arguments, [a for a in arguments if isinstance(a, Tensor)], list(saved)
 
 
 def _of_tensors(definition: Callable, arguments: list) -> Callable:
@@ -336,18 +303,3 @@ def _of_tensors(definition: Callable, arguments: list) -> Callable:
         return definition(*(next(given) if isinstance(a, Tensor) else a for a in arguments))
 
     return function
-
-
-def _push(function: Callable, tensors: list[Tensor], directions: list[Tensor | None]):
-    """The directional derivative, from two reverse passes: these may stand inside a forward one."""
-    directions = [
-        torch.zeros_like(t) if d is None else d for t, d in zip(tensors, directions, strict=True)
-    ]
-    results, pull, *_ = torch.func.vjp(function, *tensors)
-    zeros = (
-        tuple(torch.zeros_like(r) for r in results)
-        if isinstance(results, tuple)
-        else torch.zeros_like(results)
-    )
-    _, push, *_ = torch.func.vjp(lambda cotangents: pull(cotangents), zeros)
-    return push(tuple(directions))[0]

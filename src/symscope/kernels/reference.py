@@ -107,13 +107,9 @@ def linear_rows(
 def linear_gram(
     vectors: Float[Tensor, "n m d"],
     cotangents: Float[Tensor, "n c m d"],
-    precision: torch.dtype | str = torch.float64,
+    dtype: torch.dtype = torch.float64,
 ) -> Float[Tensor, "d*d d*d"]:
-    """The Gram matrix of :func:`linear_rows` over samples and outputs, in float64.
-
-    Products are taken in ``precision``; a kernel's own name for one means float32.
-    """
-    dtype = precision if isinstance(precision, torch.dtype) else torch.float32
+    """The Gram matrix of :func:`linear_rows` in float64, its products taken in ``dtype``."""
     rows = linear_rows(vectors.to(dtype), cotangents.to(dtype)).flatten(0, 1)
     return (rows.T @ rows).double()
 

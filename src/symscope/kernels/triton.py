@@ -17,8 +17,8 @@ from .reference import Plane
 
 # Rows that one program sums in float32, and its tile of directions.
 SPLIT, GRAM_TILE = 2048, 128
-# Rows of one product: fewer without tensor cores, so that the operands fit the registers.
-DEPTH = {"ieee": 16, "tf32x3": 32, "tf32": 32}
+# Rows of one product, so few that the operands fit the registers.
+DEPTH = 16
 
 
 @triton.jit
@@ -41,7 +41,7 @@ def _linear_tile(
 def _linear_gram(
     vectors, cotangents, gram,
     C, M, D, ROWS,
-    SPLIT: tl.constexpr, TILE: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr,
+    SPLIT: tl.constexpr, TILE: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
     """One program: one tile of the upper triangle, over SPLIT rows."""
     first, second = tl.program_id(0), tl.program_id(1)
@@ -54,24 +54,17 @@ def _linear_gram(
             row = start + tl.arange(0, DEPTH)
             a = _linear_tile(vectors, cotangents, row, left, C, M, D, ROWS)
             b = _linear_tile(vectors, cotangents, row, right, C, M, D, ROWS)
-            total = tl.dot(tl.trans(a), b, total, input_precision=PRECISION)
+            total = tl.dot(tl.trans(a), b, total, input_precision="ieee")
         inside = (left < D * D)[:, None] & (right < D * D)[None, :]
         place = left[:, None] * (D * D) + right[None, :]
         tl.atomic_add(gram + place, total.to(tl.float64), mask=inside)
 
 
-def linear_gram(vectors: Tensor, cotangents: Tensor, precision: str = "ieee") -> Tensor:
+def linear_gram(vectors: Tensor, cotangents: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """The Gram matrix of the rows in one launch; the N x d^2 matrix never exists.
 
-    Args:
-        vectors: float32.
-        cotangents: float32.
-        precision: of the products: "ieee" (default; float32 as everywhere), "tf32x3" (tensor
-            cores, nearly float32) or "tf32" (tensor cores, 10 bits of mantissa).
-
-    Returns:
-        float64: sums over blocks of 2,048 rows in float32, added up in float64. The order of that
-        last addition is not fixed: repeated calls agree to rounding in float64.
+    Blocks of 2,048 rows are summed in float32 (``dtype`` can be no other), and these in float64.
+    The order of that last addition is not fixed: repeated calls agree to rounding in float64.
     """
     n, outputs, copies, d = cotangents.shape
     gram = vectors.new_zeros(d * d, d * d, dtype=torch.float64)
@@ -88,8 +81,7 @@ def linear_gram(vectors: Tensor, cotangents: Tensor, precision: str = "ieee") ->
         n * outputs,
         SPLIT=SPLIT,
         TILE=GRAM_TILE,
-        DEPTH=DEPTH[precision],
-        PRECISION=precision,
+        DEPTH=DEPTH,
         num_warps=8,
         num_stages=2,
     )

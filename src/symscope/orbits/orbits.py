@@ -88,8 +88,7 @@ class Orthogonal(Free):
 
     def check(self, generators: Float[Tensor, "j d d"]) -> None:
         """Raise ValueError for generators that are not orthogonal."""
-        if not orthogonal(generators):
-            raise ValueError("the generator must be orthogonal for this constraint")
+        check_orthogonal(generators)
 
 
 class CyclicGeneral(Free):
@@ -121,12 +120,8 @@ class CyclicGeneral(Free):
         """A basis of generators, which must be of order n; their frequencies become the form's."""
         found = [normal_form(generator, self.order) for generator in generators]
         basis = torch.stack([basis for basis, _ in found]).to(generators)
-        self.check_basis(basis)
         self.form = torch.stack([blocks(each, self.order) for _, each in found]).to(self.form)
         return basis
-
-    def check_basis(self, basis: Float[Tensor, "j d d"]) -> None:
-        """Raise ValueError for a basis that this constraint cannot hold: here none."""
 
     def penalty(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, ""]:
         """A hundredth of the squared Frobenius norm of A, over d, less 1, mean over sets."""
@@ -149,20 +144,20 @@ class CyclicOrthogonal(CyclicGeneral):
         """The generators of an orthogonal basis P."""
         return basis @ self.form @ basis.mT
 
-    def check_basis(self, basis: Float[Tensor, "j d d"]) -> None:
-        """Raise ValueError for a basis that is not orthogonal."""
-        if not orthogonal(basis):
-            raise ValueError("the generator must be orthogonal for this constraint")
+    def right_inverse(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, "j d d"]:
+        """The same; ValueError for generators that are not orthogonal."""
+        basis = super().right_inverse(generators)
+        check_orthogonal(basis)
+        return basis
 
-    def penalty(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, ""]:
-        """Nothing: 0."""
-        return generators.new_zeros(())
+    penalty = Free.penalty
 
 
-def orthogonal(matrices: Float[Tensor, "j d d"]) -> bool:
-    """Whether every entry of A^T A - I is within the tolerance of zero, for every matrix."""
+def check_orthogonal(matrices: Float[Tensor, "j d d"]) -> None:
+    """Raise ValueError unless every entry of A^T A - I is within the tolerance of zero."""
     eye = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
-    return bool((matrices.mT @ matrices - eye).abs().max() <= TOLERANCE)
+    if not (matrices.mT @ matrices - eye).abs().max() <= TOLERANCE:
+        raise ValueError("the generator must be orthogonal for this constraint")
 
 
 CONSTRAINTS: dict[str, type[Free]] = {
@@ -195,9 +190,8 @@ class CyclicOrbit(nn.Module):
     - ``"cyclic-general"``: the same with any invertible P
       (:class:`symscope.orbits.orbits.CyclicGeneral`).
 
-    Every constraint starts from the same draw: random orthogonal matrices of order n. (From the
-    identity, a cyclic penalty would keep A there.) Both are drawn from torch's global random
-    state; :func:`studies.networks.training.seeded` builds from a seed.
+    Every constraint starts from the same draw from torch's global random state: random orthogonal
+    matrices of order n.
 
     It is a drop-in for the weights of a convolution::
 
@@ -211,7 +205,6 @@ class CyclicOrbit(nn.Module):
         filters: base filters that share a generator; default 1.
         constraint: one of the five names, each a class of :mod:`symscope.orbits.orbits`;
             default "cyclic".
-        backend: implementation of the orbits, see :mod:`symscope.kernels.ops`.
 
     Attributes:
         generators: (sets, dim, dim), differentiable. May be assigned, in its dtype; what the
@@ -237,14 +230,12 @@ class CyclicOrbit(nn.Module):
         sets: int = 6,
         filters: int = 1,
         constraint: str = "cyclic",
-        backend: str = "auto",
     ):
         super().__init__()
         for name, value in (("dim", dim), ("order", order), ("sets", sets), ("filters", filters)):
             whole(name, value, 1)
         choice("constraint", constraint, CONSTRAINTS)
-        ops.check_backend(backend)
-        self.dim, self.order, self.constraint, self.backend = dim, order, constraint, backend
+        self.dim, self.order, self.constraint = dim, order, constraint
         held = CONSTRAINTS[constraint](sets, dim, order)
         self.base = nn.Parameter(torch.randn(sets, filters, dim) / dim**0.5)
         self.generators = nn.Parameter(held.sample().to(self.base))
@@ -257,7 +248,7 @@ class CyclicOrbit(nn.Module):
 
     def forward(self) -> Float[Tensor, "j k n d"]:
         """The filters, (sets, filters, order, dim), each of unit norm."""
-        moved = ops.orbits(self.base, self.generators, self.order, backend=self.backend)
+        moved = ops.orbits(self.base, self.generators, self.order)
         return nn.functional.normalize(moved, dim=-1)
 
     def penalty(self) -> Float[Tensor, ""]:

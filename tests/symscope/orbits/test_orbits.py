@@ -166,8 +166,6 @@ def test_sizes_below_one(name, value):
         orbit(**{name: value})
 
 
-def test_unknown_constraint_and_backend():
+def test_unknown_constraint():
     with pytest.raises(ValueError, match="constraint must be one of free, .*; got 'circular'"):
         orbit(constraint="circular")
-    with pytest.raises(ValueError, match="backend must be one of .*; got 'cuda'"):
-        orbit(backend="cuda")

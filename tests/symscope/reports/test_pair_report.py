@@ -157,7 +157,7 @@ def test_generators_and_their_time():
         action=ss.LinearAction(3),
         time_scaling=True,
     )
-    known = algebra.direct_sum(TURNS, algebra.scaling(3))
+    known = torch.cat([TURNS, algebra.scaling(3)])
     assert (
         found.count == 4 and float(algebra.principal_angles(found.symmetries, known).max()) < 1e-5
     )

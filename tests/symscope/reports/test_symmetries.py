@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from cases import polynomial
 
 import symscope as ss
-from symscope.actions.fields import polynomial
 from symscope.extract.factor import Factor
 
 ACTION = ss.LinearAction(2)  # four directions
