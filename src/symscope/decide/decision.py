@@ -78,8 +78,7 @@ class Decision:
         kept = self.count or 0
         lines = [
             f"{'?' if self.count is None else self.count} of {len(self.relative)} directions are "
-            f"symmetries: {self.level}"
-            + (f" ({self.note})" if self.note else ""),
+            f"symmetries: {self.level}" + (f" ({self.note})" if self.note else ""),
             "rho: change of the outputs, relative to an unrelated direction; at most "
             f"{self.tolerance:g}",
             f"bound: of rho, at {self.confidence:.0%} confidence, from {self.samples} samples in "
