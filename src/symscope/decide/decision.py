@@ -33,9 +33,7 @@ class Decision:
 
     Attributes:
         count: how many, or None where the data cannot tell; ``level`` says why.
-        level: "exact" (within rounding), "approximate", "partial" (none is within the tolerance,
-            and some stand out), "none", or, with a count of None, "too few data" or "below
-            resolution".
+        level: as :attr:`symscope.Symmetries.level` says.
         partial: how many of the first directions stand out, the symmetries among them.
         relative: (R,), ascending, rho: the root mean square change of the outputs along each
             direction, relative to an unrelated one that moves the data as far. About 1 for a
@@ -46,10 +44,7 @@ class Decision:
             unit reference, not orthonormal.
         undefined: (U, K), orthonormal: directions along which the data do not move.
         cuts: all admissible answers, that with the largest gap first.
-        tolerance: the largest rho of a symmetry.
-        confidence: of the bounds.
-        samples: taken into account.
-        pieces: of the data, from whose spread the bounds are.
+        samples, pieces: taken into account; of the data, from whose spread the bounds are.
         note: what stood in the way, where ``count`` is None, or what it rests on.
     """
 

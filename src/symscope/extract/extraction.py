@@ -40,7 +40,7 @@ from .rows import ForwardRows, Moving, ReverseRows, Rows
 
 MEMBERS = ("basis", "check", "rows", "flow")  # that every action has
 PAIRINGS = (SHUFFLED, SHUFFLED_AGAIN)
-PATIENCE = 5.0  # seconds until the bar appears
+PATIENCE = 2.0  # seconds until the bar appears
 
 
 class Settings(TypedDict, total=False):
@@ -258,7 +258,8 @@ def _steps_of_gradients(
 ) -> Iterator[Step]:
     references, common = References(query.seed), CommonMotion()
     draw = draws.stream(query.seed, "rounding of gradients")
-    for batch in with_progress(stream, stream.total):
+    bar = Progress(stream, stream.total)
+    for batch in bar:
         own = gradients[batch.start : batch.start + len(batch.inputs)].to(batch.inputs.device)
         moved = _moved(how, batch, common)
         rows = [(kind, ReverseRows(batch.start, 0, x, own)) for kind, x in moved.items()]
@@ -271,6 +272,7 @@ def _steps_of_gradients(
                 near = how.moving(_nudged(batch.inputs[: len(at)], draw)).rows(slopes)
                 rounding = [ForwardRows(0, 0, near - at.rows)]
         yield Step(batch, how, compared, iter(rows), iter(rounding))
+        bar.tick(len(batch.inputs))
 
 
 def steps(
@@ -287,10 +289,13 @@ def steps(
     """
     how, references, common = None, [], CommonMotion()
     draw = draws.stream(query.seed, "random combinations")
-    for whole in with_progress(stream, stream.total):
+    bar = Progress(stream, stream.total, network.name)
+    network = replace(network, tick=bar.tick)
+    for whole in bar:
         batch, network = whole.to(network.device(whole.inputs.device)), network.at(whole)
         rounding = how is None
         if how is None:
+            bar.say("checks")
             several = 0 if plan or sizes else query.combinations(stream.total)
             asked = query.mode, query.backend, several, query.seed, checked
             try:
@@ -310,11 +315,13 @@ def steps(
                 check_enough(stream.total * how.number, len(query.action.basis))
             groups = sizes() if sizes else [how.count]
             references = [References(query.seed) for _ in groups]
+            bar.say("derivatives")
         for part, own in how.divided(batch, network):
             moved = _moved(how, part, common)
             rows = how.rows(own, part.inputs, moved, part.start)
             if not len(part.others):
                 yield Step(part, how, [], rows, iter(()))
+                bar.tick(len(part.inputs))
                 continue
             kind, ahead = next(rows)
             if isinstance(ahead, ReverseRows) and len(groups) == 1 and ahead.outputs == how.number:
@@ -328,6 +335,7 @@ def steps(
             nudged = _rounding(own, how, part, ahead, draw) if rounding else iter(())
             rounding = False
             yield Step(part, how, compared, chain([(kind, ahead)], rows), nudged)
+            bar.tick(len(part.inputs))
     if how is None:
         raise ValueError("data is empty: the iterable yielded no samples")
 
@@ -373,17 +381,30 @@ def _nudged(values: Tensor, draw: torch.Generator) -> Tensor:
     return (values.double() * noise).to(values.dtype)
 
 
-def with_progress(batches: Iterable[Batch], total: int | None) -> Iterator[Batch]:
-    """The same batches, with a bar of their samples on stderr if they take more than 5 seconds.
+class Progress:
+    """Batches, with a bar on stderr if they take more than 2 seconds: checks, then samples.
 
     The variable TQDM_DISABLE=1 switches it off, as any bar of tqdm.
     """
-    from tqdm import tqdm
 
-    with tqdm(total=total, unit=" samples", delay=PATIENCE, leave=False) as bar:
-        for batch in batches:
-            yield batch
-            bar.update(len(batch.inputs))
+    def __init__(self, batches: Iterable[Batch], total: int | None, name: str = ""):
+        from tqdm import tqdm
+
+        self._batches, self._name = batches, f"{name}: " if name else ""
+        settings = {"unit": " samples", "delay": PATIENCE, "leave": False, "miniters": 0}
+        self._bar = tqdm(total=total, **settings)
+
+    def __iter__(self) -> Iterator[Batch]:
+        with self._bar:
+            yield from self._batches
+
+    def say(self, what: str) -> None:
+        """What is being done."""
+        self._bar.set_description_str(self._name + what, refresh=False)
+
+    def tick(self, samples: int = 0) -> None:
+        """So many more are done; of none, that time has passed."""
+        self._bar.update(samples)
 
 
 def check_rows(factor: Factor, where: str = "every output") -> None:

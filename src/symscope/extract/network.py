@@ -100,6 +100,8 @@ class Network:
     inputs: Samples | None = None
     size: int = 0  # the only number of samples that it takes; 0 where it takes any
     copies: bool = False  # whether it changes its input in place, and gets a copy
+    name: str = ""  # of a control
+    tick: Callable[[], None] | None = None  # what is told of each call
     _by_name: dict[frozenset, bool] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +115,8 @@ class Network:
 
     def __call__(self, moved: Float[Tensor, "n ..."]) -> Float[Tensor, "n c"]:
         """The outputs of all samples at hand, or of the first of them, once these have moved."""
+        if self.tick is not None:
+            self.tick()
         try:
             return self.outputs(self.raw(moved.clone() if self.copies else moved), len(moved))
         except Exception as error:

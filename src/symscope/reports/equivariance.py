@@ -1,10 +1,8 @@
 """Asking a map which motions it carries over, and a system which motions keep its solutions.
 
-Rows of pairs (A, B) say how far a map is from carrying motions of inputs to motions of outputs. For
-one output c of one sample the row is <grad f_c, A x> - (B f(x))_c in the coordinates of (A, B), so
-that a null direction is a pair with Df(x) A x = B f(x). Of a system x' = f(x) the outputs are
-velocities, which a motion of the states along a field X carries by its derivative: the row is
-<grad f_c, X(x)> - (DX(x) f(x))_c, that of the Lie bracket.
+For one output c of one sample the row is <grad f_c, A x> - (B f(x))_c in the coordinates of (A, B).
+Of a system x' = f(x) the outputs are velocities: the row is that of the Lie bracket,
+<grad f_c, X(x)> - (DX(x) f(x))_c.
 """
 
 from __future__ import annotations
@@ -457,18 +455,13 @@ class EquivariantSymmetries(PairSymmetries):
         return algebra.orthonormal(self.pairing.matrices(self._parts[1])[1])
 
     @property
-    def undefined_inputs(self) -> Float[Tensor, "u ..."]:
-        """An orthonormal basis of the A along which the data do not move: nothing can be said."""
-        return _of_unit_length(self.pairing.matrices(self.decided().undefined)[0])
+    def undefined(self) -> tuple[Float[Tensor, "u ..."], Float[Tensor, "w ..."]]:
+        """Orthonormal bases of the A that do not move the data, and of the B with B f(x) = 0.
 
-    @property
-    def undefined_outputs(self) -> Float[Tensor, "w ..."]:
-        """An orthonormal basis of the B with B f(x) = 0 on all data.
-
-        These are the pairs with A = 0, of which a redundant output or one that never differs from
-        0 makes some. They say where the outputs lie, nothing about a symmetry.
+        A redundant output makes some B: they say where outputs lie, nothing about a symmetry.
         """
-        return _of_unit_length(self.pairing.matrices(self.decided().undefined)[1])
+        a, b = self.pairing.matrices(self.decided().undefined)
+        return _of_unit_length(a), _of_unit_length(b)
 
     @property
     def degree(self) -> float | None:
@@ -520,8 +513,8 @@ class EquivariantSymmetries(PairSymmetries):
             )
         if len(self.decided().undefined):
             lines.append(
-                f"undefined are {len(self.undefined_inputs)} directions of inputs that the data "
-                f"do not show, and {len(self.undefined_outputs)} of outputs that are never visited"
+                f"undefined are {len(self.undefined[0])} directions of inputs that the data "
+                f"do not show, and {len(self.undefined[1])} of outputs that are never visited"
             )
         return "\n".join([super().why(), *lines])
 

@@ -1,10 +1,4 @@
-"""The symmetries of every layer's features, from one pass over the data.
-
-The tangent fields of an action are pushed through the network once, and the derivatives of all
-layers' features are taken on the way. Two measures make layers comparable, whose features differ
-in scale and number: the variance against that of the shuffled pairing
-(:meth:`symscope.Symmetries.against_shuffled`), and features that are whitened first.
-"""
+"""The symmetries of every layer's features, from one pass over the data."""
 
 from __future__ import annotations
 
@@ -51,9 +45,9 @@ def layer_symmetries(
     """Ask every layer of a network which directions its features are invariant along.
 
     What :func:`symscope.learned_symmetries` asks of the outputs, asked of the features of all
-    layers in one pass: the network is run once on each batch, together with the K tangent fields
-    of the action, and again with those of other samples for the shuffled control. Where a layer
-    has no forward mode, or the action no ``fields``, each feature is differentiated in reverse.
+    layers in one pass. Where a layer has no forward mode, or the action no ``fields``, each feature
+    is differentiated in reverse. Two measures make layers comparable, whose features differ in
+    scale and number: :meth:`symscope.Symmetries.against_shuffled`, and whitening.
 
     Args:
         model: a torch module, run in eval mode and put back as it was.

@@ -231,8 +231,6 @@ class PlaneSymmetries(ReportBase):
     of directions of the group, R that of those along which the images move.
 
     Attributes:
-        action: the :class:`symscope.PlaneAction` that was searched.
-        evidence: what the decision rests on, in pieces of the images.
         decision: by the rule of :mod:`symscope.decide.rule`, with q as its relative change.
         contrast: the same with the contrast network's change instead of the images', or None.
         reference: (1000,) the least change within each random set of as many deformations,

@@ -139,25 +139,19 @@ def learned_symmetries(
     """
     check_levels(tolerance, confidence)
     query = Query(
-        data=data,
-        action=action,
-        outputs=Outputs(outputs, unit_norm),
-        backend=backend,
-        mode=mode,
-        batch_size=batch_size,
-        dtype=dtype,
-        seed=seed,
-        samples=samples,
-        control_samples=control_samples,
-        moves=moves,
-        groups=groups,
-        shared=shared,
-        mask=mask,
-    )
+        data=data, action=action, outputs=Outputs(outputs, unit_norm), backend=backend, mode=mode,
+        batch_size=batch_size, dtype=dtype, seed=seed, samples=samples, groups=groups,
+        control_samples=control_samples, moves=moves, shared=shared, mask=mask,
+    )  # fmt: skip
     found = Symmetries.from_query(model, query, tolerance, confidence, checked=checked)
     if contrast is not None:
         found.contrast = Symmetries.from_query(
-            contrast_of(model, contrast, query), query, tolerance, confidence, checked=found
+            contrast_of(model, contrast, query),
+            query,
+            tolerance,
+            confidence,
+            checked=found,
+            name="contrast",
         )
     return found
 
@@ -217,15 +211,9 @@ def symmetries_of_gradients(
             f"outputs; got {tuple(gradients.shape)}"
         )
     query = Query(
-        data=x,
-        action=action,
-        backend=backend,
-        batch_size=batch_size,
-        control_samples=control_samples,
-        dtype=dtype,
-        seed=seed,
-        groups=groups,
-    )
+        data=x, action=action, backend=backend, batch_size=batch_size,
+        control_samples=control_samples, dtype=dtype, seed=seed, groups=groups,
+    )  # fmt: skip
     extraction = extract_gradients(query, gradients.detach())
     check_rows(extraction.factor)
     return Symmetries.from_extraction(extraction, query, tolerance, confidence)

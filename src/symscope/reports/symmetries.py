@@ -71,12 +71,10 @@ class Symmetries(ReportBase):
     CPU. Built by :func:`symscope.learned_symmetries`, or by :meth:`merge`.
 
     Attributes:
-        action: the action that was searched.
         factor: the factor of the polarization matrix.
         shuffled: the same report with every gradient paired with another sample's input, or None.
         mode: how derivatives were taken, ``mode.name`` "combined", "forward", "reverse" or
             "gradients", and ``mode.reason`` why; None for a report built from a factor.
-        evidence: what decisions rest on, or None.
         contrast: the report on the contrast network, where one was handed in, or None.
         provenance: the network and the question, so that controls can be asked the same; None for
             a report built from a factor, a copy, or after :meth:`forget`.
@@ -110,10 +108,12 @@ class Symmetries(ReportBase):
         query: Query,
         *levels: float,
         checked: Symmetries | None = None,
+        name: str = "",
     ) -> Symmetries:
         """The answer of a network; see :func:`symscope.learned_symmetries`."""
         how = checked.provenance.how if checked and checked.provenance else None
-        extraction = extract(Network(model, query.outputs), query, checked=how)
+        network = Network(model, query.outputs, name=name)
+        extraction = extract(network, query, checked=how)
         check_rows(extraction.factor)
         return cls.from_extraction(extraction, query, *levels, model=model)
 
@@ -162,10 +162,8 @@ class Symmetries(ReportBase):
                 beside.append(f"{control} {report.relative[0]:.2g} at least")
         second = f"Beside them: {', '.join(beside)}. 0 is no change, 1 an unrelated direction."
         units = self.evidence.units if self.evidence else decision.samples
-        third = f"From {decision.samples} samples" + f" in {units} groups" * (
-            units < decision.samples
-        )
-        third += f", at {self.confidence:.0%} confidence."
+        alone = f" ({units} independent)" * (units < decision.samples)
+        third = f"From {decision.samples} samples{alone}, at {self.confidence:.0%} confidence."
         third += f" Note: {decision.note}." if decision.note else ""
         if len(self.undefined):
             third += f" Along {len(self.undefined)} more directions the data do not move."
@@ -376,7 +374,7 @@ class Symmetries(ReportBase):
             networks = {"untrained": untrained_copy(trained, seed), **networks}
         levels = self.tolerance, self.confidence
         reports = {
-            name: Symmetries.from_query(network, query, *levels, checked=self)
+            name: Symmetries.from_query(network, query, *levels, checked=self, name=name)
             for name, network in networks.items()
         }
         return {"shuffled": self.shuffled, **reports}

@@ -15,7 +15,7 @@ from cases import (
     published,
     vectors,
 )
-from helpers import run_python
+from helpers import random, run_python
 from torch import nn
 
 import symscope as ss
@@ -125,15 +125,18 @@ def test_peak_memory_does_not_grow_with_the_number_of_images():
 
 BATCHES = [SimpleNamespace(inputs=torch.zeros(4)) for _ in range(3)]
 SHORT = """
-from types import SimpleNamespace
+import torch, symscope as ss
 from symscope.extract import extraction
 extraction.PATIENCE = {patience}
-list(extraction.with_progress([SimpleNamespace(inputs=range(4))], 4))
+found = ss.learned_symmetries(
+    lambda x: x.norm(dim=1), torch.randn(300, 2), action=ss.LinearAction(2), batch_size=100
+)
+found.controls(other=lambda x: x.norm(dim=1))
 """
 
 
 def test_the_batches_are_handed_on(capsys):
-    assert list(extraction.with_progress(BATCHES, 12)) == BATCHES
+    assert list(extraction.Progress(BATCHES, 12)) == BATCHES
     assert not capsys.readouterr().out
 
 
@@ -144,4 +147,19 @@ def test_the_batches_are_handed_on(capsys):
 def test_a_bar_appears_late_and_can_be_switched_off(patience, off, seen, monkeypatch):
     monkeypatch.setitem(os.environ, "TQDM_DISABLE", off)
     _, told = run_python(SHORT.format(patience=patience)).communicate()
-    assert ("0/4" in told) == seen
+    assert ("0/300" in told) == seen
+
+
+def test_the_bar_tells_checks_from_samples_and_a_control_from_the_network(monkeypatch):
+    seen = []
+    monkeypatch.setattr(extraction.Progress, "say", lambda bar, what: seen.append(bar._name + what))
+    monkeypatch.setattr(extraction.Progress, "tick", lambda bar, count=0: seen.append(count))
+    x = random(60, 3, dtype=torch.float64)
+    found = ss.learned_symmetries(
+        lambda x: x.norm(dim=1), x, action=ss.LinearAction(3), batch_size=20
+    )
+    start = seen.index("derivatives")
+    assert seen[0] == "checks" and start > 3 and not any(seen[1:start])  # calls of the checks
+    assert [count for count in seen[start + 1 :] if count] == [20, 20, 20]
+    found.controls(other=lambda x: x.sum(1))
+    assert "other: checks" in seen and "other: derivatives" in seen

@@ -80,7 +80,7 @@ def agrees(found, pairs, invariances, undefined, degree):
     assert (found.count, found.level) == (pairs, "exact"), found.why()
     assert len(found.invariances) == invariances
     assert len(found.on_inputs) == pairs and len(found.on_outputs) == pairs - invariances
-    assert (len(found.undefined_inputs), len(found.undefined_outputs)) == (0, undefined)
+    assert (len(found.undefined[0]), len(found.undefined[1])) == (0, undefined)
     assert found.degree == (None if degree is None else pytest.approx(degree, abs=1e-5))
 
 
@@ -135,7 +135,7 @@ def test_any_action_moves_the_outputs():
         inertia, drawn(12), action=ss.LinearAction(3, copies=4), outputs_action=Tensors()
     )
     known = torch.cat([algebra.so(3), algebra.scaling(3)])
-    assert found.count == 4 and not len(found.undefined_outputs)
+    assert found.count == 4 and not len(found.undefined[1])
     assert float(found.angles_to(known, known).max()) < 1e-5
 
 

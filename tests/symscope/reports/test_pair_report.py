@@ -29,9 +29,9 @@ def test_a_redundant_output_is_told_apart_from_symmetries():
     found = equivariant_symmetries(redundant, DATA[:, :3], action=ss.LinearAction(3))
     assert found.count == 0
     # B f = 0: each of three rows of B may be any multiple of (1, -2, -1).
-    assert len(found.undefined_inputs) == 0 and len(found.undefined_outputs) == 3
+    assert len(found.undefined[0]) == 0 and len(found.undefined[1]) == 3
     null = torch.tensor([1, -2, -1], dtype=torch.float64) / 6**0.5
-    assert float((found.undefined_outputs @ null).norm()) == pytest.approx(3**0.5)
+    assert float((found.undefined[1] @ null).norm()) == pytest.approx(3**0.5)
     assert "0 directions of inputs that the data do not show, and 3 of outputs" in found.why()
 
 
@@ -44,8 +44,8 @@ def test_what_inputs_do_not_show_is_told_apart_from_outputs():
         return a * (1 + (a * b).sum(1, keepdim=True)).sin() + b * a.square().sum(1, keepdim=True)
 
     found = equivariant_symmetries(turned, data, action=TWO_VECTORS)
-    assert len(found.undefined_inputs) == 3 and len(found.undefined_outputs) == 3
-    for unseen in (found.undefined_inputs, found.undefined_outputs):
+    assert len(found.undefined[0]) == 3 and len(found.undefined[1]) == 3
+    for unseen in found.undefined:
         assert unseen[:, :, :2].abs().max() < 1e-6
     # The turn of the plane, and whatever leads out of it: (A, A) with A x along the third axis.
     assert found.count == 3

@@ -96,7 +96,7 @@ def test_along_a_known_algebra_beside_its_controls(partly):
 
 
 def test_groups_are_the_unit_of_bounds_and_of_what_is_enough():
-    frames = SPACE[:40].repeat_interleave(10, 0)  # of forty molecules, all alike
+    frames = SPACE[:40].repeat_interleave(10, 0) + 1e-9 * SPACE[:400]  # of forty molecules
     groups = torch.arange(40).repeat_interleave(10)
     alone = ss.learned_symmetries(broken, frames, action=ROUND)
     found = ss.learned_symmetries(broken, frames, action=ROUND, groups=groups)
