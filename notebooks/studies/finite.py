@@ -45,9 +45,7 @@ def time_to_move(
     """The t nearest to zero, of the distance's sign, at which exp(t h) moves pixels that far.
 
     Args:
-        action: how generators move the images.
         images: only their size counts.
-        generator: of any length but zero.
         distance: root mean square over pixels, in pixels; negative for the way back.
 
     Raises:
@@ -95,12 +93,8 @@ def finite_test(
 
     Args:
         model: from a batch (N, ...) to logits (N, C); run in eval mode and put back.
-        images: upright, and the same for every network that is compared.
-        labels: the true classes.
-        action: how the generator moves the images.
         generator: of the action's shape, of any length but zero.
         distances: how far pixels move, root mean square, in pixels; negative for the way back.
-        batch_size: images at a time; default 1,000.
 
     Returns:
         A row a distance: ``accuracy``; ``agreement``, the share of images that get the answer

@@ -111,9 +111,7 @@ def toy(
     """Trains one by AdamW, and asks it.
 
     Args:
-        turns: of the training scenes, one of ``KINDS``.
         decay: of the weights: each step takes ``rate * decay`` of them.
-        steps: each on ``batch`` new scenes.
 
     Returns:
         "first" and "second", the kernels' symmetric shares; "accuracy" on scenes like those of

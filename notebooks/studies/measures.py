@@ -41,9 +41,7 @@ def versions(
     """The smallest symmetry variance and its direction, in every unit that they are told in.
 
     Args:
-        found: a report with its shuffled control.
         known: the generator that the direction is compared with, an algebra of one dimension.
-        outputs: of the function that was asked, over the same data.
 
     Returns:
         ``raw``, the smallest variance; ``relative``, over its mean over all directions;

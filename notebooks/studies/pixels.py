@@ -143,11 +143,9 @@ def pixel_fields(
     all stencils. Outputs are centred and of unit norm, image by image.
 
     Args:
-        model: a torch module or callable from images to (N, C), C at least 3, differentiable.
         images: (N, H, W), with outputs about 1.5 times as many as unknowns, 8 a pixel.
         components: k, of the data, below the number of pixels; default 20.
         penalty: eta, above 0; default 1.
-        directions: how many stencils, from the smallest on; default 3.
     """
     if images.ndim != 3 or min(images.shape[1:]) < 3:
         raise ValueError(

@@ -8,11 +8,7 @@ from numbers import Integral, Real
 
 
 def whole(name: str, value: object, least: int = 1) -> int:
-    """A whole number of at least ``least``, also one of numpy's, as an int.
-
-    Raises:
-        ValueError: for anything else; the message gives the argument's name. True is no number.
-    """
+    """A whole number of at least ``least``, also one of numpy's, as an int, or ValueError."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
     return int(value)
@@ -26,11 +22,7 @@ def choice(name: str, value: object, known: Iterable[str]) -> None:
 
 
 def real(name: str, value: object, least: float = -math.inf, above: float = -math.inf) -> float:
-    """A finite number, at least ``least`` and above ``above``, as a float.
-
-    Raises:
-        ValueError: for anything else; the message gives the argument's name.
-    """
+    """A finite number, at least ``least`` and above ``above``, as a float, or ValueError."""
     number = math.nan
     if isinstance(value, Real) and not isinstance(value, bool):
         number = float(value)

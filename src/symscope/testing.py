@@ -88,18 +88,14 @@ def _check_basis(action: Action) -> None:
 
 
 def _check_rows(
-    action: Action,
-    data: Tensor,
-    cotangents: Tensor,
-    rows: Tensor,
-    tolerance: float,
+    action: Action, data: Tensor, cotangents: Tensor, rows: Tensor, tolerance: float,
     draw: torch.Generator,
-) -> float:
+) -> float:  # fmt: skip
     """Rows against finite differences of the flow, along the basis and one combination of it."""
     size = len(action.basis)
     mixed = torch.randn(1, size, generator=draw, dtype=torch.float64, device="cpu")
     coefficients = torch.cat([torch.eye(size, dtype=torch.float64, device="cpu"), mixed])
-    worst = 0.0
+    errors = []
     for k, a in enumerate(coefficients):
         generator = torch.tensordot(a.to(action.basis), action.basis, 1)
         there, back = (action.flow(data, generator, t) for t in (STEP, -STEP))
@@ -110,13 +106,11 @@ def _check_rows(
             )
         moved = ((there - back) / (2 * STEP)).flatten(1)
         truth = torch.einsum("ncu,nu->nc", cotangents.flatten(2), moved)
-        error = _relative(rows @ a.to(rows), truth)
-        which = f"direction {k}" if k < len(action.basis) else "a combination of directions"
-        _demand(
-            error, tolerance, f"the rows of {action!r} are not the derivatives of its flow, {which}"
-        )
-        worst = max(worst, error)
-    return worst
+        errors.append(_relative(rows @ a.to(rows), truth))
+        which = f"direction {k}" if k < size else "a combination of directions"
+        what = f"the rows of {action!r} are not the derivatives of its flow, {which}"
+        _demand(errors[-1], tolerance, what)
+    return max(errors)
 
 
 def _check_fields(action: Action, data: Tensor, cotangents: Tensor, rows: Tensor) -> float:

@@ -65,8 +65,6 @@ def picture_patches(
 
     Args:
         pictures: by name, as :func:`photographs` or :func:`colour_photographs` gives them.
-        patch: pixels a side.
-        train, validation, test: patches in each split.
     """
     whole("patch", patch)
 
@@ -115,8 +113,6 @@ def image_set(
     Args:
         name: "Fashion-MNIST", "CIFAR-10", or "CIFAR-10 (JPEG copy)", whose pixels compression has
             changed a little: whatever is computed from it must say so, as the splits' name does.
-        train, validation, test: images in each split.
-        seed: of the draw.
     """
     choice("name", name, sources.SETS)
     whole("train", train), whole("validation", validation, 0), whole("test", test)

@@ -34,8 +34,6 @@ def o5_regression(
     inputs' std, and outputs standardised by the training mean and std: neither breaks the symmetry.
 
     Args:
-        train, validation, test: samples in each split; train at least 2, the others at least 1.
-        seed: whole number, at least 0. The same seed gives identical tensors.
         dtype: floating type of the tensors; they are computed in float64 and then rounded.
 
     >>> splits = o5_regression(train=100, validation=10, test=10)

@@ -41,7 +41,6 @@ def whitening(images: Float[Tensor, "n c h w"], eps: float = 1e-8) -> Whitening:
     that these images do not reach are enlarged by ``eps^(-1/2)``: whitening shows them on others.
 
     Args:
-        images: (N, channels, H, W).
         eps: added to every eigenvalue, above 0; default 1e-8, that of the code of
             `theodosis2023linear`.
     """

@@ -23,10 +23,8 @@ class Taken:
     """A measurement with its values.
 
     Args:
-        measurement, statement: what it belongs to.
         values: one a unit; of a trend its table.
         controls: one a unit each, by name.
-        scale: of the run.
         terms: what it was judged by when it was made; empty where the run stored none.
         cell: place of the notebook's cell that made it, from 0; None where it is not known.
         remark: what is to be said of the values.
@@ -62,11 +60,6 @@ class Taken:
 class Measurements:
     """A notebook's measurements: called with an id and values, it shows and keeps the outcome.
 
-    Args:
-        notebook: its name, "02_o5_regression".
-        scale: of the run, "quick" or "paper".
-        folder: of the statements; default ``statements`` beside the notebook.
-
     >>> # measure = Measurements("02_o5_regression", scale)
     >>> # measure("L1.o5.angle", angles, controls={"untrained": ..., "shuffled": ...})
     """
@@ -85,14 +78,9 @@ class Measurements:
         """Take in values, once, and show what they come to.
 
         Args:
-            id: of the measurement.
             values: one an independent unit, NaN where a unit gave none; 0 or 1 of a share and a
                 proof; of a trend a table with columns "unit", "value" and its factors.
             controls: as many values each, in the same order of units.
-
-        Raises:
-            KeyError: if the notebook has no measurement of that id.
-            ValueError: if it was made before, or the controls are not those announced.
         """
         from IPython.display import display
 

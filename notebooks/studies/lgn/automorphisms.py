@@ -61,7 +61,6 @@ def atom_symmetries(
 
     Args:
         atoms: (m, d) of about unit norm.
-        order: n.
         cycles_only: keep only permutations all of whose cycles have length n (default). False
             keeps all, for a null: atoms without a group seldom fall into such cycles at all.
 

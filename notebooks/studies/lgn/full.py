@@ -64,12 +64,8 @@ def train(
     steps: an epoch's last batch may be short, and the rate is halved after whole epochs.
 
     Args:
-        problem: from :func:`studies.lgn.setting.images`.
-        plan: which network.
         folder: of ``NAME.pt``, replaced as a whole after each epoch; if it is there, training
             goes on from it, bit for bit as if it had not been stopped.
-        epochs, batch_size, sets: default theirs.
-        after_epoch: called with each new row.
 
     Returns:
         The network, and a row an epoch: ``epoch``, ``loss`` (mean over the epoch's samples,

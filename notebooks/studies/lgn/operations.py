@@ -56,12 +56,6 @@ def filtered_and_turned(
     and 90 degrees at commit eb6c71b, a mean and 60 degrees at 091e0e2. At the border the window
     sees the patch mirrored, without the edge twice; of an even window the larger half lies below
     and to the right. The median of an even number is the lower one.
-
-    Args:
-        patches: (N, patch * patch).
-        statistic: of the window, "mean" or "median".
-        degrees: anticlockwise, by bilinear interpolation.
-        patch: pixels a side, and of the window.
     """
     choice("statistic", statistic, STATISTICS)
     if patches.ndim != 2 or patches.shape[1] != whole("patch", patch, 2) ** 2:

@@ -38,8 +38,6 @@ class PublishedOrbits(nn.Module):
 
     Args:
         sets: base filters, each with one generator per channel.
-        order: n, elements of an orbit.
-        channels: of the images.
         patch: pixels a side of a filter; d is its square.
         kind: what the elements of an orbit are.
 
@@ -148,12 +146,6 @@ class PublishedNetwork(nn.Module):
 
     Codes begin at 0; those of 32 x 32 images are 29 x 29. With ``normalise`` each y' goes through
     a batch norm, and the z that the next layer's momentum compares with does not.
-
-    Args:
-        shape: of an image, (channels, H, W).
-        depth: layers.
-        normalise: batch norm between the layers, as the authors have it to classify.
-        sets, order, patch, kind: as for :class:`PublishedOrbits`.
     """
 
     def __init__(

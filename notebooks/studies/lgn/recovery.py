@@ -66,14 +66,12 @@ def descend(
     """Train one orbit module on planted data, and say how near its group is to the truth.
 
     Args:
-        planted: samples and truth; the module gets the same order.
         constraint: of :class:`symscope.CyclicOrbit`.
         start: "random" (default); "identity", a random rotation near it; or an action error at
             which the generator starts (:func:`start_near`), with base filters as far from the
             planted ones.
         steps: in all, at rate 1e-2 from a random start, else 3e-3.
         levels: sparsities to train at, one after the other, with as many steps each.
-        restart: another random start for each.
         width: base filters for each planted one; more only from a start that has none to begin
             with, "random" or "identity". (:func:`by_gram` begins with 2.)
 
@@ -128,7 +126,6 @@ def by_gram(
         planted: samples and truth; codes of one sign.
         order: of the symmetry looked for. Default None: the planted one. Another, on data planted
             without a group (of order 1), is the null: only the residual is found.
-        steps: of the dictionary's first stage.
 
     Returns:
         ``residual``, of the best symmetry, NaN if there is none. Where one of the planted order
@@ -177,11 +174,8 @@ def structure_found(
     directions of A.
 
     Args:
-        kind, filters, seed: of :func:`studies.lgn.planted.planted_group`, "skew" or "toeplitz";
-            all filters share the generator.
         start: "truth", not trained at all: what could be found at best. "near": the truth, A and
             the filters moved at random, by 0.3 in relative norm. "random".
-        steps: of training.
 
     Returns:
         ``found``, the mean of the score of its kind over the orbits (chance is 1/2), and the

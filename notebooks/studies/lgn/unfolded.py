@@ -46,7 +46,6 @@ class Unfolded(nn.Module):
         depth: T, the number of layers; default 15.
         sparsity: lambda, the weight of the codes' absolute sum, in the units of the data; above
             0, default 0.5.
-        two_sided: codes of either sign (default), or at least 0.
     """
 
     dictionary: Any  # a module with or without a `penalty`
@@ -167,11 +166,7 @@ def pruned_dictionary(
     rule miss some.
 
     Args:
-        samples: (N, d), N at least 256.
-        atoms: in the end.
-        two_sided: codes of either sign; default False.
         steps: of the first stage; each further one has half as many. Default 400.
-        seed: of the start and the batches.
     """
     last = len(SPARSITIES) - 1
     network: Unfolded | None = None

@@ -57,9 +57,6 @@ class CanonicalNetwork(nn.Module):
 
     Args:
         invariance: one of :data:`INVARIANCES`.
-        outputs: their number, C; default 10.
-        seed: of functions and layer; default 0.
-        background: the images' value where nothing is; default 0.
     """
 
     waves: Tensor

@@ -114,11 +114,6 @@ def fit(
     runs on the device found by :func:`device`; the model comes back to its own, in eval mode.
 
     Args:
-        model: trained in place.
-        splits: data in memory, with ``train`` and ``validation``.
-        epochs: passes over the training split.
-        batch_size: samples a step.
-        lr, weight_decay: as torch's ``Adam`` has them.
         schedule: "constant", or "cosine", to zero over all steps.
         keep: the weights of the "best" validation epoch, or of the "last" one.
         fresh: the training inputs of an epoch, in place of the split's own, for its labels.
@@ -201,11 +196,6 @@ def fit_steps(
         head: a task of :mod:`studies.lgn`: it has ``loss(inputs, targets)`` and a ``network``
             with ``penalty()``. Trained in place; if it has ``project()``, that is called after
             every step.
-        inputs: (N, ...).
-        targets: (N, ...), what the task compares with; None for reconstruction.
-        steps, batch_size: of at most N samples each.
-        lr: Adam's first learning rate.
-        clip: largest norm of the gradient.
         penalty: weight of the dictionary's penalty beside the loss.
         schedule: of the learning rate: "cosine", to zero, or "halvings", halved when 1/2, 3/4 and
             7/8 of the steps are done, as in the code of `theodosis2023linear`.

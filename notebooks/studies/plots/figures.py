@@ -326,11 +326,6 @@ def pairing(
 
     A product's sum over the pixels stands under it: in the own pair the output's rate of change
     as the image moves, in the wrong pair what the shuffled pairing takes for one.
-
-    Args:
-        images: grey-level pictures.
-        velocities: of each image along a generator, by pixel.
-        gradients: of an output with respect to each image.
     """
     seen, moves, pulls = (np.asarray(each) for each in (images, velocities, gradients))
     if not seen.shape == moves.shape == pulls.shape or len(seen) != 2:

@@ -60,13 +60,10 @@ class PlaneAction:
         channels: str | None = None,
     ):
         bases = {"gl2": algebra.gl(2), "affine": algebra.affine(2)}
-        for name, value, known in (
-            ("group", group, tuple(bases)),
-            ("differences", differences, DIFFERENCES),
-            ("origin", origin, ORIGINS),
-            ("channels", channels or "first", CHANNELS),
-        ):
-            choice(name, value, known)
+        choice("group", group, bases)
+        choice("differences", differences, DIFFERENCES)
+        choice("origin", origin, ORIGINS)
+        choice("channels", channels or "first", CHANNELS)
         self.group, self.differences, self.origin = group, differences, origin
         self.channels = channels
         self.basis = bases[group]
@@ -112,10 +109,8 @@ class PlaneAction:
 
     def _plane(self, data: Tensor) -> ops.Plane:
         height, width = self._planes(data).shape[-2:]
-        middle = {
-            "center": ((height - 1) / 2, (width - 1) / 2),
-            "paper": (height // 2, width // 2),
-        }[self.origin]
+        true = ((height - 1) / 2, (width - 1) / 2)
+        middle = true if self.origin == "center" else (height // 2, width // 2)
         spacing = 2 / (max(height, width) - 1)
         return ops.Plane(*middle, spacing, self.differences, self.group == "affine")
 
@@ -126,8 +121,7 @@ class PlaneAction:
     def rows(self, data: Tensor, cotangents: Tensor, backend: str = "auto") -> Tensor:
         """Rows -sum_u dF/dI(u) grad I(u) u^T, and the translations' for "affine": (N, C, K).
 
-        The minus is the inverse in I(g^-1 u), so that the rows are the derivatives along
-        :meth:`flow`.
+        The minus is the inverse in I(g^-1 u): they are the derivatives along :meth:`flow`.
         """
         moved, pulled = self._planes(data), self._planes(cotangents)
         return ops.plane_rows(moved, pulled, self._plane(data), backend)
@@ -235,10 +229,8 @@ class VolumeAction:
 
     def _slopes(self, data: Tensor, spacing: float) -> list[Tensor]:
         """Minus the differences along x, y and z: central, of second order at the border, too."""
-        return [
-            -torch.gradient(data, spacing=spacing, dim=axis, edge_order=2)[0]
-            for axis in (-1, -2, -3)
-        ]
+        slopes = torch.gradient(data, spacing=spacing, dim=(-1, -2, -3), edge_order=2)
+        return [-slope for slope in slopes]
 
     def _coordinates(self, data: Tensor) -> tuple[Float[Tensor, "p r"], float]:
         """The same in a row, beside a 1 by which shifts are linear."""
@@ -252,16 +244,10 @@ class VolumeAction:
         """Rows -sum_u dF/dI(u) grad I(u) u^T, and the shifts' for "affine": (N, C, K)."""
         ops.resolve(backend, data, limit="no kernel moves volumes")
         places, spacing = self._coordinates(data)
-        shape = (*cotangents.shape[:2], -1, len(places))
-        pulled = cotangents.reshape(shape)
-        products = torch.stack(
-            [
-                (pulled * slope.reshape(len(data), 1, -1, len(places)).to(pulled)).sum(2)
-                @ places.to(pulled)
-                for slope in self._slopes(data, spacing)
-            ],
-            2,
-        )
+        pulled = cotangents.reshape(*cotangents.shape[:2], -1, len(places))
+        slopes = (s.reshape(len(data), 1, -1, len(places)) for s in self._slopes(data, spacing))
+        moments = [(pulled * s.to(pulled)).sum(2) @ places.to(pulled) for s in slopes]
+        products = torch.stack(moments, 2)
         return products.flatten(2) @ self.basis[:, :3].flatten(1).T.to(products)
 
     def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
@@ -300,9 +286,8 @@ def resampled(images: Tensor, *places: Tensor) -> Tensor:
         axes.append((at.clamp(0, size - 1), _cubic(place - below)))
     # Some places at a time: each has 4^d neighbours, with an index and a weight.
     some = max(1, NEIGHBOURS // (places[0][0].numel() * 4 ** len(places)))
-    parts = zip(
-        *((zip(at.split(some), by.split(some), strict=True)) for at, by in axes), strict=True
-    )
+    split = (zip(at.split(some), by.split(some), strict=True) for at, by in axes)
+    parts = zip(*split, strict=True)
     return torch.cat([weighted_neighbours(images, part) for part in parts], -len(places))
 
 

@@ -280,8 +280,7 @@ def version_of(function: Callable) -> Version:
     Followed are the functions and classes of its own module, and the values of the globals that
     they name, whatever their type. Of other modules the rooms count; of what is installed, names.
 
-    Raises:
-        ValueError: if a source cannot be read, or for a global whose value cannot be hashed.
+    ValueError if a source cannot be read, or for a global whose value cannot be hashed.
     """
     inside = inspect.unwrap(function)
     return SENT.get(_name(inside)) or _Reader(inside).version()

@@ -54,10 +54,7 @@ class Store:
         return self.folder / f"{key}.json"
 
     def read(self, key: str, stacklevel: int = 2) -> dict[str, Any] | None:
-        """What was written under a key, else None; a damaged file is named in a warning.
-
-        The warning names the line that ``stacklevel`` says; default 2, the caller's.
-        """
+        """What was written under a key, else None; a damaged file is named in a warning."""
         path = self.path(key)
         try:
             held = json.loads(path.read_bytes())
@@ -125,20 +122,9 @@ class Store:
     ) -> nn.Module:
         """A network that ``train(**arguments)`` returns, trained once and from then on loaded.
 
-        Only its ``state_dict`` is kept: what a network holds besides is as ``build`` makes it.
-
-        Args:
-            train: as in :meth:`keep`, but that it returns a network.
-            build: makes a network of the same shape, whose weights are replaced.
-            **arguments: of ``train``, as in :meth:`keep`.
-
-        Returns:
-            A network from ``build`` with the trained weights, in evaluation mode.
-
-        Raises:
-            ValueError: for a function or arguments that cannot be in a key.
-            TypeError: for arguments that ``train`` does not take, or if it returns no network.
-            RuntimeError: if the weights do not fit the network from ``build``.
+        Only its ``state_dict`` is kept: what a network holds besides is as ``build`` makes it,
+        a function to a network of the same shape. It is returned in evaluation mode. Otherwise
+        as :meth:`keep`; TypeError if ``train`` returns no network.
         """
         state = self._kept(train, arguments, _state)
         with seeded_state(0):

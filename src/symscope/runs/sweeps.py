@@ -47,9 +47,8 @@ def sweep(
 
     Every finished run is stored at once in ``results``, under a key of its configuration, seed
     and ``data``, and of what :meth:`symscope.runs.Store.keep` says of ``run``. So a sweep that was
-    interrupted, or grew, computes only what is missing when it is called again, and gives the
-    table that it would have given. A run that fails stops no other; it is tried again by the next
-    call. A result file that is damaged is named in a warning and computed again.
+    interrupted, or grew, computes only what is missing when it is called again. A run that fails
+    stops no other; it is tried again by the next call.
 
     Runs go to Dask. Each is alone in its process and begins with torch's random state set from
     its seed. A worker that dies costs nothing but time, unless the same run is with it when

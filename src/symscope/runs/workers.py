@@ -34,18 +34,17 @@ def packed(value: object, module: ModuleType | None = None) -> bytes:
     """A value as bytes, with all that it names of ``module``, which workers need not have."""
     import cloudpickle
 
-    whole = (
-        module is not None and module.__name__ not in cloudpickle.list_registry_pickle_by_value()
-    )
+    registered = cloudpickle.list_registry_pickle_by_value()
+    whole = module if module and module.__name__ not in registered else None
     if whole:
-        cloudpickle.register_pickle_by_value(module)
+        cloudpickle.register_pickle_by_value(whole)
     try:
         return cloudpickle.dumps(value)
     except Exception as error:
         raise ValueError(f"{value!r} cannot be sent to a worker: {error}") from error
     finally:
         if whole:
-            cloudpickle.unregister_pickle_by_value(module)
+            cloudpickle.unregister_pickle_by_value(whole)
 
 
 @lru_cache(maxsize=1)
