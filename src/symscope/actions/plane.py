@@ -109,10 +109,11 @@ class PlaneAction:
 
     def _plane(self, data: Tensor) -> ops.Plane:
         height, width = self._planes(data).shape[-2:]
-        true = ((height - 1) / 2, (width - 1) / 2)
-        middle = true if self.origin == "center" else (height // 2, width // 2)
+        row, column = (height - 1) / 2, (width - 1) / 2
+        if self.origin == "paper":
+            row, column = height // 2, width // 2
         spacing = 2 / (max(height, width) - 1)
-        return ops.Plane(*middle, spacing, self.differences, self.group == "affine")
+        return ops.Plane(row, column, spacing, self.differences, self.group == "affine")
 
     def coordinates(self, data: Tensor) -> tuple[Float[Tensor, " w"], Float[Tensor, " h"]]:
         """x of every column and y of every row of the images, on the data's device."""
