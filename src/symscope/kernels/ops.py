@@ -41,7 +41,6 @@ def resolve(backend: str, *tensors: Tensor, limit: str | None = None) -> str:
     """The implementation that serves these tensors: "reference", "cpu" or "triton".
 
     Args:
-        backend: one of BACKENDS.
         tensors: what the kernel would read; none, to ask about the installation alone.
         limit: what else keeps a kernel from running, as half a sentence, or None.
 

@@ -104,9 +104,7 @@ def each(
     The call of a worker that dies goes to another one, up to Dask's limit of deaths.
 
     Args:
-        task: a function of this package.
         common: the first argument of every call, from :func:`packed`.
-        calls: the other arguments.
         finished: called here with the call's place and its result or exception, as it ends.
         scheduler: address of a Dask scheduler; default None, processes of this machine.
         share: among how many calls at once to divide this machine's processors; default all.
