@@ -77,7 +77,7 @@ class Symmetries(ReportBase):
             "gradients", and ``mode.reason`` why; None for a report built from a factor.
         contrast: the report on the contrast network, where one was handed in, or None.
         provenance: the network and the question, so that controls can be asked the same; None for
-            a report built from a factor, a copy, or after :meth:`forget`.
+            a report built from a factor, or a copy; set to None, it lets go of the data.
 
     >>> import symscope as ss, torch
     >>> points = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
@@ -347,8 +347,7 @@ class Symmetries(ReportBase):
 
         Args:
             seed: for the untrained copy's weights.
-            data: what the report was made from; default, those data, which the report holds until
-                :meth:`forget`.
+            data: what the report was made from; default, those data, which the report holds.
             model: the network, likewise.
             networks: any further networks, by the name their reports get, asked about the
                 same data in the same way; ``untrained=...`` stands in for the fresh copy.
@@ -360,7 +359,7 @@ class Symmetries(ReportBase):
 
         Raises:
             RuntimeError: if the data were an iterator that is used up, or the report was built
-                from a factor alone, is a copy or was told to forget.
+                from a factor alone, or is a copy.
             TypeError: if a layer of the network has weights and no ``reset_parameters``.
         """
         if self.provenance is None:
@@ -397,10 +396,6 @@ class Symmetries(ReportBase):
         query = self.provenance.query_about(None)
         generator = self.generators[0] if generator is None else generator
         return along(self.provenance.model, query, generator, distances)
-
-    def forget(self) -> None:
-        """Let go of the data and the network, which are held for :meth:`controls` alone."""
-        self.provenance = None
 
     def plot(self) -> Figure:
         """The changes beside the shuffled control's, and the most symmetric generators."""

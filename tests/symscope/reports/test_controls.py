@@ -27,7 +27,7 @@ def test_a_report_of_a_temporary_has_controls_until_it_forgets():
     del model
     gc.collect()
     assert reference() is not None
-    found.forget()
+    found.provenance = None
     gc.collect()
     assert reference() is None
     for copied in (found, *again):

@@ -109,6 +109,6 @@ def test_what_cannot_be_asked_of_samples_is_refused():
     found = asked(lambda x: x.norm(dim=1))
     with pytest.raises(ValueError, match="distance must be a finite number above 0"):
         found.along(SO3[0], (0.0, 0.3))
-    found.forget()
+    found.provenance = None
     with pytest.raises(RuntimeError, match="no data to ask again"):
         found.along(SO3[0])
