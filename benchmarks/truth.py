@@ -30,7 +30,7 @@ from truth_systems import SYSTEMS
 
 import symscope as ss
 from symscope import algebra
-from symscope.decide.thresholds import TOLERANCE
+from symscope.decide.decision import TOLERANCE
 from symscope.reports.equivariance import EquivariantSymmetries
 
 RESULTS = Path(__file__).parents[1] / "data" / "truth.csv"

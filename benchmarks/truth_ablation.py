@@ -13,9 +13,8 @@ from torch import Tensor
 from truth_cases import Case
 
 import symscope as ss
-from symscope.decide.decision import Decision
+from symscope.decide.decision import RULE, Decision
 from symscope.decide.rule import decide
-from symscope.decide.thresholds import RULE
 from symscope.extract import tuned
 from symscope.extract.evidence import Evidence
 

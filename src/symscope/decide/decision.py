@@ -1,4 +1,4 @@
-"""The answer: how many directions are symmetries, how sure that is, and why in words."""
+"""The answer: how many directions are symmetries, how sure, and why; and its tuned constants."""
 
 from __future__ import annotations
 
@@ -8,10 +8,96 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
+
+from .._checks import real
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Of the rule that counts symmetries, tuned on even seeds and judged on odd ones.
+
+    data/truth_ablation.csv has what other values of kappa and least_gap do.
+
+    Attributes:
+        tolerance, confidence: the defaults of every question.
+        kappa: the share of movement alone in the reference. Without it a direction that no
+            pairing changes has no reference; with much of it, gradients of unequal length along
+            unequal coordinates look like symmetries.
+        least_gap: how much more the next direction must change the outputs.
+        roundings: what is within so many of the measured rounding errors is exact.
+        algebra: what linear algebra in float64 leaves of rho.
+        rows_a_direction: each half of the data must determine what is not a symmetry.
+        least_pieces: from whose spread a bound may follow.
+        partial: the largest bound of what stands out in part, over the shuffled pairing's
+            (data/levels.csv: tuned on even seeds, judged on odd ones, as the next two).
+        partial_gap: how much more the next direction must change the outputs there.
+        partial_ratio: the largest bound of the ratio to it.
+        learned: the largest bound of the ratio to a contrast network, of what was learned.
+        one_frame: the share of movement that must differ between samples; less is one frame. Of
+            eight points in one frame, four functions without symmetry, thermal noise of 0.03 of
+            their distances (a share of 0.0004) made 11 of 12 directions look like symmetries in
+            5 of 16 calls, and of 0.1 (0.004) in none.
+        constant: less than that is a shift, which is the same everywhere.
+    """
+
+    tolerance: float = 0.1
+    confidence: float = 0.95
+    kappa: float = 0.3
+    least_gap: float = 3.0
+    roundings: float = 10.0
+    algebra: float = 20 * torch.finfo(torch.float64).eps
+    rows_a_direction: float = 1.5
+    least_pieces: int = 4
+    partial: float = 0.5
+    partial_gap: float = 1.4
+    partial_ratio: float = 0.6
+    learned: float = 0.7
+    one_frame: float = 0.01
+    constant: float = 1e-13
+
+
+@dataclass(frozen=True)
+class PlaneThresholds:
+    """Of the reports on image networks, tuned on digits (data/truth_summary.csv judges them).
+
+    Attributes:
+        loose: the largest bound of q of an approximate symmetry.
+        learned: the largest bound of the change in contrast of a learned one. On MNIST it was at
+            most 0.65 for 56 networks trained on augmented digits and at least 0.91 for 11
+            baselines of another seed; judged on Fashion-MNIST, where it was at most 0.57 and at
+            least 0.83.
+        alike: changes within this factor of the least cannot be told apart.
+        unusual: the share of random deformations below which a change is small.
+        degrees: of a turn, to either side; along other directions a path as long.
+        quantile: of the images' changes, to which larger ones are cut down.
+        draws: random sets of deformations.
+        centred: outputs, as many are centred and of unit norm: of two nothing would be left.
+    """
+
+    loose: float = 1 / 3
+    learned: float = 0.7
+    alike: float = 2.0
+    unusual: float = 0.025
+    degrees: float = 2.5
+    quantile: float = 0.95
+    draws: int = 1000
+    centred: int = 3
+
+
+RULE, PLANE = Thresholds(), PlaneThresholds()
+TOLERANCE, CONFIDENCE = RULE.tolerance, RULE.confidence
+
+
+def check_levels(tolerance: float, confidence: float) -> None:
+    """Refuse levels that mean nothing."""
+    for name, value in (("tolerance", tolerance), ("confidence", confidence)):
+        if not 0 < real(name, value) < 1:
+            raise ValueError(f"{name} must be between 0 and 1, both excluded; got {value!r}")
 
 
 @dataclass(frozen=True)

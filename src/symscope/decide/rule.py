@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ..extract.evidence import COMMON, CONTROL, MOVED, NETWORK, RANDOM, SHUFFLED, Evidence, Piece
 from ..extract.factor import Factor
-from .decision import Cut, Decision
-from .thresholds import CONFIDENCE, RULE, TOLERANCE, Thresholds, check_levels
+from .decision import CONFIDENCE, RULE, TOLERANCE, Cut, Decision, Thresholds, check_levels
 
 if TYPE_CHECKING:
     from jaxtyping import Float

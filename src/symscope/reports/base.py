@@ -10,9 +10,8 @@ from torch import Tensor
 
 from .._checks import choice
 from ..actions.vectors import Action
-from ..decide.decision import Decision
+from ..decide.decision import CONFIDENCE, TOLERANCE, Decision
 from ..decide.rule import decide
-from ..decide.thresholds import CONFIDENCE, TOLERANCE
 from ..extract.evidence import Evidence
 
 if TYPE_CHECKING:

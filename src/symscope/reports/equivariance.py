@@ -19,8 +19,8 @@ from torch import Tensor
 from .._checks import choice
 from ..actions.vectors import Action, LinearAction
 from ..algebra import matrices as algebra
+from ..decide.decision import CONFIDENCE, RULE, TOLERANCE, check_levels
 from ..decide.rule import reference_metric, relative_within
-from ..decide.thresholds import CONFIDENCE, RULE, TOLERANCE, check_levels
 from ..extract.differentiation import Differentiation, Mode
 from ..extract.evidence import COMMON, MOVED, NETWORK, Evidence
 from ..extract.extraction import Query, Settings, check_action, extract

@@ -18,9 +18,8 @@ from .. import _draws as draws
 from .._checks import real
 from ..actions.plane import PlaneAction, weighted_neighbours
 from ..algebra import matrices as algebra
-from ..decide.decision import Decision
+from ..decide.decision import CONFIDENCE, PLANE, RULE, Decision, check_levels
 from ..decide.rule import decide, relative_along
-from ..decide.thresholds import CONFIDENCE, PLANE, RULE, check_levels
 from ..extract.evidence import COMMON, NETWORK, Evidence
 from ..extract.modes import device_of, running
 from ..extract.network import Outputs

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..decide.thresholds import PLANE, RULE
+from ..decide.decision import PLANE, RULE
 
 if TYPE_CHECKING:
     from jaxtyping import Float

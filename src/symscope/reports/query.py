@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..actions.vectors import Action
-from ..decide.thresholds import CONFIDENCE, TOLERANCE, check_levels
+from ..decide.decision import CONFIDENCE, TOLERANCE, check_levels
 from ..extract.extraction import Query, check_rows, extract_gradients
 from ..extract.network import Outputs
 from ..inputs.files import load_tensors

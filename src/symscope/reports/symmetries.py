@@ -13,8 +13,8 @@ from ..actions.plane import PlaneAction
 from ..actions.vectors import Action
 from ..algebra import matrices as algebra
 from ..algebra.naming import name_algebra
+from ..decide.decision import CONFIDENCE, RULE, TOLERANCE
 from ..decide.rule import bound_within, compared, reference_metric, relative_within
-from ..decide.thresholds import CONFIDENCE, RULE, TOLERANCE
 from ..extract.differentiation import Mode
 from ..extract.evidence import Evidence
 from ..extract.extraction import Extraction, Query, check_rows, extract

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from symscope.decide.decision import RULE
 from symscope.decide.rule import decide, reference_metric, relative_within
-from symscope.decide.thresholds import RULE
 from symscope.extract.evidence import NETWORK, RANDOM, SHUFFLED, Evidence
 
 

@@ -7,7 +7,7 @@ from helpers import random
 
 import symscope as ss
 from symscope import algebra
-from symscope.decide.thresholds import RULE
+from symscope.decide.decision import RULE
 from symscope.extract.evidence import COMMON, NETWORK, RANDOM, SHUFFLED
 from symscope.extract.extraction import Query, extract
 from symscope.extract.network import Network, Outputs

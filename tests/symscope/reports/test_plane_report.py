@@ -5,8 +5,8 @@ import torch
 
 from symscope.actions.plane import PlaneAction
 from symscope.algebra import matrices as algebra
+from symscope.decide.decision import PLANE, RULE
 from symscope.decide.rule import decide
-from symscope.decide.thresholds import PLANE, RULE
 from symscope.extract.evidence import NETWORK, RANDOM, Evidence
 from symscope.reports.plane import PlaneSymmetries, named_movements
 
