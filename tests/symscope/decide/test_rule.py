@@ -189,3 +189,29 @@ def test_rows_do_not_replace_samples():
     found = decide(made)
     assert (found.count, found.level) == (None, "too few data")
     assert found.note == "8 independent samples for 9 directions"
+
+
+@pytest.mark.parametrize("copies", [2, 7])
+@pytest.mark.parametrize("scattered", [False, True])
+def test_copies_in_groups_leave_every_bound_as_it_was(copies, scattered):
+    """Rows of all kinds, references too, k times over: what groups do is all that is seen."""
+    draw = torch.Generator().manual_seed(0)
+    kinds = NETWORK, SHUFFLED, RANDOM
+    rows = {kind: torch.randn(150, 1, 4, generator=draw, dtype=torch.float64) for kind in kinds}
+    rows[NETWORK][..., 0] *= 0.2
+
+    def decided(places: torch.Tensor, labels: torch.Tensor | None, batch: int):
+        made = Evidence(4)
+        for first in range(0, len(places), batch):
+            some = places[first : first + batch]
+            own = None if labels is None else labels[first : first + batch]
+            for start, stop, piece in made.spans(len(some), own):
+                for kind in kinds:
+                    piece.factors[kind].update(rows[kind][some[start:stop]])
+        return decide(made)
+
+    once = torch.arange(150)
+    many = once.repeat(copies) if scattered else once.repeat_interleave(copies)
+    found = decided(many, many, 150 if scattered else 150 * copies)
+    torch.testing.assert_close(found.bound, decided(once, None, 150).bound, rtol=1e-6, atol=0)
+    assert found.bound.isfinite().any() and found.samples == 150 * copies
