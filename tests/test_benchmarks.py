@@ -124,7 +124,7 @@ def test_gpu_in_the_interpreter(benchmark, tmp_path, capsys):
     gpu.main(sizes, tmp_path, gpu.MEASURES[:-1])
     assert "every kernel agrees with its definition" in capsys.readouterr().out
     written = check_report(tmp_path / "gpu.json", cases=5)
-    assert len(written["targets"]) == 7
+    assert len(written["targets"]) == 6
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
