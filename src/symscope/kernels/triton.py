@@ -72,19 +72,9 @@ def linear_gram(vectors: Tensor, cotangents: Tensor, dtype: torch.dtype = torch.
         return gram
     tiles = triton.cdiv(d * d, GRAM_TILE)
     _linear_gram[(tiles, tiles, triton.cdiv(n * outputs, SPLIT))](
-        vectors.contiguous(),
-        cotangents.contiguous(),
-        gram,
-        outputs,
-        copies,
-        d,
-        n * outputs,
-        SPLIT=SPLIT,
-        TILE=GRAM_TILE,
-        DEPTH=DEPTH,
-        num_warps=8,
-        num_stages=2,
-    )
+        vectors.contiguous(), cotangents.contiguous(), gram, outputs, copies, d, n * outputs,
+        SPLIT=SPLIT, TILE=GRAM_TILE, DEPTH=DEPTH, num_warps=8, num_stages=2,
+    )  # fmt: skip
     upper = gram.triu()
     return upper + upper.triu(1).T
 
@@ -263,13 +253,8 @@ def plane_gram(images: Tensor, cotangents: Tensor, plane: Plane) -> Tensor:
         return images.new_zeros(k, k, dtype=torch.float64)
     programs = min(n, PROGRAMS)
     grams = images.new_empty(programs, 8, 8, dtype=torch.float64)
-    _plane_gram[(programs,)](
-        images.contiguous(),
-        cotangents.contiguous(),
-        grams,
-        n,
-        **_arguments(images, cotangents, plane),
-    )
+    arguments = _arguments(images, cotangents, plane)
+    _plane_gram[(programs,)](images.contiguous(), cotangents.contiguous(), grams, n, **arguments)
     return grams.sum(0)[:k, :k].contiguous()
 
 
@@ -336,15 +321,9 @@ def orbits(filters: Tensor, generators: Tensor, order: int) -> Tensor:
     elements = filters.new_empty(sets, count, order, d)
     if elements.numel():
         _orbits[(sets, triton.cdiv(count, FILTERS))](
-            filters.contiguous(),
-            generators.contiguous(),
-            elements,
-            count,
-            d,
-            ORDER=order,
-            FILTERS=FILTERS,
-            WIDTH=max(16, triton.next_power_of_2(d)),
-        )
+            filters.contiguous(), generators.contiguous(), elements, count, d,
+            ORDER=order, FILTERS=FILTERS, WIDTH=max(16, triton.next_power_of_2(d)),
+        )  # fmt: skip
     return elements
 
 
@@ -357,18 +336,10 @@ def orbits_adjoint(
     by_generator = elements.new_zeros(sets, d, d)
     if elements.numel():
         _orbits_adjoint[(sets,)](
-            cotangents.contiguous(),
-            generators.contiguous(),
-            elements.contiguous(),
-            by_filter,
-            by_generator,
-            count,
-            d,
-            ORDER=order,
-            FILTERS=FILTERS,
-            WIDTH=max(16, triton.next_power_of_2(d)),
-            num_warps=8 if d > 32 else 4,
-        )
+            cotangents.contiguous(), generators.contiguous(), elements.contiguous(), by_filter,
+            by_generator, count, d, ORDER=order, FILTERS=FILTERS,
+            WIDTH=max(16, triton.next_power_of_2(d)), num_warps=8 if d > 32 else 4,
+        )  # fmt: skip
     return by_filter, by_generator
 
 
@@ -446,14 +417,7 @@ def proximal_adjoint(
     grads = [torch.empty_like(codes) for _ in range(3)]
     if codes.numel():
         _proximal_adjoint[(triton.cdiv(codes.numel(), ELEMENTS),)](
-            by_codes,
-            by_next,
-            codes,
-            *grads,
-            step,
-            momentum,
-            codes.numel(),
-            LOAD_STEP=isinstance(step, Tensor),
-            BLOCK=ELEMENTS,
-        )
+            by_codes, by_next, codes, *grads, step, momentum, codes.numel(),
+            LOAD_STEP=isinstance(step, Tensor), BLOCK=ELEMENTS,
+        )  # fmt: skip
     return grads[0], grads[1], grads[2]
