@@ -16,7 +16,7 @@ def ranks(basis: torch.Tensor, t: float = 0.01) -> tuple:
     assert residual < 1e-12
     return (
         [len(rows) for rows in found.derived(t)],
-        [len(rows) for rows in found.central(t)],
+        [len(rows) for rows in found.derived(t, lower=True)],
         len(found.centre(t)),
         len(found.radical(t)),
     )
