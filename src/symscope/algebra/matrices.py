@@ -211,7 +211,7 @@ def principal_angles(
     (Bjorck and Golub 1973).
 
     Raises:
-        ValueError: if the two hold matrices of different shapes, or one is empty.
+        ValueError: if shapes differ, also from the metric's, or one is empty.
 
     >>> [round(float(angle), 6) for angle in principal_angles(so(3), sl(3))]
     [0.0, 0.0, 0.0]
@@ -224,6 +224,9 @@ def principal_angles(
             f"{tuple(b.shape[1:])}"
         )
     if metric is not None:
+        if len(metric) != (size := a.flatten(1).shape[1]):
+            way = "hand in coordinates(elements, action.basis), or ask a report for its angles_to"
+            raise ValueError(f"metric of {len(metric)} coordinates, elements of {size}: {way}")
         a, b = measured(a, metric), measured(b, metric)
     a, b = orthonormal(a).flatten(1), orthonormal(b).flatten(1)
     if not len(a) or not len(b):

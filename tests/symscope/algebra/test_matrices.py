@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import symscope as ss
 from symscope import algebra
 
 
@@ -94,6 +95,12 @@ def test_closure_residual_tells_an_algebra_from_a_span():
     assert algebra.closure_residual(not_closed) == pytest.approx(1.0)
     commuting = torch.stack([torch.diag(torch.tensor([1.0, 0, 0])), torch.eye(3)])
     assert algebra.closure_residual(commuting) == 0.0
+
+
+def test_a_metric_of_an_action_is_not_one_of_matrices():
+    basis = ss.PointAction(3).basis
+    with pytest.raises(ValueError, match="12 coordinates, .* 16: hand in coordinates"):
+        algebra.principal_angles(basis[:3], basis[3:6], metric=torch.eye(12, dtype=torch.float64))
 
 
 def test_principal_angles_known_cases():
