@@ -23,8 +23,7 @@ class _Sums(NamedTuple):
 
     own: Factor
     reference: Float[Tensor, "k k"]  # Gram matrices
-    # Of the data as they are: their mean, once it is shrunk, may move where no sample does.
-    movement: Float[Tensor, "k k"]
+    movement: Float[Tensor, "k k"]  # of samples: their shrunk mean may move where none does
 
 
 def decide(
