@@ -246,7 +246,8 @@ SOUND = (
 def checked(browser: Browser, folder: Path, body: str) -> list[str]:
     """The complaints about a page with this body."""
     icon = '<link rel="icon" href="data:,">'
-    html = f"<!doctype html><html><head>{icon}</head><body>{body}</body></html>"
+    head = f'<meta charset="utf-8">{icon}'
+    html = f"<!doctype html><html><head>{head}</head><body>{body}</body></html>"
     (folder / "page.html").write_text(html, encoding="utf-8")
     with Server(folder) as server:
         visits = visit(browser, server.url, ["page.html"])

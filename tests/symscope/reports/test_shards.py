@@ -74,7 +74,7 @@ def test_bad_shards(cluster, tmp_path, monkeypatch):
         ss.symmetries_of_shards(network(), [data], action=ACTION, scheduler=NOWHERE)
     for shard, error, message in (
         (tmp_path / "gone.pt", FileNotFoundError, "gone.pt"),
-        (tmp_path / "data.csv", ValueError, "file of tensors must be .npy, .safetensors, .pt"),
+        (tmp_path / "data.csv", ValueError, "must be .npy, .npz, .safetensors, .pt"),
         (torch.full((40, 8), torch.nan), ValueError, "must be finite"),
         (data[:3], ValueError, "fewer than the 16 directions"),
     ):
