@@ -17,7 +17,7 @@ import seaborn
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from symscope.reports.plots import DIVERGING, GREY, INK, STYLE, heatmap
 
@@ -83,20 +83,30 @@ def legend_above(figure: Figure) -> None:
     figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=columns)
 
 
-def log_ticks(
-    ax: Axes, which: str = "y", subs: Sequence[float] = (1, 2, 5), form: str = "{x:g}"
-) -> None:
+class _PlainLog(LogLocator):
+    """Ticks of a logarithmic axis, as few of each decade as give three labels or more."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        """Where the ticks stand between two ends."""
+        for subs in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+            self.set_params(subs=subs)
+            ticks = np.asarray(super().tick_values(vmin, vmax))
+            if ((vmin <= ticks) & (ticks <= vmax)).sum() >= 3:
+                return ticks
+        return MaxNLocator(4).tick_values(vmin, vmax)
+
+
+def log_ticks(ax: Axes, which: str = "y", form: str = "{x:g}") -> None:
     """A logarithmic axis with plain numbers at its ticks: 0.5, 1, 2, 5, not powers of ten.
 
     Args:
         which: "x", "y" or "xy".
-        subs: where in each decade.
         form: of the numbers.
     """
     for name in which:
         getattr(ax, f"set_{name}scale")("log")
         axis = getattr(ax, f"{name}axis")
-        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_major_locator(_PlainLog())
         axis.set_major_formatter(form)
         axis.set_minor_formatter(NullFormatter())
 
