@@ -109,7 +109,8 @@ def bound_within(
 ) -> float:
     """The upper confidence bound of the largest rho within a span that other data chose."""
     sums, pieces = _sums(evidence.pieces), evidence.pieces
-    return _Test.of(span.T, sums, pieces, confidence, RULE.kappa).bound(len(span))
+    test = _Test.of(span.T, sums, pieces, confidence, RULE.kappa)
+    return test.bound(len(span)) if test else math.inf
 
 
 def compared(
@@ -213,18 +214,18 @@ class _Bounds:
     kappa: float
 
     @cached_property
-    def _tests(self) -> list[_Test]:
+    def _tests(self) -> list[_Test | None]:
         chosen = [self.frame @ _solve(own, self.frame)[1] for own in self.sums]
         others = zip(chosen, reversed(self.sums), reversed(self.halves), strict=True)
         return [_Test.of(*each, self.confidence, self.kappa) for each in others]
 
     def at(self, d: int) -> float:
         """The bound for the first d directions."""
-        return max(test.bound(d) for test in self._tests)
+        return max(test.bound(d) if test else math.inf for test in self._tests)
 
     def ratio(self, d: int) -> float:
         """The bound of the largest rho among the first d over the least of the others."""
-        return max(test.ratio(d) for test in self._tests)
+        return max(test.ratio(d) if test else math.inf for test in self._tests)
 
     def all(self) -> Float[Tensor, " r"]:
         """The bounds for every d; infinite behind the first above 1."""
@@ -255,9 +256,11 @@ class _Test:
         pieces: list[Piece],
         confidence: float,
         kappa: float,
-    ) -> _Test:
-        """From the sums over all these pieces."""
-        lower = torch.linalg.cholesky(directions.T @ sums.reference @ directions)
+    ) -> _Test | None:
+        """From the sums over all these pieces; None where they are too few to move along all."""
+        lower, singular = torch.linalg.cholesky_ex(directions.T @ sums.reference @ directions)
+        if singular:
+            return None
         half = torch.linalg.solve_triangular(lower, sums.own.within(directions), upper=False)
         whitened = torch.linalg.solve_triangular(lower, half.T, upper=False)
         factor = _quantile(confidence, len(pieces))
@@ -435,12 +438,11 @@ def _level(
 ) -> tuple[int | None, str, str]:
     directions = len(relative)
     needed = math.ceil(rule.rows_a_direction * directions)
+    differ = evidence.samples - evidence.copies
     if evidence.units < evidence.dimension:  # rows of one sample do not replace others
-        alone = evidence.units in (evidence.samples, evidence.distinct)
-        few = "samples" if alone else "groups of samples"
+        few = "samples" if evidence.units == differ else "groups of samples"
         why = f"{evidence.units} independent {few} for {evidence.dimension} directions"
         return None, "too few data", why
-    differ = evidence.samples if evidence.distinct is None else evidence.distinct
     rows = evidence.rows * differ // max(evidence.samples, 1)
     if rows < needed or len(evidence.pieces) < rule.least_pieces:
         why = f"{rows} rows (samples x outputs) for {directions} directions; "

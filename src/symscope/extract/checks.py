@@ -15,7 +15,7 @@ from ..inputs.samples import Graphs, Whole, parts_of
 from . import tuned
 from .differences import check_derivatives
 from .differentiation import Differentiation, Mode, forward_rows
-from .network import Network, weights_of
+from .network import Network, OutputsError, weights_of
 from .rows import fields_of
 
 if TYPE_CHECKING:
@@ -207,8 +207,8 @@ def _first_run(
         except Exception as error:
             failed = failed or error
     assert failed is not None
-    # Only its derivative does not run; or it runs, and returns other than a row a sample.
-    if _runs(network, batch[:few]) or "must be a tensor of shape (N,)" in str(failed):
+    # It runs, and returns other than a row a sample; or only its derivative does not run.
+    if isinstance(failed, OutputsError) or _runs(network, batch[:few]):
         raise failed
     size = next(
         (n for n in (1, 2, 4, 8, 16, 32, 64, 128) if n < len(batch) and _runs(network, batch[:n])),

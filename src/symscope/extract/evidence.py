@@ -69,7 +69,7 @@ class Evidence:
     dtype: torch.dtype = torch.float64  # of the factors
     pieces: list[Piece] = field(default_factory=list)  # in the order of the data
     size: int = 0  # units of a piece, once the first batch has come
-    distinct: int | None = None  # how many samples differ, where they are few
+    copies: int = 0  # of samples that had come before
     eps: float = torch.finfo(torch.float64).eps  # of the coarsest numbers that rows came in
 
     def __post_init__(self) -> None:
@@ -89,24 +89,25 @@ class Evidence:
     @property
     def units(self) -> int:
         """Samples that do not depend on each other: one of each group, and of those alike."""
-        units = sum(piece.units for piece in self.pieces)
-        return units if self.distinct is None else min(units, self.distinct)
+        return sum(piece.units for piece in self.pieces)
 
     @property
     def rows(self) -> int:
         """The network's own rows among them: samples times outputs."""
         return sum(piece.factors[NETWORK].rows for piece in self.pieces)
 
-    def spans(self, samples: int, labels: Tensor | None = None) -> list[Span]:
+    def spans(self, samples: int, labels: Tensor | None = None, copies: int = 0) -> list[Span]:
         """Where the rows of the next samples go: which of them to which piece.
 
-        ``labels`` say which samples belong together, and stay in one piece.
+        ``labels`` say which samples belong together, and stay in one piece; ``copies`` are those
+        of samples that had come before.
         """
+        self.copies += copies
         runs: list[tuple[int | None, int]] = [(None, samples)]
         if labels is not None:
             names, counts = torch.unique_consecutive(labels, return_counts=True)
             runs = list(zip(names.tolist(), counts.tolist(), strict=True))
-        units = samples if labels is None else len(runs)
+        units = samples if labels is None else len(labels.unique())
         self.size = self.size or math.ceil(units / self.most)
         self._shrink()
         spans: list[Span] = []
@@ -157,15 +158,14 @@ class Evidence:
         merged.rounding = self.rounding.merge(other.rounding)
         merged.pieces = [*self.pieces, *other.pieces]
         merged.size = max(self.size, other.size)
-        if self.distinct is not None and other.distinct is not None:
-            merged.distinct = self.distinct + other.distinct
+        merged.copies = self.copies + other.copies
         merged.eps = max(self.eps, other.eps)
         merged._shrink()
         return merged
 
     def of_shuffled(self) -> Evidence:
         """The same of the shuffled pairing: the second one is its control."""
-        turned = Evidence(self.dimension, self.dtype, [], self.size, self.distinct, self.eps)
+        turned = Evidence(self.dimension, self.dtype, [], self.size, self.copies, self.eps)
         turned.rounding = self.rounding
         for piece in self.pieces:
             factors = {kind: piece.factors[kind] for kind in (RANDOM, COMMON, MOVED)}

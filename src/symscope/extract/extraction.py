@@ -137,14 +137,15 @@ class Extraction:
     """
 
     def __init__(self, query: Query, how: Differentiation):
-        size, self._groups = len(query.action.basis), query.groups
+        size = len(query.action.basis)
         self.factor, self.shuffled = Factor(size, query.dtype), Factor(size, query.dtype)
         self.evidence, self.how = Evidence(size, query.dtype), how
 
     def intake(self, batch: Batch, reference: Reference | None) -> Intake:
         """Where the rows of a batch go; one without a reference leaves no evidence."""
-        labels = None if self._groups is None else torch.as_tensor(self._groups)[batch.places]
-        spans = self.evidence.spans(len(batch.inputs), labels) if reference else []
+        spans = []
+        if reference:
+            spans = self.evidence.spans(len(batch.inputs), batch.labels, batch.copies)
         intake = Intake(self, batch.start, reference, spans)
         if reference:
             least = torch.finfo(batch.inputs.dtype).eps
@@ -223,7 +224,7 @@ def extract(
     """
     with running(network.model):
         stream = stream or query.stream()
-        return _collected(query, stream, steps(network, query, stream, plan, checked=checked))
+        return _collected(query, steps(network, query, stream, plan, checked=checked))
 
 
 def extract_gradients(query: Query, gradients: Tensor) -> Extraction:
@@ -233,11 +234,10 @@ def extract_gradients(query: Query, gradients: Tensor) -> Extraction:
     """
     mode = Mode("gradients", "handed in")
     how = Differentiation(query.action, query.backend, mode, gradients.shape[1], whole=True)
-    stream = query.stream()
-    return _collected(query, stream, _steps_of_gradients(query, stream, gradients, how))
+    return _collected(query, _steps_of_gradients(query, gradients, how))
 
 
-def _collected(query: Query, stream: Stream, some: Iterable[Step]) -> Extraction:
+def _collected(query: Query, some: Iterable[Step]) -> Extraction:
     """The sums over all steps."""
     found: Extraction | None = None
     for step in some:
@@ -249,14 +249,11 @@ def _collected(query: Query, stream: Stream, some: Iterable[Step]) -> Extraction
             found.evidence.add_rounding(rows.rows)
     assert found is not None  # an empty stream has been refused
     check_enough(found.factor.rows, found.factor.dimension)
-    found.evidence.distinct = stream.distinct
     return found
 
 
-def _steps_of_gradients(
-    query: Query, stream: Stream, gradients: Tensor, how: Differentiation
-) -> Iterator[Step]:
-    references, common = References(query.seed), CommonMotion()
+def _steps_of_gradients(query: Query, gradients: Tensor, how: Differentiation) -> Iterator[Step]:
+    stream, references, common = query.stream(), References(query.seed), CommonMotion()
     draw = draws.stream(query.seed, "rounding of gradients")
     bar = Progress(stream, stream.total)
     for batch in bar:

@@ -25,6 +25,10 @@ PICKS = "<a name, an index or a callable>"
 CHOICES = "one of all, sum, a name or an index of what the model returns, or a callable"
 
 
+class OutputsError(ValueError):
+    """A network returned something other than a row for each sample."""
+
+
 @dataclass(frozen=True)
 class Outputs:
     """Which functions of the network are differentiated; see :func:`symscope.learned_symmetries`.
@@ -62,7 +66,7 @@ class Outputs:
             hint = (
                 ". Hand in outputs=<a name, an index or a callable> to pick what to differentiate"
             )
-            raise ValueError(
+            raise OutputsError(
                 f"{whose} must be a tensor of shape (N,) or (N, C, ...) with N = {samples}; got "
                 f"{came}{'' if callable(self.mode) else hint}"
             )

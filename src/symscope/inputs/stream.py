@@ -50,6 +50,9 @@ class Batch(NamedTuple):
     again: Tensor
     places: Int[Tensor, " n"]  # of each in the user's data, in whose order samples need not come
     samples: Samples | None = None
+    # Of each its group, or else the sample that it is a copy of; None where all differ.
+    labels: Int[Tensor, " n"] | None = None
+    copies: int = 0  # of samples that had come before, where there are no groups
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device, without gradients."""
@@ -61,8 +64,9 @@ class Batch(NamedTuple):
         found = []
         for k in range(0, len(self.inputs), size):
             p = slice(k, k + size)
-            inputs, others, again = self.inputs[p], self.others[p], self.again[p]
-            found.append(Batch(inputs, self.start + k, others, again, self.places[p]))
+            parts = self.inputs[p], self.start + k, self.others[p], self.again[p], self.places[p]
+            labels = None if self.labels is None else self.labels[p]
+            found.append(Batch(*parts, labels=labels, copies=0 if k else self.copies))
         return found
 
 
@@ -89,7 +93,6 @@ class Stream:
     total: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self._seen: set[int] | None = set()
         self.batch_size = whole("batch_size", self.batch_size, 2)
         if self.samples is not None:
             self.samples = whole("samples", self.samples)
@@ -144,21 +147,27 @@ class Stream:
             return ahead
         generator = draws.stream(self.seed, "shuffled pairing")
         if isinstance(self.data, Tensor):
-            return self._counted(self._of_tensor(self.data, generator))
-        return self._counted(self._of_iterable(generator))
+            return self._labelled(self._of_tensor(self.data, generator))
+        return self._labelled(self._of_iterable(generator))
 
-    @property
-    def distinct(self) -> int | None:
-        """How many of the samples so far differ; None where they are enough, or it is not known."""
-        return None if self._seen is None else len(self._seen)
+    def _labelled(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Batches with what depends on each other in them: groups, or copies of one sample.
 
-    def _counted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        Copies are looked for until so many samples as suffice for a decision all differed.
+        """
+        if isinstance(self.groups, Tensor):
+            for batch in batches:
+                yield batch._replace(labels=self.groups[batch.places])
+            return
+        known: dict[int, int] = {}
+        copies = 0
         for batch in batches:
-            if self._seen is not None:
-                prints = _fingerprints(batch)
-                self._seen = None if prints is None else self._seen.union(prints)
-                if self.distinct and self.distinct > LIMITS.a_direction * len(self.action.basis):
-                    self._seen = None
+            if len(batch.others) and (copies or len(known) < self._enough):
+                before = len(known)
+                of = [known.setdefault(each, len(known)) for each in _fingerprints(batch)]
+                labels, again = torch.tensor(of, device="cpu"), len(of) - (len(known) - before)
+                batch = batch._replace(labels=labels, copies=again)
+                copies += again
             yield batch
 
     def _of_tensor(self, data: Tensor, generator: torch.Generator) -> Iterator[Batch]:
@@ -280,13 +289,16 @@ class _Kept:
         return others
 
 
-def _fingerprints(batch: Batch) -> list[int] | None:
-    """A number for each sample, of all that a network is called with; None where it cannot be."""
+def _fingerprints(batch: Batch) -> list[int]:
+    """A number for each sample, of all that a network is called with.
+
+    Where that is no tensors, every sample is taken to differ.
+    """
     count, tensors = len(batch.inputs), [batch.inputs]
     if batch.samples:
         for value in parts_of(batch.samples.held).values():
             if not isinstance(value, Tensor):
-                return None
+                return (-1 - batch.places).tolist()
             if value.ndim and len(value) == count:
                 tensors.append(value)
     flat = [t.detach().cpu().reshape(count, -1).contiguous().view(torch.uint8) for t in tensors]

@@ -141,8 +141,6 @@ def _extract(
         for _, _, rows in _of_all_features(rounding, sum(parts)):
             for extraction, own in zip(found.values(), rows.split(parts, 1), strict=True):
                 extraction.evidence.add_rounding(own)
-    for extraction in found.values():
-        extraction.evidence.distinct = stream.distinct
     return found
 
 

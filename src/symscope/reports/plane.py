@@ -27,7 +27,7 @@ from ..inputs.stream import Groups, Stream
 from .base import ReportBase
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from matplotlib.figure import Figure
 
 # Movements with a name, as (2, 2) matrices beside a translation.
@@ -109,7 +109,8 @@ def plane_symmetries(
             raise TypeError(f"{name} must be callable, got {type(network).__name__}")
     fields = torch.cat([affine_fields(action.basis), deformations()])
     held: dict[str, list[Tensor]] = {name: [] for name in (*networks, "images")}
-    warp = None
+    warp, copies = None, 0
+    labels: list[Tensor | None] = []
     with ExitStack() as stack:
         for network in networks.values():  # once: all weights are copied, to be put back
             stack.enter_context(running(network))
@@ -125,6 +126,8 @@ def plane_symmetries(
             outputs, eps = rows["model"].shape[1], torch.finfo(rows["model"].dtype).eps
             for name, each in rows.items():
                 held[name].append((each.double().mT @ each.double()).cpu())
+            labels.append(batch.labels)
+            copies += batch.copies
     if warp is None:
         raise ValueError("data is empty: the iterable yielded no samples")
     grams = {name: torch.cat(parts) for name, parts in held.items()}
@@ -136,12 +139,15 @@ def plane_symmetries(
     changed, moved = moves.sum(1)[:, size:, size:].unbind()
     reference = _least_changes(changed, moved, size, seed)
     own, moved = moves[:, :, :size, :size].unbind()
-    evidence = _evidence(own, reference.median() ** 2 * moved, outputs, eps, groups)
+    known = [each for each in labels if each is not None]
+    together = torch.cat(known) if len(known) == len(labels) else None
+    rest = outputs, eps, together, copies
+    evidence = _evidence(own, reference.median() ** 2 * moved, *rest)
     compared = None
     if contrast is not None:
         weights = (_cut(grams["model"]) * _cut(grams["contrast"]))[:, None, None]
         one, other = (weights * grams[name][:, :size, :size] for name in networks)
-        compared = decide(_evidence(one, other, outputs, eps, groups), PLANE.loose, confidence)
+        compared = decide(_evidence(one, other, *rest), PLANE.loose, confidence)
     return PlaneSymmetries(action, evidence, compared, reference / reference.median(), confidence)
 
 
@@ -210,12 +216,12 @@ def _evidence(
     reference: Float[Tensor, "n k k"],
     outputs: int,
     eps: float,
-    groups: Groups | None,
+    labels: Int[Tensor, " n"] | None,
+    copies: int,
 ) -> Evidence:
     """What a decision rests on: one Gram matrix an image, and what it is relative to."""
     evidence = Evidence(own.shape[-1], eps=eps)
-    labels = None if groups is None else torch.as_tensor(groups).cpu()
-    for start, stop, piece in evidence.spans(len(own), labels):
+    for start, stop, piece in evidence.spans(len(own), labels, copies):
         images = stop - start
         for kind, grams in ((NETWORK, own), (COMMON, reference)):  # which counts in full
             rows = images * outputs
