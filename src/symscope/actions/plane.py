@@ -11,21 +11,18 @@ import torch
 from .._checks import choice
 from ..algebra import matrices as algebra
 from ..kernels import ops
+from .vectors import Action
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-DIFFERENCES = ("central", "forward")
-ORIGINS = ("center", "paper")
-VOLUME_GROUPS = {"gl3": algebra.gl, "affine": algebra.affine}
-CHANNELS = ("first", "last")
 LIKELY_CHANNELS = (1, 3, 4)  # grey, red-green-blue, and with transparency
 NEIGHBOURS = 2**22  # that resampling looks up at once
 FRAME = 2  # pixels beyond the border that resampling looks at
 
 
-class PlaneAction:
+class PlaneAction(Action):
     """A Lie algebra of the plane moves images by their coordinates: (g I)(u) = I(g^-1 u).
 
     Coordinates: u = (x, y), x to the right and y upwards, zero at the origin, both divided by
@@ -61,9 +58,9 @@ class PlaneAction:
     ):
         bases = {"gl2": algebra.gl(2), "affine": algebra.affine(2)}
         choice("group", group, bases)
-        choice("differences", differences, DIFFERENCES)
-        choice("origin", origin, ORIGINS)
-        choice("channels", channels or "first", CHANNELS)
+        choice("differences", differences, ("central", "forward"))
+        choice("origin", origin, ("center", "paper"))
+        choice("channels", channels or "first", ("first", "last"))
         self.group, self.differences, self.origin = group, differences, origin
         self.channels = channels
         self.basis = bases[group]
@@ -74,11 +71,6 @@ class PlaneAction:
             f"PlaneAction({self.group!r}, differences={self.differences!r}, "
             f"origin={self.origin!r}{said})"
         )
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(2, 2) for "gl2", (3, 3) for "affine"."""
-        return self.basis.shape[1], self.basis.shape[2]
 
     def check(self, data: Tensor) -> None:
         """Raise ValueError unless the data are images of at least 3 x 3 pixels."""
@@ -173,7 +165,7 @@ class PlaneAction:
         return torch.cat([self.flow(images, scaled, math.radians(angle)) for angle in degrees])
 
 
-class VolumeAction:
+class VolumeAction(Action):
     """A Lie algebra of space moves volumes by their coordinates: (g I)(u) = I(g^-1 u).
 
     Volumes are (N, D, H, W) or (N, channels, D, H, W), all channels moved together. Coordinates
@@ -198,16 +190,12 @@ class VolumeAction:
     """
 
     def __init__(self, group: str = "gl3"):
-        choice("group", group, VOLUME_GROUPS)
-        self.group, self.basis = group, VOLUME_GROUPS[group](3)
+        bases = {"gl3": algebra.gl(3), "affine": algebra.affine(3)}
+        choice("group", group, bases)
+        self.group, self.basis = group, bases[group]
 
     def __repr__(self) -> str:
         return f"VolumeAction({self.group!r})"
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(3, 3) for "gl3", (4, 4) for "affine"."""
-        return self.basis.shape[1], self.basis.shape[2]
 
     def check(self, data: Tensor) -> None:
         """Raise ValueError unless the data are volumes of at least 3 voxels a side."""

@@ -1,8 +1,7 @@
 """How a Lie algebra moves data, cotangents in and rows out: vectors, points, any vector fields.
 
-An action is any object with the members of :class:`Action`. A row is the gradient of an output
-along the action, written in the coordinates of the action's basis: for the generator
-``h = sum_k a_k basis_k`` the derivative of the output at t = 0 as the data move along
+A row is the gradient of an output along an action, in the coordinates of the action's basis: for
+the generator ``h = sum_k a_k basis_k`` the derivative of the output at t = 0 as the data move along
 exp(t h) is ``rows @ a``.
 """
 
@@ -30,17 +29,18 @@ MOST_STEPS = 4096  # of the flow along fields
 
 
 class Action(Protocol):
-    """What an action must offer. Subclassing is not needed; having these members is.
+    """What an action must offer. Subclassing is not needed, and gives ``shape``.
 
     ``basis`` is a (K, \\*shape) float64 tensor, orthonormal under the Frobenius inner product:
-    the algebra that is searched. ``shape`` is the shape of one generator.
+    the algebra that is searched.
     """
 
-    basis: Float[Tensor, "k n n"]
+    basis: Float[Tensor, "k ..."]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one generator, ``basis.shape[1:]``."""
+        return tuple(self.basis.shape[1:])
 
     def check(self, data: Tensor) -> None:
         """Raise ValueError if one batch of data, (N, ...), does not fit this action."""
@@ -59,7 +59,7 @@ class Action(Protocol):
     # symscope.testing.check_action tells whether an action's members agree.
 
 
-class LinearAction:
+class LinearAction(Action):
     """One matrix h in gl(n) moves m vectors of R^n at once: x_j -> exp(t h) x_j.
 
     The data are (N, m, n), or (N, m n) with the vectors one after another.
@@ -93,11 +93,6 @@ class LinearAction:
 
     def __repr__(self) -> str:
         return f"LinearAction({self.n}, copies={self.copies})"
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n, n)."""
-        return (self.n, self.n)
 
     def check(self, data: Tensor) -> None:
         """Raise ValueError unless the data are (N, m, n) or (N, m n)."""
@@ -141,7 +136,7 @@ class LinearAction:
         return (data.reshape(len(data), self.copies, self.n) @ moved.T).reshape(data.shape)
 
 
-class PointAction:
+class PointAction(Action):
     """All points of a sample move together: x_j -> A x_j + b, whatever their number.
 
     The data are (N, points, n), or (N, points n) if ``points`` says how many there are. Vectors at
@@ -172,16 +167,11 @@ class PointAction:
         self.n, self.group = whole("n", n), group
         self.points = None if points is None else whole("points", points)
         self.vectors = whole("vectors", vectors, 0)
-        self.basis: Float[Tensor, "k n n"] = GROUPS[group](self.n)
+        self.basis = GROUPS[group](self.n)
 
     def __repr__(self) -> str:
         further = f", vectors={self.vectors}" if self.vectors else ""
         return f"PointAction({self.n}, points={self.points}{further}, group={self.group!r})"
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n + 1, n + 1) for "affine", (n, n) for "linear"."""
-        return self.basis.shape[1], self.basis.shape[2]
 
     def check(self, data: Tensor) -> None:
         """Raise ValueError unless the data are points of R^n."""
@@ -226,7 +216,7 @@ class PointAction:
         return (self._points(data) @ moved.T).reshape(data.shape)
 
 
-class FieldAction:
+class FieldAction(Action):
     """Generators sum_k a_k X_k of vector fields X_k on the data: x' = sum_k a_k X_k(x).
 
     A generator is the vector of its coefficients, of shape (K,), and the basis is the identity.
@@ -274,11 +264,6 @@ class FieldAction:
     def __repr__(self) -> str:
         shown = ", ".join(self.names[:6]) + (", ..." if len(self.names) > 6 else "")
         return f"FieldAction({len(self.names)} fields: {shown})"
-
-    @property
-    def shape(self) -> tuple[int]:
-        """(K,), of a vector of coefficients."""
-        return (len(self.names),)
 
     def check(self, data: Tensor) -> None:
         """Raise ValueError unless the fields are of the data's shape, and independent on them."""
@@ -344,10 +329,9 @@ class FieldAction:
         return torch.einsum("ncu,knu->nck", cotangents.flatten(2), fields)
 
     def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
-        """The data moved for a time t, by Runge and Kutta's fourth-order steps.
+        """The data moved for a time t, in steps that are halved until that changes little.
 
-        Steps are halved until that changes the data by less than 1e-9 of their movement (1e-4 in
-        float32).
+        Little is 1e-9 of the data's movement, 1e-4 in float32.
 
         Raises:
             RuntimeError: if 4,096 steps do not do: the flow may leave every bound before t.
@@ -368,18 +352,21 @@ class FieldAction:
         )
 
     def _steps(self, data: Tensor, generator: Tensor, t: float, steps: int) -> Tensor:
-        a, h = generator.to(data), t / steps
-
         def velocity(x: Tensor) -> Tensor:
-            return torch.tensordot(a, self.fields(x).to(x), 1)
+            return torch.tensordot(generator.to(x), self.fields(x).to(x), 1)
 
         for _ in range(steps):
-            first = velocity(data)
-            second = velocity(data + h / 2 * first)
-            third = velocity(data + h / 2 * second)
-            fourth = velocity(data + h * third)
-            data = data + h / 6 * (first + 2 * second + 2 * third + fourth)
+            data = runge_kutta(velocity, data, t / steps)
         return data
+
+
+def runge_kutta(velocity: Callable[[Tensor], Tensor], x: Tensor, h: float) -> Tensor:
+    """One step of the classical method along x' = velocity(x); its error is of order h^5."""
+    first = velocity(x)
+    second = velocity(x + h / 2 * first)
+    third = velocity(x + h / 2 * second)
+    last = velocity(x + h * third)
+    return x + h / 6 * (first + 2 * second + 2 * third + last)
 
 
 def _alike(values: Tensor, data: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from .. import _draws as draws
 from .._checks import real
 from ..actions.plane import PlaneAction, weighted_neighbours
+from ..actions.vectors import runge_kutta
 from ..algebra import matrices as algebra
 from ..decide.decision import CONFIDENCE, PLANE, RULE, Decision, check_levels
 from ..decide.rule import decide, relative_along
@@ -446,12 +447,14 @@ class Warp:
         field: Float[Tensor, "2 p"],
         t: float,
     ) -> Float[Tensor, "n *channels h w"]:
-        """Images, as :meth:`coefficients`, moved along a field for the time t.
+        """Images, as :meth:`coefficients`, moved along a field for the time t, in one step."""
 
-        The flow is one step of the classical Runge-Kutta method, whose error is of order t^5.
-        """
+        def velocity(u: Tensor) -> Tensor:
+            powers = torch.stack([u[..., 0] ** a * u[..., 1] ** b for a, b in POWERS], -1)
+            return powers @ field.to(u).T
+
         height, width = coefficients.shape[-2:]
-        source = _flow(self._grid, field.to(self._grid), -t)
+        source = runge_kutta(velocity, self._grid, -t)
         columns = (source[..., 0] - self._grid[0, 0, 0]) / self._step + FRAME
         rows = (self._grid[0, 0, 1] - source[..., 1]) / self._step + FRAME
         steps = torch.arange(-1, 3, device=source.device)
@@ -463,18 +466,6 @@ class Warp:
         at_row, at_column = at_row.clamp(0, height - 1), at_column.clamp(0, width - 1)
         axes = [(at_row, by_row), (at_column, by_column)]
         return weighted_neighbours(coefficients, axes) + self.outside
-
-
-def _flow(places: Float[Tensor, "h w 2"], field: Float[Tensor, "2 p"], t: float) -> Tensor:
-    def velocity(u: Tensor) -> Tensor:
-        powers = torch.stack([u[..., 0] ** a * u[..., 1] ** b for a, b in POWERS], -1)
-        return powers @ field.T
-
-    first = velocity(places)
-    second = velocity(places + t / 2 * first)
-    third = velocity(places + t / 2 * second)
-    last = velocity(places + t * third)
-    return places + t / 6 * (first + 2 * second + 2 * third + last)
 
 
 def _prefilter(size: int) -> Float[Tensor, "n n"]:
