@@ -1,9 +1,8 @@
 """What is returned to the user.
 
 query         learned_symmetries; of gradients at hand; of data in pieces
-symmetries    its report, and the report in words
+symmetries    its report, in words and in the quantities of the paper
 base          what every report says
-liegg         the paper's quantities
 controls      what a finding must stand beside: an untrained copy, another network
 equivariance  pairs of motions of inputs and outputs; motions of solutions
 layers        a report a layer

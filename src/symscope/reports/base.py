@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from .._checks import choice
 from ..actions.vectors import Action
 from ..decide.decision import CONFIDENCE, TOLERANCE, Decision
 from ..decide.rule import decide
+from ..extract.differentiation import Mode
 from ..extract.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -19,6 +21,20 @@ if TYPE_CHECKING:
 
 
 LEVELS = ("exact", "approximate", "partial")
+# What a person can do next, by the level found.
+ADVICE = {
+    "exact": "The network is invariant to rounding; if an untrained copy is too, its architecture "
+    "makes it so, and nothing was learned.",
+    "approximate": "The outputs change by less than the tolerance along these directions. Whether "
+    "that was learned, the untrained copy says.",
+    "partial": "Along the directions that stand out the outputs change by more than the tolerance, "
+    "and clearly less than along others. Ask the untrained copy, or learned_symmetries(contrast=).",
+    "none": "No direction changes the outputs by less than the tolerance. Directions near it are "
+    "in the table; another action may hold others.",
+    "too few data": "Hand in more samples that differ, or an action of fewer directions.",
+    "below resolution": "Hand in the data and the network in float64.",
+    "no evidence": "Hand in at least two samples that can be paired.",
+}
 
 
 class ReportBase:
@@ -28,7 +44,13 @@ class ReportBase:
         action: that was searched.
         evidence: what decisions rest on, or None.
         tolerance, confidence: of :attr:`decision`.
+        mode: how derivatives were taken, ``mode.name`` "combined", "forward", "reverse" or
+            "gradients", and ``mode.reason`` why; None where that is not known.
     """
+
+    mode: Mode | None = None
+    # What is said of those found, from the largest rho among them and its bound.
+    _found = "directions change the outputs by at most {bound:.2g} of what an unrelated one does"
 
     def __init__(
         self,
@@ -116,7 +138,7 @@ class ReportBase:
         return self._matrices(coefficients / coefficients.norm(dim=1, keepdim=True))
 
     def _matrices(self, coefficients: Float[Tensor, "a k"]) -> Float[Tensor, "a ..."]:
-        return torch.tensordot(coefficients, self.action.basis.cpu().to(coefficients), 1)
+        return combined(coefficients, self.action)
 
     def why(self) -> str:
         """In words how many directions are symmetries, and why each was kept or not."""
@@ -139,15 +161,58 @@ class ReportBase:
         return self.decision
 
     def __repr__(self) -> str:
-        count = "?" if self.count is None else self.count
-        if self.decision is None:
-            return f"<{type(self).__name__} of {self.action!r}: no decision>"
-        changes = ", ".join(f"{rho:.2g}" for rho in self.relative[: (self.count or 1) + 1])
-        return (
-            f"<{type(self).__name__} of {self.action!r}: {count} of {len(self.relative)} "
-            f"directions ({self.level}; relative changes {changes}, ...); "
-            f"{self.decision.samples} samples>"
-        )
+        said = "no decision"
+        if self.decision is not None:
+            count = "?" if self.count is None else self.count
+            changes = ", ".join(f"{rho:.2g}" for rho in self.relative[: (self.count or 1) + 1])
+            said = f"{count} of {len(self.relative)} directions ({self.level}; relative changes "
+            said += f"{changes}, ...); {self.decision.samples} samples"
+        mode = f"; {self.mode.name} mode: {self.mode.reason}" if self.mode else ""
+        return f"<{type(self).__name__} of {self.action!r}: {said}{mode}>"
+
+    def __str__(self) -> str:
+        """Three lines: what was found and what it is called; beside what; from what."""
+        decision, count, shown = self.decision, self.count, "{:.2g}".format
+        if decision is None or count is None:
+            note = decision.note if decision else "of whitened features, or one sample"
+            return f"{self.level}: {note}.\n{ADVICE[self.level]}\n{self!r}"
+        total, partial = len(self.relative), self.counted("partial")
+        name = self._called("partial" if self.level == "partial" else "approximate")
+        first = f"{self.level}: {name}".rstrip(": ")
+        if count:
+            found = self._found.format(rho=self.relative[count - 1], bound=self.bound[count - 1])
+            first += f"; {count} of {total} {found}"
+        if partial > count:
+            more = f"{partial - count} more" if count else f"{partial} of {total} directions"
+            ends = dict.fromkeys(map(shown, self.relative[[count, partial - 1]].tolist()))
+            first += f"; {more} stand out, with {' to '.join(ends)} of the change along an "
+            first += "unrelated one"
+        last = max(count, partial)
+        beside = [f"next direction {self.relative[last]:.2g}"] if last < total else []
+        for control, report in self._controls().items():
+            if report is not None and report.decision is not None and len(report.relative):
+                beside.append(f"{control} {report.relative[0]:.2g} at least")
+        second = f"Beside them: {', '.join(beside)}. 0 is no change, 1 an unrelated direction."
+        units = self.evidence.units if self.evidence else decision.samples
+        alone = f" ({units} independent)" * (units < decision.samples)
+        third = f"From {decision.samples} samples{alone}, at {self.confidence:.0%} confidence."
+        third += f" Note: {decision.note}." if decision.note else ""
+        if len(decision.undefined):
+            third += f" Along {len(decision.undefined)} more directions the data do not move."
+        return f"{first}.\n{second}\n{third}"
+
+    def _called(self, level: str) -> str:
+        """What the directions of a level are called, or "" where nothing is."""
+        return ""
+
+    def _controls(self) -> Mapping[str, ReportBase | None]:
+        """Reports that this one is printed beside, by name."""
+        return {}
+
+
+def combined(weights: Float[Tensor, "d k"], action: Action) -> Float[Tensor, "d ..."]:
+    """The generators of an action that have these coefficients on its basis."""
+    return torch.tensordot(weights, action.basis.cpu().to(weights), 1)
 
 
 def coefficients(action: Action, known: Float[Tensor, "d ..."]) -> Float[Tensor, "d k"]:

@@ -28,7 +28,7 @@ from ..extract.modes import forward_mode, running
 from ..extract.network import Network, Outputs
 from ..extract.rows import ForwardRows, Moving, Rows, fields_of
 from ..inputs.stream import Stream
-from .base import ReportBase, coefficients
+from .base import ReportBase, coefficients, combined
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -235,7 +235,7 @@ class Free:
     ) -> tuple[Float[Tensor, "d ..."], Float[Tensor, "d ..."]]:
         """A and B of each pair."""
         a, b = coordinates.tensor_split([len(self.inputs.basis)], 1)
-        return _combined(a, self.inputs), _combined(b, self.outputs)
+        return combined(a, self.inputs), combined(b, self.outputs)
 
     def motion(
         self, inputs: Float[Tensor, "n ..."], values: Float[Tensor, "n c"], first: int, stop: int
@@ -291,17 +291,13 @@ class Carried:
 Pairing = Free | Carried
 
 
-def _combined(weights: Float[Tensor, "d k"], action: Action) -> Float[Tensor, "d ..."]:
-    return torch.tensordot(weights, action.basis.cpu().to(weights), 1)
-
-
 class OnInputs:
     """The action on the inputs in the coordinates of a pairing."""
 
     def __init__(self, pairing: Pairing):
         self._inner, self._to = pairing.inputs, pairing.to_inputs
         self.check, self.flow, self.shape = self._inner.check, self._inner.flow, self._inner.shape
-        self.basis = _combined(self._to.T, self._inner)
+        self.basis = combined(self._to.T, self._inner)
         if hasattr(self._inner, "fields"):
             self.fields = self._fields
 
@@ -358,11 +354,11 @@ class PairSymmetries(ReportBase):
 
     Attributes:
         pairing: the action on inputs, and how outputs move.
-        mode: how derivatives were taken, and why.
         metric: (K, K), the inner product of pairs by how far they move inputs and outputs.
     """
 
     evidence: Evidence
+    _found = "pairs (A, B) have Df(x) A x = B f(x), to a rho of {rho:.2g} (bound {bound:.2g})"
 
     def __init__(
         self,
@@ -375,9 +371,6 @@ class PairSymmetries(ReportBase):
         super().__init__(pairing.inputs, evidence, tolerance, confidence)
         self.pairing, self.mode = pairing, mode
         self.metric: Float[Tensor, "k k"] = reference_metric(evidence)
-
-    def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}; {self.mode.name} mode: {self.mode.reason}>"
 
     @cached_property
     def found(self) -> Float[Tensor, "d k"]:
@@ -527,6 +520,7 @@ class DynamicsSymmetries(PairSymmetries):
     """
 
     pairing: Carried
+    _found = "motions carry solutions into solutions, to a rho of {rho:.2g} (bound {bound:.2g})"
 
     @property
     def symmetries(self) -> Float[Tensor, "d ..."]:

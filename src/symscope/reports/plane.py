@@ -246,6 +246,7 @@ class PlaneSymmetries(ReportBase):
     action: PlaneAction
     evidence: Evidence
     decision: Decision
+    __str__ = ReportBase.__repr__  # q is relative to deformations, and why() says so
 
     def __init__(
         self,

@@ -20,30 +20,15 @@ from ..extract.evidence import Evidence
 from ..extract.extraction import Extraction, Query, check_rows, extract
 from ..extract.factor import Factor
 from ..extract.network import Network
-from .base import ReportBase, coefficients
+from .base import ADVICE, ReportBase, coefficients, combined
 from .controls import Provenance, untrained_copy
 from .finite import Along, along
-from .liegg import LieGG
 from .plane import named_movements
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from matplotlib.figure import Figure
 
-# What a person can do next, by the level found.
-ADVICE = {
-    "exact": "The network is invariant to rounding; if an untrained copy is too, its architecture "
-    "makes it so, and nothing was learned.",
-    "approximate": "The outputs change by less than the tolerance along these directions. Whether "
-    "that was learned, the untrained copy says.",
-    "partial": "Along the directions that stand out the outputs change by more than the tolerance, "
-    "and clearly less than along others. Ask the untrained copy, or learned_symmetries(contrast=).",
-    "none": "No direction changes the outputs by less than the tolerance. Directions near it are "
-    "in the table; another action may hold others.",
-    "too few data": "Hand in more samples that differ, or an action of fewer directions.",
-    "below resolution": "Hand in the data and the network in float64.",
-    "no evidence": "Hand in at least two samples that can be paired.",
-}
 CALLED = 20.0  # degrees, within which a movement of the plane is called by a name
 
 
@@ -73,8 +58,6 @@ class Symmetries(ReportBase):
     Attributes:
         factor: the factor of the polarization matrix.
         shuffled: the same report with every gradient paired with another sample's input, or None.
-        mode: how derivatives were taken, ``mode.name`` "combined", "forward", "reverse" or
-            "gradients", and ``mode.reason`` why; None for a report built from a factor.
         contrast: the report on the contrast network, where one was handed in, or None.
         provenance: the network and the question, so that controls can be asked the same; None for
             a report built from a factor, or a copy; set to None, it lets go of the data.
@@ -134,43 +117,10 @@ class Symmetries(ReportBase):
         found.provenance = model and Provenance(model, query, extraction.how)
         return found
 
-    def __repr__(self) -> str:
-        mode = f"; {self.mode.name} mode: {self.mode.reason}" if self.mode else ""
-        return f"{super().__repr__()[:-1]}{mode}>"
-
-    def __str__(self) -> str:
-        """Three lines: what was found and what it is called; beside what; from what."""
-        decision, count, shown = self.decision, self.count, "{:.2g}".format
-        if decision is None or count is None:
-            note = decision.note if decision else "of whitened features, or one sample"
-            return f"{self.level}: {note}.\n{ADVICE[self.level]}\n{self!r}"
-        total, partial = len(self.relative), self.counted("partial")
-        name = self._called("partial" if self.level == "partial" else "approximate")
-        first = f"{self.level}: {name}".rstrip(": ")
-        if count:
-            first += f"; {count} of {total} directions change the outputs by at most "
-            first += f"{self.bound[count - 1]:.2g} of what an unrelated one does"
-        if partial > count:
-            more = f"{partial - count} more" if count else f"{partial} of {total} directions"
-            ends = dict.fromkeys(map(shown, self.relative[[count, partial - 1]].tolist()))
-            first += f"; {more} stand out, with {' to '.join(ends)} of the change along an "
-            first += "unrelated one"
-        last = max(count, partial)
-        beside = [f"next direction {self.relative[last]:.2g}"] if last < total else []
-        for control, report in (("shuffled", self.shuffled), ("contrast", self.contrast)):
-            if report is not None and report.decision is not None and len(report.relative):
-                beside.append(f"{control} {report.relative[0]:.2g} at least")
-        second = f"Beside them: {', '.join(beside)}. 0 is no change, 1 an unrelated direction."
-        units = self.evidence.units if self.evidence else decision.samples
-        alone = f" ({units} independent)" * (units < decision.samples)
-        third = f"From {decision.samples} samples{alone}, at {self.confidence:.0%} confidence."
-        third += f" Note: {decision.note}." if decision.note else ""
-        if len(self.undefined):
-            third += f" Along {len(self.undefined)} more directions the data do not move."
-        return f"{first}.\n{second}\n{third}"
+    def _controls(self) -> dict[str, Symmetries | None]:
+        return {"shuffled": self.shuffled, "contrast": self.contrast}
 
     def _called(self, level: str) -> str:
-        """What the directions of a level are called, or "" where nothing is."""
         span = self.at(level)
         if not len(span) or len(self.action.shape) != 2:
             return ""
@@ -340,7 +290,6 @@ class Symmetries(ReportBase):
         seed: int = 0,
         *,
         data: Tensor | Iterable | None = None,
-        model: nn.Module | None = None,
         **networks: Callable[[Tensor], Tensor],
     ) -> dict[str, Symmetries | None]:
         """The same report for what should have no symmetry.
@@ -348,7 +297,6 @@ class Symmetries(ReportBase):
         Args:
             seed: for the untrained copy's weights.
             data: what the report was made from; default, those data, which the report holds.
-            model: the network, likewise.
             networks: any further networks, by the name their reports get, asked about the
                 same data in the same way; ``untrained=...`` stands in for the fresh copy.
 
@@ -362,15 +310,9 @@ class Symmetries(ReportBase):
                 from a factor alone, or is a copy.
             TypeError: if a layer of the network has weights and no ``reset_parameters``.
         """
-        if self.provenance is None:
-            raise RuntimeError(
-                "this report has no data to ask again: it was built from a factor, is a copy, or "
-                "has forgotten them"
-            )
-        query = self.provenance.query_about(data)
-        trained = self.provenance.model if model is None else model
-        if "untrained" not in networks and isinstance(trained, nn.Module):
-            networks = {"untrained": untrained_copy(trained, seed), **networks}
+        model, query = self._question(data)
+        if "untrained" not in networks and isinstance(model, nn.Module):
+            networks = {"untrained": untrained_copy(model, seed), **networks}
         levels = self.tolerance, self.confidence
         reports = {
             name: Symmetries.from_query(network, query, *levels, checked=self, name=name)
@@ -391,17 +333,103 @@ class Symmetries(ReportBase):
             RuntimeError: as :meth:`controls`.
             ValueError: as :func:`symscope.change_along`.
         """
-        if self.provenance is None:
-            raise RuntimeError("this report has no data to ask again")
-        query = self.provenance.query_about(None)
         generator = self.generators[0] if generator is None else generator
-        return along(self.provenance.model, query, generator, distances)
+        return along(*self._question(), generator, distances)
+
+    def _question(
+        self, data: Tensor | Iterable | None = None
+    ) -> tuple[Callable[[Tensor], Tensor], Query]:
+        """The network and the question of the report, about the data handed in or else its own."""
+        if self.provenance is None:
+            raise RuntimeError(
+                "this report has no data to ask again: it was built from a factor, is a copy, or "
+                "has forgotten them"
+            )
+        return self.provenance.model, self.provenance.query_about(data)
 
     def plot(self) -> Figure:
         """The changes beside the shuffled control's, and the most symmetric generators."""
         from . import plots
 
         return plots.report(self)
+
+
+class LieGG:
+    """The paper's quantities in the paper's order, by the mean squared derivative.
+
+    Source: LieGG (moskalev2022liegg). They depend on units: see ``Symmetries.relative``.
+
+    Attributes:
+        variance: (K,), ascending, the mean squared derivative along each direction, summed over
+            outputs, in squared output units per unit of the generator.
+        generators: (K, n, n), each of the action's shape, orthonormal under the Frobenius inner
+            product, in the order of ``variance``.
+    """
+
+    def __init__(self, factor: Factor, action: Action):
+        self._factor, self._basis = factor, action.basis.cpu().double()
+        self.variance: Float[Tensor, " k"]
+        self.variance, directions = factor.spectrum()
+        self.generators: Float[Tensor, "k ..."] = combined(directions, action)
+
+    @property
+    def relative_variance(self) -> Float[Tensor, " k"]:
+        """Variance divided by the mean over all directions, which makes it scale-free."""
+        return self.variance / self.variance.mean()
+
+    @property
+    def gaps(self) -> Float[Tensor, " g"]:
+        """How much less symmetric the next direction is, variance[k+1] / variance[k].
+
+        Variances below the rounding floor count as that floor: ratios of rounding errors are 1.
+        The floor is (100 eps)^2 of the largest, eps that of the coarsest numbers that went in;
+        1e-5 of the largest with ``dtype=torch.float32``.
+        """
+        floored = self.variance.clamp(min=float(self.variance.max()) * self._factor.rounding)
+        return floored[1:] / floored[:-1]
+
+    def _known(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, "d n n"]:
+        if basis.shape[1:] != self.generators.shape[1:]:
+            raise ValueError(
+                "basis must hold matrices of the generators' shape "
+                f"{tuple(self.generators.shape[1:])}; got {tuple(basis.shape)}"
+            )
+        return algebra.orthonormal(basis)
+
+    def angles_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " d"]:
+        """Principal angles of the first d generators to a known algebra, in degrees, ascending.
+
+        Raises:
+            ValueError: if the algebra's matrices do not have the shape of the generators.
+        """
+        return algebra.principal_angles(self.generators[: len(self._known(basis))], basis)
+
+    def bias_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " k"]:
+        """Symmetry bias: the distance of each unit-norm generator from a known algebra.
+
+        For so(n) it is || H - (H - H^T)/2 ||_F, the paper's. 0 is inside, 1 is orthogonal.
+
+        Raises:
+            ValueError: if the algebra's matrices do not have the shape of the generators.
+        """
+        inside = self._known(basis).flatten(1)
+        flat = self.generators.flatten(1)
+        return (flat - flat @ inside.T @ inside).norm(dim=1)
+
+    def closure(self, count: int) -> float:
+        """Closure residual (0: a Lie algebra) of the first ``count`` generators."""
+        return algebra.closure_residual(self.generators[:count])
+
+    def variance_along(self, generator: Float[Tensor, "n n"]) -> float:
+        """The mean squared derivative along a generator of any length, scaled to unit norm.
+
+        Raises:
+            ValueError: if the generator is not of the report's shape, zero, or outside the
+                algebra.
+        """
+        direction = algebra.coordinates(generator, self._basis)
+        pushed = self._factor.triangle.cpu() @ (direction / direction.norm())
+        return float(pushed.square().sum()) / self._factor.samples
 
 
 def _same(one: Action, other: Action) -> bool:

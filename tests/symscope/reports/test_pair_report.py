@@ -170,3 +170,16 @@ def test_what_a_report_says_of_itself(framed):
     assert framed.why().startswith("3 of 18 directions are symmetries: exact")
     assert "each direction is a pair (A, B)" in framed.why()
     assert framed.decide(tolerance=0.5).tolerance == 0.5
+
+
+def test_a_print_says_level_count_rho_and_bound_in_three_lines(framed):
+    turning = dynamics_symmetries(lambda x: 2 * x, DATA[:, :2], action=ss.LinearAction(2))
+    for found in (framed, turning):
+        first, second, third = str(found).splitlines()
+        assert first.startswith(f"exact; {found.count} of {len(found.relative)} ")
+        rho, bound = (float(each[found.count - 1]) for each in (found.relative, found.bound))
+        assert f"a rho of {rho:.2g} (bound {bound:.2g})" in first
+        assert second.startswith("Beside them: ") and third.startswith("From 1000 samples")
+    few = equivariant_symmetries(frame_network, DATA[:10], action=TWO_VECTORS)
+    assert few.count is None and str(few).startswith("too few data: ")
+    assert len(str(few).splitlines()) == 3
