@@ -21,32 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was chosen, on 36 algebras; judged on 36 others (family naming of data/truth.csv).
+    """What was chosen, on 36 algebras; judged on 36 others (family naming of data/truth.csv)."""
 
-    Attributes:
-        steps: of balancing, at most.
-        still: balancing ends where a unit of it moves the span by this share of the residual.
-        growth: of the closure residual over the least so far, that balancing may cost.
-        most_stretch: of the coordinates: beyond it, balancing would magnify rounding errors.
-        largest_threshold, smallest_threshold: of singular values in units of a simple algebra's.
-        votes: the thresholds between the closure residual and the largest.
-        least_share: of the votes, that a name needs.
-        least_range: the largest threshold over the closure residual.
-        inside: the cosine above which a central element counts as a sum of brackets.
-        clear: so(2n+1) or sp(2n): the nearer one's share of both distances, at most.
-    """
-
-    steps: int = 200
-    still: float = 0.5
-    growth: float = 2.0
-    most_stretch: float = 1e4
-    largest_threshold: float = 0.3
+    steps: int = 200  # of balancing, at most
+    still: float = 0.5  # it ends where a unit of it moves the span by this share of the residual
+    growth: float = 2.0  # of the closure residual over the least so far, that balancing may cost
+    most_stretch: float = 1e4  # of the coordinates: beyond it, rounding errors would be magnified
+    largest_threshold: float = 0.3  # of singular values in units of a simple algebra's
     smallest_threshold: float = 1e-6
-    votes: int = 16
-    least_share: float = 0.7
-    least_range: float = 1.5
-    inside: float = 0.7
-    clear: float = 0.3
+    votes: int = 16  # the thresholds between the closure residual and the largest
+    least_share: float = 0.7  # of the votes, that a name needs
+    least_range: float = 1.5  # the largest threshold over the closure residual
+    inside: float = 0.7  # the cosine above which a central element counts as a sum of brackets
+    clear: float = 0.3  # so(2n+1) or sp(2n): the nearer one's share of both distances, at most
 
 
 TUNED = Tuned()

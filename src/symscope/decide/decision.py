@@ -22,71 +22,48 @@ class Thresholds:
     """Of the rule that counts symmetries, tuned on even seeds and judged on odd ones.
 
     data/truth_ablation.csv has what other values of kappa and least_gap do.
-
-    Attributes:
-        tolerance, confidence: the defaults of every question.
-        kappa: the share of movement alone in the reference. Without it a direction that no
-            pairing changes has no reference; with much of it, gradients of unequal length along
-            unequal coordinates look like symmetries.
-        least_gap: how much more the next direction must change the outputs.
-        roundings: what is within so many of the measured rounding errors is exact.
-        algebra: what linear algebra in float64 leaves of rho.
-        rows_a_direction: each half of the data must determine what is not a symmetry.
-        least_pieces: from whose spread a bound may follow.
-        partial: the largest bound of what stands out in part, over the shuffled pairing's
-            (data/levels.csv: tuned on even seeds, judged on odd ones, as the next two).
-        partial_gap: how much more the next direction must change the outputs there.
-        partial_ratio: the largest bound of the ratio to it.
-        learned: the largest bound of the ratio to a contrast network, of what was learned.
-        one_frame: the share of movement that must differ between samples; less is one frame. Of
-            eight points in one frame, four functions without symmetry, thermal noise of 0.03 of
-            their distances (a share of 0.0004) made 11 of 12 directions look like symmetries in
-            5 of 16 calls, and of 0.1 (0.004) in none.
-        constant: less than that is a shift, which is the same everywhere.
     """
 
-    tolerance: float = 0.1
+    tolerance: float = 0.1  # the defaults of every question
     confidence: float = 0.95
+    # The share of movement alone in the reference. Without it a direction that no pairing changes
+    # has no reference; with much of it, gradients of unequal length along unequal coordinates look
+    # like symmetries.
     kappa: float = 0.3
-    least_gap: float = 3.0
-    roundings: float = 10.0
-    algebra: float = 20 * torch.finfo(torch.float64).eps
-    rows_a_direction: float = 1.5
-    least_pieces: int = 4
+    least_gap: float = 3.0  # how much more the next direction must change the outputs
+    roundings: float = 10.0  # what is within so many of the measured rounding errors is exact
+    algebra: float = 20 * torch.finfo(torch.float64).eps  # what linear algebra leaves of rho
+    rows_a_direction: float = 1.5  # each half of the data must determine what is not a symmetry
+    least_pieces: int = 4  # from whose spread a bound may follow
+    # The largest bound of what stands out in part, over the shuffled pairing's (data/levels.csv, as
+    # the next two).
     partial: float = 0.5
-    partial_gap: float = 1.4
-    partial_ratio: float = 0.6
-    learned: float = 0.7
+    partial_gap: float = 1.4  # how much more the next direction must change the outputs there
+    partial_ratio: float = 0.6  # the largest bound of the ratio to it
+    learned: float = 0.7  # the largest bound of the ratio to a contrast network
+    # The share of movement that must differ between samples; less is one frame. Of eight points in
+    # one frame, four functions without symmetry, thermal noise of 0.03 of their distances (a share
+    # of 0.0004) made 11 of 12 directions look like symmetries in 5 of 16 calls, and of 0.1 (0.004)
+    # in none.
     one_frame: float = 0.01
-    constant: float = 1e-13
+    constant: float = 1e-13  # less than that is a shift, which is the same everywhere
 
 
 @dataclass(frozen=True)
 class PlaneThresholds:
-    """Of the reports on image networks, tuned on digits (data/truth_summary.csv judges them).
+    """Of the reports on image networks, tuned on digits (data/truth_summary.csv judges them)."""
 
-    Attributes:
-        loose: the largest bound of q of an approximate symmetry.
-        learned: the largest bound of the change in contrast of a learned one. On MNIST it was at
-            most 0.65 for 56 networks trained on augmented digits and at least 0.91 for 11
-            baselines of another seed; judged on Fashion-MNIST, where it was at most 0.57 and at
-            least 0.83.
-        alike: changes within this factor of the least cannot be told apart.
-        unusual: the share of random deformations below which a change is small.
-        degrees: of a turn, to either side; along other directions a path as long.
-        quantile: of the images' changes, to which larger ones are cut down.
-        draws: random sets of deformations.
-        centred: outputs, as many are centred and of unit norm: of two nothing would be left.
-    """
-
-    loose: float = 1 / 3
+    loose: float = 1 / 3  # the largest bound of q of an approximate symmetry
+    # The largest bound of the change in contrast of a learned one. On MNIST it was at most 0.65 for
+    # 56 networks trained on augmented digits and at least 0.91 for 11 baselines of another seed;
+    # judged on Fashion-MNIST, where it was at most 0.57 and at least 0.83.
     learned: float = 0.7
-    alike: float = 2.0
-    unusual: float = 0.025
-    degrees: float = 2.5
-    quantile: float = 0.95
-    draws: int = 1000
-    centred: int = 3
+    alike: float = 2.0  # changes within this factor of the least cannot be told apart
+    unusual: float = 0.025  # the share of random deformations below which a change is small
+    degrees: float = 2.5  # of a turn, to either side; along other directions a path as long
+    quantile: float = 0.95  # of the images' changes, to which larger ones are cut down
+    draws: int = 1000  # random sets of deformations
+    centred: int = 3  # outputs, as many are centred and of unit norm: of two nothing would be left
 
 
 RULE, PLANE = Thresholds(), PlaneThresholds()

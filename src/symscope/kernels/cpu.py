@@ -41,11 +41,7 @@ def plane_fields(images: Tensor, plane: Plane) -> Tensor:
 
 
 def plane_rows(images: Tensor, cotangents: Tensor, plane: Plane) -> Tensor:
-    """As :func:`symscope.kernels.reference.plane_rows`.
-
-    One output takes six passes over the images and writes no field: the moments against the
-    coordinates are a product with a narrow matrix.
-    """
+    """As :func:`symscope.kernels.reference.plane_rows`; of one output no field is written."""
     if cotangents.shape[1] != 1 or not images.numel():
         fields = plane_fields(images, plane).flatten(2)
         return torch.einsum("ncu,knu->nck", cotangents.flatten(2), fields)
@@ -57,7 +53,7 @@ def plane_rows(images: Tensor, cotangents: Tensor, plane: Plane) -> Tensor:
 
 
 def _single_rows(images: Tensor, cotangents: Tensor, plane: Plane, weights: list[Tensor]) -> Tensor:
-    """The rows of one output and few images."""
+    """The rows of one output and few images: moments are products with a narrow matrix."""
     n, density = len(images), torch.empty_like(images)
     moments = []
     for axis, weight in zip((-1, -2), weights, strict=True):
@@ -115,9 +111,9 @@ def plane_gram(images: Tensor, cotangents: Tensor, plane: Plane) -> Tensor:
 def linear_gram(vectors: Tensor, cotangents: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
     """As :func:`symscope.kernels.reference.linear_gram`, products taken in ``dtype``.
 
-    For one vector a sample the Gram matrix is the sum of (g g^T) (x) (x x^T) over the samples
-    (a Khatri-Rao product), symmetric in both pairs of indices. So it is a product of two
-    matrices with d (d + 1) / 2 columns, a quarter of the work, whatever the number of outputs.
+    For one vector a sample it is the sum of (g g^T) (x) (x x^T) over the samples, symmetric in
+    both pairs of indices: a product of two matrices with d (d + 1) / 2 columns, a quarter of the
+    work, whatever the number of outputs.
     """
     outputs, copies, d = cotangents.shape[1:]
     upper = torch.triu_indices(d, d, device=vectors.device)

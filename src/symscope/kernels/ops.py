@@ -1,8 +1,8 @@
-"""Dispatch: which implementation of a kernel serves a call, and the derivatives of those it chose.
+"""Dispatch: which implementation of a kernel serves a call, and its derivatives.
 
-Nothing else in the package knows Triton. ``backend`` is "reference" (the definition in plain
-torch), "triton" (the GPU kernels, or an error that says why not) or "auto": Triton for float32
-tensors on a CUDA device, else the arrangement for a CPU where there is one, else the definition.
+``backend`` is "reference" (the definition in plain torch), "triton" (the GPU kernels, or an error
+that says why not) or "auto": Triton for float32 tensors on a CUDA device, else the arrangement for
+a CPU where there is one, else the definition.
 """
 
 from __future__ import annotations
@@ -40,13 +40,9 @@ def check_backend(backend: str) -> None:
 def resolve(backend: str, *tensors: Tensor, limit: str | None = None) -> str:
     """The implementation that serves these tensors: "reference", "cpu" or "triton".
 
-    Args:
-        tensors: what the kernel would read; none, to ask about the installation alone.
-        limit: what else keeps a kernel from running, as half a sentence, or None.
-
-    Raises:
-        ValueError: if ``backend`` is not one of BACKENDS.
-        RuntimeError: if "triton" was asked for and cannot run; it is never replaced.
+    Without tensors the installation alone is asked about; ``limit`` is what else keeps a kernel
+    from running. ValueError for an unknown backend; RuntimeError if "triton" was asked for and
+    cannot run: it is never replaced.
     """
     choice("backend", backend, BACKENDS)
     if backend == "reference":
@@ -142,10 +138,7 @@ def _serve(name: str, backend: str, *arguments: object, limit: str | None = None
 def plane_fields(
     images: Float[Tensor, "n *channels h w"], plane: Plane, backend: str = "auto"
 ) -> Float[Tensor, "k n *channels h w"]:
-    """Tangent fields on the image plane; see :func:`.reference.plane_fields`.
-
-    There is no Triton kernel of them: "auto" takes the definition on a GPU, "triton" is refused.
-    """
+    """Tangent fields on the image plane, without a kernel; see :func:`.reference.plane_fields`."""
     return _serve("plane_fields", backend, images, plane, limit="no kernel writes tangent fields")
 
 
@@ -228,12 +221,10 @@ def differentiable(
 ) -> type[torch.autograd.Function]:
     """An autograd Function that computes by one callable and differentiates by another.
 
-    ``definition`` is differentiable torch code with the same arguments and result. Tensors that
-    carry derivatives are floating point and stand first among the arguments. A reverse pass
-    calls ``adjoint(cotangents, arguments, results, needed)`` if given, which returns a gradient
-    for each of the arguments, and takes the definition's derivative otherwise; a forward pass
-    always takes the definition's. Under ``vmap`` the implementation runs once for each entry,
-    since a kernel sees one tensor and not a batch of them.
+    Tensors that carry derivatives stand first among the arguments. A reverse pass calls
+    ``adjoint(cotangents, arguments, results, needed)`` if given, which returns a gradient for each
+    of the arguments, and takes the definition's derivative otherwise, as a forward pass always
+    does. Under ``vmap`` the implementation runs once for each entry.
     """
 
     class Op(torch.autograd.Function):

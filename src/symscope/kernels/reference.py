@@ -35,19 +35,14 @@ class Plane:
         """x of every column and y of every row."""
         rows = torch.arange(images.shape[-2], dtype=images.dtype, device=images.device)
         columns = torch.arange(images.shape[-1], dtype=images.dtype, device=images.device)
-        return (columns - self.origin_column) * self.spacing, (
-            self.origin_row - rows
-        ) * self.spacing
+        x, y = columns - self.origin_column, self.origin_row - rows
+        return x * self.spacing, y * self.spacing
 
 
 def spatial_gradient(
     images: Float[Tensor, "*batch h w"], plane: Plane
 ) -> tuple[Float[Tensor, "*batch h w"], Float[Tensor, "*batch h w"]]:
-    """Derivatives of images along x and along y.
-
-    Central differences are one-sided of second order at the border. Of forward differences the
-    last pixel of a row or column repeats its neighbour's.
-    """
+    """Derivatives of images along x and along y; of forward differences the last one repeats."""
     if plane.differences == "central":
         rows, columns = torch.gradient(images, spacing=plane.spacing, dim=(-2, -1), edge_order=2)
         return columns, -rows
@@ -60,10 +55,9 @@ def spatial_gradient(
 def plane_fields(
     images: Float[Tensor, "n *channels h w"], plane: Plane
 ) -> Float[Tensor, "k n *channels h w"]:
-    """The tangent fields of an action on the image plane, in the order of the rows.
+    """The derivatives of (g I)(u) = I(g^-1 u), in the order of the rows.
 
-    They are the derivatives of (g I)(u) = I(g^-1 u): minus dI/dx_i times u_j for the matrix
-    E_ij, minus dI/dx_i for a translation.
+    Minus dI/dx_i times u_j for the matrix E_ij, minus dI/dx_i for a translation.
     """
     x, y = plane.coordinates(images)
     along = spatial_gradient(images, plane)
@@ -76,12 +70,10 @@ def plane_rows(
     cotangents: Float[Tensor, "n c *channels h w"],
     plane: Plane,
 ) -> Float[Tensor, "n c k"]:
-    """Rows of the polarization matrix for an action on the image plane.
+    """Rows of the polarization matrix for an action on the image plane (moskalev2022liegg).
 
-    The derivative of F along h is the inner product of h with minus
-    ``sum_u dF/dI(u) grad I(u) u^T``: the moments of cotangent times image gradient against the
-    coordinates. K = 4 in the order (xx, xy, yx, yy); with translations K = 6, and the two
-    moments of order zero follow. Source: LieGG (moskalev2022liegg).
+    The derivative of F along h is the inner product of h with minus ``sum_u dF/dI(u) grad I(u)
+    u^T``. K = 4 in the order (xx, xy, yx, yy); the two moments without u follow with translations.
     """
     fields = plane_fields(images, plane).flatten(2)
     return torch.einsum("ncu,knu->nck", cotangents.flatten(2), fields)
@@ -129,18 +121,10 @@ def orbits_adjoint(
     generators: Float[Tensor, "j d d"],
     elements: Float[Tensor, "j k n d"],
 ) -> tuple[Float[Tensor, "j k d"], Float[Tensor, "j d d"]]:
-    """Gradients of :func:`orbits`, whose result is ``elements``, by filters and by generators.
-
-    With lambda_i = cotangent_i + A^T lambda_(i+1), the first is lambda_0 and the second the sum
-    of lambda_(i+1) v_i^T over filters and i.
-    """
-    order = cotangents.shape[2]
-    carried = cotangents[:, :, -1]
-    by_generator = torch.zeros_like(generators)
-    for i in range(order - 2, -1, -1):
-        by_generator = by_generator + carried.mT @ elements[:, :, i]
-        carried = cotangents[:, :, i] + carried @ generators
-    return carried, by_generator
+    """Gradients of :func:`orbits`, whose result is ``elements``, by filters and by generators."""
+    order = elements.shape[2]
+    pull = torch.func.vjp(lambda w, a: orbits(w, a, order), elements[:, :, 0], generators)[1]
+    return pull(cotangents)
 
 
 def proximal_step(

@@ -292,7 +292,10 @@ def _orbits_adjoint(
     K, D,
     ORDER: tl.constexpr, FILTERS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """One program: one set; lambda_i = cotangent_i + A^T lambda_(i+1), from the last i down."""
+    """One program: one set; lambda_i = cotangent_i + A^T lambda_(i+1), from the last i down.
+
+    lambda_0 is the gradient by the filters, the sum of lambda_(i+1) element_i^T by the generator.
+    """
     group = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, WIDTH)
     square = (place < D)[:, None] & (place < D)[None, :]
