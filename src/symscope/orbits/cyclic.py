@@ -2,9 +2,8 @@
 
 Over the real numbers a matrix of order n is, up to a change of basis P, a direct sum of plane
 rotations by 2 pi k / n with 0 < k < n / 2 and of the 1 x 1 blocks +1 (k = 0) and, for even n,
--1 (k = n / 2). Which frequencies k occur, and how often, is all that distinguishes two such
-matrices up to conjugation. Setting: the cyclic groups of Theodosis, Helwani and Ba 2023
-(`theodosis2023linear`), where A^n = I is asked for and not built in.
+-1 (k = n / 2): its frequencies k are all that tells it from others up to conjugation. Setting: the
+cyclic groups of theodosis2023linear, where A^n = I is asked for and not built in.
 """
 
 from __future__ import annotations
@@ -177,10 +176,9 @@ def defect(generator: Float[Tensor, "*b d d"], order: int) -> Float[Tensor, "*b"
 def scaled_defect(generator: Float[Tensor, "*b d d"], order: int) -> Float[Tensor, "*b"]:
     """How far a matrix is from order n at its best scale: the least :func:`defect` of c A.
 
-    The least over all real c. With ``P = A^n`` and s = c^n it is the least of ``|s P - I|``, so
-    ``sqrt(1 - t^2)`` with t the cosine of P and I (Frobenius); for even n, s is not negative, and
-    a P with a negative trace scores 1. In [0, 1]; 0 for multiples of matrices of that order, 1
-    also for a zero matrix and one whose power vanishes.
+    The least over all real c is ``sqrt(1 - t^2)`` with t the cosine of A^n and I (Frobenius); for
+    even n, c^n is not negative, and a negative trace scores 1. In [0, 1]; 0 for multiples of
+    matrices of that order, 1 also for a zero matrix and one whose power vanishes.
 
     >>> shift = torch.eye(4).roll(1, 0)
     >>> [round(float(scaled_defect(shift / 6, order)), 3) for order in (1, 2, 4)]

@@ -54,10 +54,9 @@ class Free(nn.Module):
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "j d d"]:
         """Random orthogonal generators of order n, in float64: where every constraint starts.
 
-        From the identity, a penalty on A^n - I would keep A there. A 1 x 1 matrix has no order
-        above 2, so it starts at order 2 at most.
+        From the identity, a penalty on A^n - I would keep A there.
         """
-        order = self.order if self.dim > 1 else min(self.order, 2)
+        order = self.order if self.dim > 1 else min(self.order, 2)  # of 1 x 1 matrices none above
         return random_cyclic(self.sets, self.dim, order, generator)
 
     def penalty(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, ""]:
@@ -94,13 +93,8 @@ class Orthogonal(Free):
 class CyclicGeneral(Free):
     """A^n = I by construction, ``A = P C P^-1`` with any invertible P, which is learned.
 
-    C, (sets, d, d), is the normal form (:func:`symscope.orbits.cyclic.blocks`) with evenly spread
-    frequencies; it is no parameter, since frequencies are whole numbers. Assigned generators of
-    order n bring their own frequencies.
-
-    The penalty is a hundredth of the squared Frobenius norm of A, over d, less 1. Where A^n = I
-    that is 0 for an orthogonal A and positive for any other; without it the condition number
-    grows with training.
+    C, (sets, d, d), is the normal form with evenly spread frequencies
+    (:func:`symscope.orbits.cyclic.blocks`); assigned generators of order n bring their own.
     """
 
     penalizes = True
@@ -124,7 +118,11 @@ class CyclicGeneral(Free):
         return basis
 
     def penalty(self, generators: Float[Tensor, "j d d"]) -> Float[Tensor, ""]:
-        """A hundredth of the squared Frobenius norm of A, over d, less 1, mean over sets."""
+        """A hundredth of the squared Frobenius norm of A, over d, less 1, mean over sets.
+
+        Where A^n = I that is 0 for an orthogonal A and positive for any other; without it the
+        condition number grows with training.
+        """
         return (generators.square().sum((1, 2)) / self.dim - 1).mean() / 100
 
 
@@ -173,7 +171,7 @@ CONSTRAINTS: dict[str, type[Free]] = {
 
 
 class CyclicOrbit(nn.Module):
-    """Filters that are the orbits of base filters under learned generators.
+    """Filters that are the orbits of base filters under learned generators (Linear Group Networks).
 
     Each of ``sets`` generators A is shared by ``filters`` base filters w. Element i of an orbit is
     ``A^i w`` divided by its norm, i = 0 .. order - 1, so every filter has unit norm. Normalising
@@ -181,19 +179,15 @@ class CyclicOrbit(nn.Module):
 
     ``constraint`` says what holds A near, or in, the matrices with A^n = I:
 
-    - ``"free"``: nothing; with one base filter a set an ordinary dictionary in disguise.
-    - ``"penalized"``: free, and :meth:`penalty` is the squared Frobenius norm of A^n - I, over d.
-    - ``"orthogonal"``: A is orthogonal, by torch's own parametrisation.
-    - ``"cyclic"`` (default): A^n = I by construction, A = P C P^-1 with P orthogonal and learned,
-      and C fixed plane rotations by multiples of 2 pi / n
-      (:func:`symscope.orbits.cyclic.frequencies`).
-    - ``"cyclic-general"``: the same with any invertible P
-      (:class:`symscope.orbits.orbits.CyclicGeneral`).
+    - "free": nothing; with one base filter a set an ordinary dictionary in disguise.
+    - "penalized": free, and :meth:`penalty` is the squared Frobenius norm of A^n - I, over d.
+    - "orthogonal": A is orthogonal, by torch's own parametrisation.
+    - "cyclic" (default): A^n = I by construction, A = P C P^-1 with P orthogonal and learned, and C
+      fixed plane rotations by multiples of 2 pi / n (:func:`symscope.orbits.cyclic.frequencies`).
+    - "cyclic-general": the same with any invertible P, and a penalty on the norm of A.
 
-    Every constraint starts from the same draw from torch's global random state: random orthogonal
-    matrices of order n.
-
-    It is a drop-in for the weights of a convolution::
+    All start from the same draw from torch's global random state: random orthogonal matrices of
+    order n. It is a drop-in for the weights of a convolution::
 
         orbit = ss.CyclicOrbit(dim=36, order=6, sets=6)
         torch.nn.functional.conv2d(images, orbit().reshape(-1, 1, 6, 6), stride=2)
@@ -203,8 +197,7 @@ class CyclicOrbit(nn.Module):
         order: n, elements of an orbit; default 6.
         sets: number of generators; default 6.
         filters: base filters that share a generator; default 1.
-        constraint: one of the five names, each a class of :mod:`symscope.orbits.orbits`;
-            default "cyclic".
+        constraint: one of the five names; default "cyclic".
 
     Attributes:
         generators: (sets, dim, dim), differentiable. May be assigned, in its dtype; what the

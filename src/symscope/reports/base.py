@@ -70,11 +70,7 @@ class ReportBase:
     def decide(
         self, tolerance: float = TOLERANCE, confidence: float = CONFIDENCE
     ) -> Decision | None:
-        """The decision at other levels from the same evidence: :func:`symscope.decide.rule.decide`.
-
-        Raises:
-            ValueError: for a tolerance or confidence outside (0, 1).
-        """
+        """The decision at other levels in (0, 1), from the same evidence."""
         if self.evidence is None or len(self.evidence.pieces) < 2:
             return None
         return decide(self.evidence, tolerance, confidence)
@@ -96,13 +92,9 @@ class ReportBase:
         return self.decision.level if self.decision else "no evidence"
 
     def counted(self, level: str) -> int:
-        """How many of the first :attr:`generators` are at least that symmetric.
+        """How many of the first :attr:`generators` are "exact", "approximate" or "partial".
 
-        Args:
-            level: "exact", "approximate" or "partial".
-
-        Raises:
-            ValueError: for another level, or a report without evidence.
+        ValueError for another level, or a report without evidence.
         """
         choice("level", level, LEVELS)
         decision, count = self.decided(), self.count or 0
@@ -147,11 +139,7 @@ class ReportBase:
         return self.decision.why()
 
     def decided(self) -> Decision:
-        """The decision.
-
-        Raises:
-            ValueError: if the report has no evidence to decide on.
-        """
+        """The decision; ValueError if the report has no evidence to decide on."""
         if self.decision is None:
             raise ValueError(
                 "this report has no evidence to decide on: it was built from a factor alone, of "
@@ -216,11 +204,7 @@ def combined(weights: Float[Tensor, "d k"], action: Action) -> Float[Tensor, "d 
 
 
 def coefficients(action: Action, known: Float[Tensor, "d ..."]) -> Float[Tensor, "d k"]:
-    """Generators of an algebra on its action's basis.
-
-    Raises:
-        ValueError: if they are not of the basis' shape, or outside of its span.
-    """
+    """Coefficients of generators on their action's basis; ValueError if they are outside of it."""
     shape = tuple(action.basis.shape[1:])
     if tuple(known.shape[1:]) != shape:
         raise ValueError(

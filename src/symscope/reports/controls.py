@@ -25,11 +25,8 @@ def untrained_copy(model: nn.Module, seed: int) -> nn.Module:
     """A copy of a network with fresh weights, drawn by each layer's own ``reset_parameters``.
 
     Weights that are computed from others (weight and spectral norm, parametrizations, pruning)
-    stay so: the fresh weight is put into what it is computed from.
-
-    Raises:
-        TypeError: if the network cannot be copied, or a module holds parameters of its own and
-            cannot reset them, or leaves them as they were.
+    stay so: the fresh weight is put into what it is computed from. TypeError if the network cannot
+    be copied, or a module holds parameters and cannot reset them, or leaves them as they were.
     """
     way_out = "hand in an untrained network yourself, controls(untrained=...)"
     try:

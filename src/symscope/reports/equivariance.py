@@ -384,11 +384,8 @@ class PairSymmetries(ReportBase):
         """Principal angles to known directions in the search's coordinates, degrees, ascending.
 
         Compared are as many of the first directions as the known ones span, whatever
-        :attr:`count` says. What is undefined counts in neither. In the metric "data" a
-        difference counts as far as it moves the data, whatever their units.
-
-        Raises:
-            ValueError: for a metric other than "frobenius" or "data".
+        :attr:`count` says. What is undefined counts in neither. In the metric "data", the other one
+        than "frobenius", a difference counts as far as it moves the data, whatever their units.
         """
         choice("metric", metric, METRICS)
         undefined = self.decided().undefined
@@ -408,10 +405,7 @@ class EquivariantSymmetries(PairSymmetries):
 
     @property
     def pairs(self) -> tuple[Float[Tensor, "d ..."], Float[Tensor, "d ..."]]:
-        """A (d, ...) and B (d, ...) of the symmetries, each of its action's shape.
-
-        Both are told up to what is undefined.
-        """
+        """A (d, ...) and B (d, ...) of the symmetries, up to what is undefined."""
         return self.pairing.matrices(self.found)
 
     @cached_property
@@ -480,9 +474,7 @@ class EquivariantSymmetries(PairSymmetries):
     ) -> Float[Tensor, " _"]:
         """Principal angles to known pairs, in degrees, ascending; see :meth:`angles`.
 
-        Raises:
-            ValueError: if the matrices are not of the actions' shapes, or not as many A as B, or
-                outside of the algebras that were searched; for an unknown metric.
+        ValueError if there are not as many A as B, or outside of the algebras that were searched.
         """
         if len(on_inputs) != len(on_outputs):
             raise ValueError(
@@ -544,16 +536,10 @@ class DynamicsSymmetries(PairSymmetries):
         time: Float[Tensor, " d"] | None = None,
         metric: str = "frobenius",
     ) -> Float[Tensor, " _"]:
-        """Principal angles to known generators, in degrees, ascending; see :meth:`angles`.
+        """Principal angles to known A, in degrees, ascending; see :meth:`angles`.
 
-        Args:
-            generators: known A.
-            time: their tau, where it was searched; default zeros.
-            metric: "frobenius" (default) or "data".
-
-        Raises:
-            ValueError: if the matrices are not of the action's shape or outside of its algebra;
-                for an unknown metric.
+        ``time`` are their tau, where it was searched, default zeros. ValueError for generators
+        outside of the algebra that was searched.
         """
         known = coefficients(self.pairing.inputs, generators)
         if self.metric.shape[0] > known.shape[1]:

@@ -108,12 +108,12 @@ def _time_to_move(action: Action, inputs: list[Tensor], generator: Tensor) -> fl
 class Along(NamedTuple):
     """What becomes of each sample's outputs along one generator, near and far.
 
-    Changes are shares of the distance between the outputs of two samples. Distances are shares of
-    the data's root mean square.
+    Changes are shares of the distance between two samples' outputs, distances of the data's root
+    mean square.
 
     Attributes:
-        changes: (N,), the change for a movement as far as the data's own size, by the slope, in
-            the order in which samples came.
+        changes: (N,), for a movement as far as the data's own size, by the slope, in the order in
+            which samples came.
         worst: the place in the data of the sample with the largest.
         median: of the changes; of each group's root mean square where samples belong together.
         floor: what rounding in the data's precision leaves of them.

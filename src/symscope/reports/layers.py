@@ -56,9 +56,7 @@ def layer_symmetries(
         layers: names of submodules, as in ``model.named_modules()``, whose outputs are the
             features. Default None: every linear layer and convolution that runs, after the
             activations, normalisations and dropout that directly follow it in an
-            ``nn.Sequential``. In
-            :class:`studies.networks.MLP` these are the hidden layers after their activation,
-            "layers.1", "layers.3" and so on, and the outputs last.
+            ``nn.Sequential``.
         whiten: None (default), the features as they are; or a ridge r >= 0, to multiply them
             first by ``(S + r s)^(-1/2)``, S their covariance over the data and s its mean
             diagonal. With r = 0 the variances do not change under an invertible linear map of
@@ -72,11 +70,10 @@ def layer_symmetries(
         layer's features, in their squared units; whitened features have none.
 
     Raises:
-        ValueError: for an unknown layer, one that does not run or runs twice, or whose output is
-            no batch of features with an entry for each sample; a network without layers to choose;
-            a layer whose derivatives are all zero; a negative ridge, features that are constant,
-            too many or (with r = 0) of singular covariance; and as
-            :func:`symscope.learned_symmetries`.
+        ValueError: for an unknown layer, one that does not run or runs twice, or whose output has
+            no entry for each sample; a network without layers to choose; a layer whose derivatives
+            are all zero; a negative ridge, features that are constant, too many or (with r = 0) of
+            singular covariance; and as :func:`symscope.learned_symmetries`.
         TypeError: if the model is no torch module, or data to be whitened are an iterator.
 
     >>> import symscope as ss, torch
@@ -157,11 +154,7 @@ def _of_all_features(
 
 
 def feature_layers(model: nn.Module) -> list[str]:
-    """The names of the modules whose outputs are taken as features by default.
-
-    Raises:
-        ValueError: if the network has no linear layer and no convolution.
-    """
+    """The names of the modules whose outputs are taken as features by default."""
     after: dict[nn.Module, nn.Module] = {}
     for module in model.modules():
         children = list(module) if isinstance(module, nn.Sequential) else []

@@ -317,11 +317,7 @@ class PlaneSymmetries(ReportBase):
         return algebra.orthonormal(self.generators[: self.count or alike])
 
     def along(self, generator: Float[Tensor, "n n"]) -> float:
-        """q along any generator of the group, of any length.
-
-        Raises:
-            ValueError: if it is not of the action's shape, zero, or outside the group's algebra.
-        """
+        """q along any generator of the group's algebra, of any length but zero."""
         direction = algebra.coordinates(generator, self.action.basis)
         return float(relative_along(self.evidence, direction[None])[0])
 

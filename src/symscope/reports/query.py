@@ -51,14 +51,14 @@ def learned_symmetries(
     """Ask a network which directions of a Lie algebra it is invariant along.
 
     The method is LieGG's (moskalev2022liegg): one row for each output of each sample, the
-    derivative of the output along every direction of the action; the right singular vectors
-    of the smallest singular values are the generators. The network is run in eval mode and
-    put back as it was. Memory does not grow with the number of samples. Where a network has many
-    outputs, a few random combinations of them stand for all: exact symmetries stay exact.
+    derivative of the output along every direction of the action. Directions along which it is small
+    beside that at unrelated samples are symmetries. Memory does not grow with the number of
+    samples. Where a network has many outputs, a few random combinations of them stand for all:
+    exact symmetries stay exact.
 
     Args:
         model: any torch module or callable from a batch (N, ...) to (N, C, ...) or (N,),
-            differentiable by autograd; a module is after the call what it was before.
+            differentiable by autograd; a module is run in eval mode and put back as it was.
         data: a tensor (N, ...), or an iterable of batches (tensors, or tuples that begin with
             one, as a DataLoader yields), or a dataset. Batches go to the model's device. The
             shuffled control of an iterable pairs samples within a batch and with 64 kept of all
@@ -97,19 +97,16 @@ def learned_symmetries(
         control_samples: of one tensor, how many samples at least the decision rests on, evenly
             spread; default None, 2,048 or 32 a direction. The report's ``why()`` says how many.
         checked: a report on a network of the same architecture, an ensemble's first member say,
-            whose derivatives were compared with differences; this network's are then not. Default
-            None, they are.
+            whose derivatives were compared with differences; this network's are then not.
         dtype: precision of the factor, torch.float64 (default) or torch.float32, which is faster
             and loses variances below 1e-5 of the largest. Rows are computed in the precision of
             the network and its data.
         seed: for the pairing of the shuffled control, and the other random references.
-        groups: (N,), a label for each sample of what it belongs to, as a molecule's frames do;
-            samples of one group stand one after another. They are the unit of bounds and count as
-            one sample, though their partners may be of their own group. Default None, each sample
-            is its own.
+        groups: (N,), a label for each sample of what it belongs to, as a molecule's frames do. A
+            group is the unit of bounds and counts as one sample. Default None, each sample is one.
         contrast: a network of as many outputs that did not see what this one may have learned
             from, or "untrained" for a copy with fresh weights; the report's ``over_contrast``
-            then says how much less this one changes. Default None.
+            then says how much less this one changes.
         tolerance: the largest change of the outputs along a symmetry, relative to an unrelated
             direction that moves the data as far; in (0, 1), default 0.1.
         confidence: of the bounds that a decision rests on, in (0, 1), default 0.95.
@@ -118,11 +115,10 @@ def learned_symmetries(
         The report, a :class:`Symmetries`.
 
     Raises:
-        ValueError: for data that are empty, not finite or do not fit the action; for a tolerance
-            or confidence outside (0, 1); for unknown outputs, backend, mode or dtype; for outputs
-            of another shape, or that do not depend on the input; for gradients that are not
-            finite; for fewer rows than directions; for derivatives that differ between forward
-            and reverse mode.
+        ValueError: for data that are empty, not finite or do not fit the action; for settings
+            that are unknown or out of range; for outputs of another shape, or that do not depend on
+            the input; for gradients that are not finite, or differ between forward and reverse
+            mode; for fewer rows than directions.
         TypeError: for data that are no tensors, or integers; for ``moves`` that is none of these.
         RuntimeError: for ``backend="triton"`` where the kernels cannot run, and
             ``mode="forward"`` where a layer cannot.
@@ -145,13 +141,9 @@ def learned_symmetries(
     )  # fmt: skip
     found = Symmetries.from_query(model, query, tolerance, confidence, checked=checked)
     if contrast is not None:
+        other, levels = contrast_of(model, contrast, query), (tolerance, confidence)
         found.contrast = Symmetries.from_query(
-            contrast_of(model, contrast, query),
-            query,
-            tolerance,
-            confidence,
-            checked=found,
-            name="contrast",
+            other, query, *levels, checked=found, name="contrast"
         )
     return found
 
@@ -238,11 +230,10 @@ def symmetries_of_shards(
         shards: each a file of one tensor (".pt", ".npy" or ".safetensors") that the workers can
             read, a function that returns a tensor or an iterable of batches, or a tensor, which
             is sent.
-        action: how the algebra moves the data.
+        action, options: of :func:`symscope.learned_symmetries`.
         scheduler: address of a running Dask scheduler, as "tcp://host:8786", whose workers have
             this symscope; default None, processes on this machine. A script must then call this
             under ``if __name__ == "__main__":``, since the processes import it.
-        options: further arguments of :func:`symscope.learned_symmetries`.
 
     Returns:
         The report. It can be merged further; ``controls()`` needs data and is not available.

@@ -99,8 +99,7 @@ def code_of(source: str | bytes) -> str:
     """A source text without its comments, docstrings, blank lines and trailing spaces.
 
     It is cut out of the text, for syntax trees and tokens differ from one Python to the next.
-    The lines inside a string stay as they are. What is left is for a hash: a function that was
-    nothing but its docstring is left without a body.
+    The lines inside a string stay. What is left is for a hash, and need not be code.
     """
     text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -149,10 +148,9 @@ def _cut(lines: list[str], docstring: ast.stmt) -> set[int]:
 def rooms(references: Iterable[str], places: Mapping[str, Path] | None = None) -> dict[str, str]:
     """The hash of each room that dotted names lead to, and of those that these import, by name.
 
-    Nothing is imported for this. A package's ``__init__`` leads from a name to its room; where
-    it does not say, all rooms of the package count. ``places`` has the folder of each package
-    that counts, and the file of each module; default symscope, and all that is found and does not
-    stand in site-packages.
+    Nothing is imported for this. A package's ``__init__`` leads from a name to its room; where it
+    does not say, all rooms of the package count. ``places`` has where the packages and modules
+    that count lie; default symscope, and all that is found outside of site-packages.
     """
     found: dict[str, str | None] = {}
     waiting, seen = list(references), set[str]()
@@ -245,10 +243,9 @@ def imported(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[
 def references_of(
     source: str | bytes, package: str = "", names: Mapping[str, str] | None = None
 ) -> set[str]:
-    """The dotted names that code imports; of a whole package those that it uses.
+    """The dotted names that code in ``package`` imports; of a whole package those that it uses.
 
-    It stands in ``package``. ``names`` are dotted names behind its global names, as ``{"ss":
-    "symscope"}``, besides those that it imports itself.
+    ``names`` are further dotted names behind its global names, as ``{"ss": "symscope"}``.
     """
     bound = list((names or {}).items())
     nodes = list(ast.walk(ast.parse(source)))
@@ -277,9 +274,8 @@ def references_of(
 def version_of(function: Callable) -> Version:
     """What a result of a function depends on.
 
-    Followed are the functions and classes of its own module, and the values of the globals that
-    they name, whatever their type. Of other modules the rooms count; of what is installed, names.
-
+    Followed are the functions and classes of its own module, and the globals' values that they
+    name, whatever their type. Of other modules the rooms count; of what is installed, names.
     ValueError if a source cannot be read, or for a global whose value cannot be hashed.
     """
     inside = inspect.unwrap(function)

@@ -28,16 +28,14 @@ TENSOR = "tensor of the file beside"  # marks the place of a tensor in a record
 
 
 class Store:
-    """A folder of finished runs; several sweeps and notebooks may share it.
+    """A folder of finished runs, made if it is missing; sweeps and notebooks may share it.
 
     Args:
-        folder: made if it is missing.
         data: files and folders that what is kept by :meth:`keep` reads; their contents are part
             of every key.
 
     Raises:
-        OSError: if the folder cannot be made or written.
-        FileNotFoundError: for data that are not there.
+        OSError: if the folder cannot be made or written, or for data that are not there.
     """
 
     def __init__(self, folder: str | Path, data: Iterable[str | Path] = ()):
@@ -97,21 +95,19 @@ class Store:
         module, the values of the globals that these name, the code of the rooms of symscope and
         of other local packages that they reach by import, the contents of the store's data, and
         the versions of the packages that compute. Comments and docstrings do not count. Inside,
-        torch's random state is set from the argument ``seed``, or from 0; outside it stays as it
-        was.
+        torch's random state is set from the argument ``seed``, or from 0; outside it stays.
 
         Args:
             function: at the top level of a module, script or notebook. It loads its data itself
-                and returns numbers, strings, booleans, None, tensors, or lists and mappings of
-                these.
+                and returns tensors or what its arguments may be.
             **arguments: numbers, strings, booleans, None, or lists and mappings of these.
 
         Returns:
             What the function returned, tensors on the CPU and tuples as lists.
 
         Raises:
-            ValueError: for a function or arguments that cannot be in a key, or a global that the
-                function names whose value cannot: the message names it.
+            ValueError: for what cannot be in a key: a function, an argument, or a global that the
+                function names, which the message names.
             TypeError: for arguments that the function does not take, or if it returns something
                 that cannot be kept.
         """

@@ -45,26 +45,24 @@ def sweep(
 ) -> pandas.DataFrame:
     """Compute ``run(**configuration, seed=seed)`` for a grid of configurations and seeds.
 
-    Every finished run is stored at once in ``results``, under a key of its configuration, seed
-    and ``data``, and of what :meth:`symscope.runs.Store.keep` says of ``run``. So a sweep that was
-    interrupted, or grew, computes only what is missing when it is called again. A run that fails
-    stops no other; it is tried again by the next call.
+    Every finished run is stored at once, under a key of its configuration, seed and ``data``, and
+    of what :meth:`symscope.runs.Store.keep` says of ``run``. A sweep that was interrupted, or
+    grew, computes only what is missing when it is called again. A run that fails stops no other
+    and is tried again by the next call. A run that trains a network may store it with
+    :meth:`symscope.runs.Store.keep_network`, to be measured anew without training.
 
     Runs go to Dask. Each is alone in its process and begins with torch's random state set from
     its seed. A worker that dies costs nothing but time, unless the same run is with it when
-    four have died: that run then counts as failed. A run that trains a network may store it with
-    :meth:`symscope.runs.Store.keep_network`, so that it can be measured anew without training.
-
-    A script must call this under ``if __name__ == "__main__":``, since the processes import it.
+    four have died: that run then counts as failed. A script must call this under
+    ``if __name__ == "__main__":``, since the processes import it.
 
     Args:
-        run: a function at the top level of a module, script or notebook; it takes ``seed`` and
-            the configuration as keyword arguments and returns numbers by name. It loads its data
-            itself, from files or a package: what it names of its own module is sent with every
-            call.
+        run: a function at the top level of a module, script or notebook, from ``seed`` and the
+            configuration, by keyword, to numbers by name. It loads its data itself: what it names
+            of its own module is sent with every call.
         grid: values by name, of which every combination is run; or the configurations
             themselves. Values are numbers, strings, booleans, None, or lists of these.
-        results: the folder of the results; made if it is missing. Sweeps may share one.
+        results: the folder of the results, which sweeps may share; made if it is missing.
         seeds: whole numbers; default 0 to 4.
         data: files and folders that the runs read; their contents are part of the key.
         scheduler: address of a running Dask scheduler, as "tcp://host:8786", whose workers have
@@ -77,14 +75,12 @@ def sweep(
     Returns:
         One row a run, in the order of the grid and for each configuration in that of the seeds.
         Columns: the configuration's names, ``seed``, the metrics, ``seconds`` (of the run alone,
-        when it was computed), ``key``, and ``error`` (its type and message; missing if all went
-        well, and then the metrics are not).
+        when it was computed), ``key``, and ``error`` (type and message, in place of the metrics).
 
     Raises:
         ValueError: for a name that ``run`` does not take or lacks, values that cannot be in a
             key, zero runs, or a ``run`` that cannot be sent.
-        FileNotFoundError: for data that are not there.
-        OSError: if ``results`` cannot be made or written.
+        OSError: for data that are not there, or if ``results`` cannot be made or written.
         ConnectionError: if the scheduler does not answer within 5 seconds, or is lost.
         RuntimeError: if a run fails and ``errors`` is "raise".
     """
@@ -135,15 +131,9 @@ def sweep(
 
 
 def write_table(table: pandas.DataFrame, path: str | Path) -> None:
-    """Write the table of a sweep as CSV, without the columns that are of this machine's store.
+    """Write the table of a :func:`sweep` as CSV, numbers with six digits, without key and error.
 
-    Args:
-        table: from :func:`sweep`; its columns ``key`` and ``error`` are left out.
-        path: of the file; its folder is made if it is missing. Numbers have six digits.
-
-    Raises:
-        ValueError: if a run of the table failed.
-        OSError: if the file cannot be written.
+    The file's folder is made if it is missing. ValueError if a run of the table failed.
     """
     if "error" in table and table["error"].notna().any():
         raise ValueError(

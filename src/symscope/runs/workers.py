@@ -62,10 +62,10 @@ def _code(room: str) -> str | None:
 
 @cache
 def _let_worker_keep_memory() -> None:
-    """Let the C library of this worker keep what a training step frees for the next one.
+    """Let the C library keep what a training step frees for the next one.
 
-    Dask has its workers hand freed memory back at once (``MALLOC_TRIM_THRESHOLD_``), and fetching
-    it again page by page costs a training of small layers more time than its arithmetic.
+    Dask has its workers hand it back at once (``MALLOC_TRIM_THRESHOLD_``), and fetching it again
+    page by page costs a training of small layers more time than its arithmetic.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
@@ -99,16 +99,12 @@ def each(
     share: int | None = None,
     code: Mapping[str, str] | None = None,
 ) -> None:
-    """Compute ``task(common, *call)`` for every call, on a worker each.
+    """Compute ``task(common, *call)`` for every call, on a worker each, ``common`` as packed.
 
-    The call of a worker that dies goes to another one, up to Dask's limit of deaths.
-
-    Args:
-        common: the first argument of every call, from :func:`packed`.
-        finished: called here with the call's place and its result or exception, as it ends.
-        scheduler: address of a Dask scheduler; default None, processes of this machine.
-        share: among how many calls at once to divide this machine's processors; default all.
-        code: hashes of the rooms that workers must have alike; default those of ``task``.
+    ``finished`` is called here with a call's place and its result or exception, as it ends. The
+    call of a worker that dies goes to another one, up to Dask's limit of deaths. Without a
+    ``scheduler`` processes of this machine compute, its processors shared out among ``share`` calls
+    at once. ``code``: hashes of rooms that workers must have alike; default those of ``task``.
     """
     from distributed import wait
 
