@@ -1,7 +1,8 @@
-"""A style of bibliography for Sphinx that labels each work by its authors and its year."""
+"""Works are cited by their authors and their year: in the bibliography, and in docstrings."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -41,7 +42,16 @@ class ByAuthorAndYear(Style):
     default_sorting_style = SortingStyle
 
 
+KEY = re.compile(r"`?\b([a-z]+(?:19|20)\d\d[a-z]+)\b`?")  # of references.bib
+
+
+def cite_keys(_app: Any, _what: str, _name: str, _of: Any, _options: Any, lines: list[str]) -> None:
+    """Puts a citation in the place of each key that a docstring names."""
+    lines[:] = [KEY.sub(r":cite:t:`\1`", line) for line in lines]
+
+
 def setup(app: Any) -> dict[str, bool]:
     """What Sphinx calls."""
     register_plugin("pybtex.style.formatting", "authoryear", ByAuthorAndYear)
+    app.connect("autodoc-process-docstring", cite_keys)
     return {"parallel_read_safe": True}

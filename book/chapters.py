@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CHAPTERS = "book/chapters.yaml"
 TABLES = "_static/tables"
+ANCHORS = re.compile(r'(<span id="[^"]*"></span>\s*)+')  # as verdicts.with_anchors writes them
 FIRST = re.compile(r"\*\*(The question|What was found)\.\*\*")
 CLOSING = """## Run it yourself
 
@@ -181,15 +182,23 @@ def _with_place(cells: Iterable[NotebookNode], figure: str | None) -> list[Noteb
 
 
 def _joined(cells: Iterable[NotebookNode]) -> list[NotebookNode]:
-    """Folded cells that show nothing become part of the folded cell behind them: one fold."""
+    """Folded cells that show nothing become part of the folded cell behind them: one fold.
+
+    An anchor of a figure or a measurement may stand between the two.
+    """
     found: list[NotebookNode] = []
     for cell in cells:
-        last = found[-1] if found else None
-        if last is not None and _silent(last) and _folded(cell):
-            cell.source = f"{last.source}\n\n\n{cell.source}"
-            found.pop()
+        anchors = len(found)
+        while anchors and _anchor(found[anchors - 1]):
+            anchors -= 1
+        if anchors and _silent(found[anchors - 1]) and _folded(cell):
+            cell.source = f"{found.pop(anchors - 1).source}\n\n\n{cell.source}"
         found.append(cell)
     return found
+
+
+def _anchor(cell: NotebookNode) -> bool:
+    return cell.cell_type == "markdown" and ANCHORS.fullmatch(cell.source) is not None
 
 
 def _folded(cell: NotebookNode) -> bool:

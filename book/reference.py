@@ -8,6 +8,8 @@ import inspect
 import re
 from pathlib import Path
 
+from authoryear import KEY
+
 # What a user calls first, then the way of a query, then what stands apart.
 ROOMS = (
     "reports", "actions", "algebra", "inputs", "extract", "decide", "orbits", "runs", "kernels",
@@ -96,4 +98,5 @@ def _docstring(path: Path) -> str | None:
 def _first(docstring: str | None) -> str:
     """The first paragraph, on one line, fit for a cell of a table."""
     line = " ".join((docstring or "").split("\n\n")[0].split())
-    return re.sub(r":\w+:`([^`]+)`", r"`\1`", line).replace("|", "\\|")
+    line = re.sub(r":\w+:`([^`]+)`", r"`\1`", line).replace("|", "\\|")
+    return KEY.sub(r"{cite:t}`\1`", line)

@@ -16,6 +16,7 @@ async () => {
   const raw = [
     [/\\\(|\\\[|\$\$|\\begin\{|\$[^$\n]*[\\^_][^$\n]*\$/, "unrendered mathematics"],
     [/\{[a-z][\w:-]*\}`|(:::|```)\s*\{/, "raw MyST"],
+    [/\*\*[^*\s]/, "raw emphasis"],
     [/\|\s*:?[-\u2013\u2014]+:?\s*\|/, "a table as text"],
   ];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);

@@ -185,6 +185,15 @@ def test_the_ledger_opens_to_its_measurements_from_disk(browser: Browser, book: 
         tab.wait_for_url("**/notebooks/*.html#cell-L1-*")
 
 
+def test_a_telephone_shows_every_verdict_without_scrolling(browser: Browser, book: Path) -> None:
+    with browser.new_context(viewport={"width": 390, "height": 900}) as context:
+        tab = context.new_page()
+        tab.goto(f"{book.as_uri()}/book/ledger.html")
+        boxes = [each.bounding_box() for each in tab.locator("tr[id] .symscope-verdict").all()]
+        assert len(boxes) > 12
+        assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+
+
 def test_front_page_says_the_scale(
     browser: Browser, server: Server, scale_and_folder: tuple[str, str]
 ) -> None:
@@ -223,6 +232,7 @@ BROKEN = {
     "mathematics with an error": "<mjx-merror>bad</mjx-merror>",
     "raw MyST: see {ref}": "<p>see {ref}`eq-row`</p>",
     "a table as text": "<p>| one | two |\n|—|—|\n| 1 | 2 |</p>",
+    "raw emphasis: **full": "<p>**full runs**</p>",
     "raw MyST: :::": "<p>:::{note}</p>",
     "dead link: gone.html": '<a href="gone.html">on</a>',
     "dead anchor: page.html#gone": '<a href="page.html#gone">on</a>',

@@ -1,17 +1,23 @@
-// Marks what scrolls sideways, lets the arrow keys scroll it, and lets every table be saved as CSV.
+// Tables and formulas that are wide or long, on any screen; every table can be saved as CSV; one
+// switch for all code of a page.
 document.addEventListener("DOMContentLoaded", () => {
-  const boxes = document.querySelectorAll(".pst-scrollable-table-container, div.cell_output .text_html");
+  const boxes = document.querySelectorAll(
+    ".pst-scrollable-table-container, div.cell_output .text_html, .bd-article div.math, " +
+      ".bd-article figure:has(> img.dark-light)",
+  );
+  const isWide = (box) => box.scrollWidth > box.clientWidth + 2;
+
+  // Marks what scrolls sideways, and lets the arrow keys scroll it.
   const mark = () => {
     for (const box of boxes) {
-      const wide = box.scrollWidth > box.clientWidth + 2;
-      box.classList.toggle("is-wide", wide);
-      if (wide) box.tabIndex = 0;
+      box.classList.toggle("is-wide", isWide(box));
+      if (isWide(box)) box.tabIndex = 0;
     }
   };
-  mark();
   window.addEventListener("resize", mark);
+  window.addEventListener("load", mark);
 
-  const quoted = (cell) => `"${cell.innerText.trim().replaceAll('"', '""')}"`;
+  const quoted = (cell) => `"${cell.innerText.trim().replace(/\s+/g, " ").replaceAll('"', '""')}"`;
   const page = location.pathname.split("/").pop().replace(".html", "");
   const tables = document.querySelectorAll("div.cell_output table, .bd-article table.table");
   [...tables].filter((table) => table.rows.length > 2).forEach((table, k) => {
@@ -28,4 +34,73 @@ document.addEventListener("DOMContentLoaded", () => {
     });
     (table.closest(".pst-scrollable-table-container, .text_html") ?? table).after(button);
   });
+
+  // Where numbers with their intervals are too wide side by side, each interval gets a line.
+  for (const table of document.querySelectorAll("table.dataframe")) {
+    const box = table.closest(".text_html");
+    if (!box || !isWide(box)) continue;
+    for (const cell of table.querySelectorAll("td")) {
+      const parts = /^(\S+) (\[[^\]]*\])$/.exec(cell.textContent.trim());
+      if (parts) cell.replaceChildren(parts[1], document.createElement("br"), parts[2]);
+    }
+    table.classList.toggle("tight", isWide(box));
+  }
+
+  // A long table of raw values is folded, like code.
+  for (const table of document.querySelectorAll("div.cell_output table.dataframe")) {
+    const box = table.closest(".text_html");
+    const rows = table.tBodies[0]?.rows.length ?? 0;
+    if (!box || rows < 20) continue;
+    const fold = document.createElement("details");
+    fold.className = "long-table";
+    fold.append(Object.assign(document.createElement("summary"), { textContent: `Show ${rows} rows` }));
+    box.before(fold);
+    fold.append(box);
+    fold.addEventListener("toggle", mark);
+  }
+
+  // On a telephone a table of sentences is read row by row; each cell then says its column.
+  for (const table of document.querySelectorAll("table.symscope-ledger, .bd-article table.table")) {
+    const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map((cell) => cell.innerText.trim());
+    const rows = [...(table.tBodies[0]?.rows ?? [])];
+    const long = rows.some((row) => [...row.cells].some((cell) => cell.innerText.length > 30));
+    if (heads.length < 3 || !long) continue;
+    table.classList.add("by-rows");
+    for (const row of rows)
+      [...row.cells].forEach((cell, k) => {
+        cell.dataset.column = k && cell.innerText.trim() ? heads[k] : "";
+      });
+  }
+
+  // One switch for all code of a chapter.
+  const folds = document.querySelectorAll("div.cell details.hide");
+  const line = document.querySelector("p.symscope-run");
+  if (line && folds.length > 2) {
+    const button = Object.assign(document.createElement("button"), { type: "button" });
+    button.className = "all-code";
+    const said = () => (button.textContent = button.ariaPressed === "true" ? "hide all code" : "show all code");
+    button.ariaPressed = "false";
+    button.addEventListener("click", () => {
+      button.ariaPressed = button.ariaPressed === "true" ? "false" : "true";
+      for (const fold of folds) fold.open = button.ariaPressed === "true";
+      said();
+    });
+    said();
+    line.append(" · ", button);
+  }
+
+  // No line begins with the full stop or the comma behind a formula.
+  const afterMath = () => {
+    for (const math of document.querySelectorAll(".bd-article span.math")) {
+      const next = math.nextSibling;
+      const stop = next?.nodeType === Node.TEXT_NODE && /^[.,;:?!)]+/.exec(next.data);
+      if (!stop || math.offsetWidth > 200) continue;
+      next.data = next.data.slice(stop[0].length);
+      math.append(stop[0]);
+      math.style.whiteSpace = "nowrap";
+    }
+    mark();
+  };
+  mark();
+  window.addEventListener("load", () => window.MathJax?.startup?.promise.then(afterMath));
 });

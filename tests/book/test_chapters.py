@@ -74,6 +74,17 @@ def test_code_is_folded_but_for_the_subject() -> None:
     assert figure.source == "import this\n\n\ndraw()"
 
 
+def test_an_anchor_between_two_folded_cells_stays_before_one_fold() -> None:
+    """The ledger's page links to the anchor; two folds in a row would look like a fault."""
+    anchor = new_markdown_cell('<span id="figure-x"></span>')
+    prose = new_markdown_cell("Two lines.")
+    for between, folds in ((anchor, 1), (prose, 2)):
+        cells = [new_code_cell("a = 1"), between, new_code_cell("draw(a)")]
+        made = chapters.chapter(run(new_markdown_cell("# T"), *cells), {}, {})
+        assert len(sources.code_cells(made)) == folds
+        assert made.cells[-2].source == between.source
+
+
 def test_folded_cells_that_show_nothing_join_the_next() -> None:
     silent, loud = new_code_cell("a = 1"), new_code_cell("print(a)")
     made = chapters.chapter(run(new_markdown_cell("# T"), silent, loud), {}, {})

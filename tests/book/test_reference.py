@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
 
+import authoryear
 import reference
 import symscope
 
@@ -45,3 +47,17 @@ def test_a_room_without_public_names_lists_none(tmp_path: Path) -> None:
     (room / "hidden.py").write_text("def _inner(): ...\n")
     page = reference.room_page(tmp_path, "decide")
     assert "Decides." in page and "automodule" not in page
+
+
+def test_a_docstring_cites_by_author_and_year_what_the_bibliography_holds(tmp_path: Path) -> None:
+    lines = ["Source: LieGG (moskalev2022liegg).", "of (`theodosis2023linear`), in x2023."]
+    authoryear.cite_keys(None, "module", "a", None, None, lines)
+    assert lines[0] == "Source: LieGG (:cite:t:`moskalev2022liegg`)."
+    assert lines[1] == "of (:cite:t:`theodosis2023linear`), in x2023."
+    reference.write(ROOT, tmp_path)
+    works = (ROOT / "book/references.bib").read_text(encoding="utf-8")
+    cited = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        cited |= set(authoryear.KEY.findall(path.read_text(encoding="utf-8")))
+    assert cited and all(re.search(rf"@\w+{{{key},", works) for key in cited)
+    assert "{cite:t}`theodosis2023linear`" in (tmp_path / "book/api.md").read_text(encoding="utf-8")
