@@ -8,7 +8,8 @@ functions and other algebras, judged them once. What is true of a case is measur
 function without a symmetry by construction may have a partial one by accident: false is what twenty
 times the data do not bear out, that its rho is under half of the control's. A partial symmetry
 counts as missed where the largest change along what was built in is under half of the control's
-and two thirds of the next direction's.
+and two thirds of the next direction's. Of an algebra that was named beforehand (what was built in,
+else all rotations) the level is judged alike, with its own limit and without a next direction.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from truth_networks import NOTHING, control, digits
 
 import symscope as ss
 from symscope import algebra
+from symscope.decide.decision import RULE
 from symscope.decide.rule import relative_within
 from symscope.reports.base import coefficients
 
@@ -42,6 +44,7 @@ PARTS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 SAMPLES, OUTPUTS = (800, 1500, 4000), (1, 3)
 HALF, CLEAR = 0.5, 1.5  # of the control; over the direction: there something stands out
 FIRST = {"tuning": 1000, "judged": 3001}  # seeds below have been looked at
+LEVELS = ("exact", "approximate", "partial")
 Function = Callable[[Tensor], Tensor]
 
 
@@ -158,27 +161,42 @@ def places(seed: int) -> Case:
     return replace(case, function=lambda x: outer(x.flatten(1)), truth=NOTHING, family="control")
 
 
+def named(case: Case) -> Tensor | None:
+    """What a user might have named: what was built in, else all rotations of linear maps."""
+    n = case.action.basis.shape[-1]
+    if len(case.truth) or isinstance(case.action, ss.PlaneAction) and n > 2:
+        return case.truth if len(case.truth) else None
+    return algebra.so(n) if n > 1 else None
+
+
 def judged(make: partial[Case]) -> list[dict]:
     """What is said of one case, beside what is true of it on more data."""
     case = make()
     found = ss.learned_symmetries(case.function, case.data, action=case.action)
-    true, said = len(case.truth), found.counted("partial")
+    true, said, known = len(case.truth), found.counted("partial"), named(case)
+    alone = None if known is None or found.decision is None else found.within(known).level
     row = {
         "name": f"{case.name}, {case.broken:g}",
         "half": case.half,
         "true": true,
         "level": found.level,
         "said": said,
+        "named": alone,
+        "named rho": None,
         "rho": None,
         "next": None,
         "control": None,
     }
-    if true or said:
+    if true or said or alone in LEVELS:
         much = ss.learned_symmetries(case.function, case.larger, action=case.action, seed=1)
         assert much.evidence is not None and much.shuffled is not None
-        span = coefficients(found.action, case.truth) if true else found.decided().directions[:said]
-        row["rho"] = float(relative_within(much.evidence, span)[0][-1])
-        row["next"] = float([*much.relative, 1.0][len(span)])
+        if alone is not None and known is not None:
+            row["named rho"] = float(much.within(known).relative[-1])
+        if true or said:
+            span = found.decided().directions[:said]
+            span = coefficients(found.action, case.truth) if true else span
+            row["rho"] = float(relative_within(much.evidence, span)[0][-1])
+            row["next"] = float([*much.relative, 1.0][len(span)])
         row["control"] = float(much.shuffled.relative[0].clamp(max=1.0))
     return [row]
 
@@ -208,10 +226,19 @@ def rates(told: pandas.DataFrame) -> dict[str, dict[str, tuple[int, int]]]:
         none, there = some[some.true == 0], some[some.true > 0]
         stands = there[(there.rho < HALF * there.control) & (there.next > CLEAR * there.rho)]
         said = none[none.said > 0]
+        asked = none[none.named.notna()]
+        alone = asked[asked.named.isin(LEVELS)]
+        near = there[there["named rho"] < HALF * there.control]
         rows[str(half)] = {
             "said": (len(said), len(none)),
             "false": (int((said.rho >= HALF * said.control).sum()), len(none)),
             "missed": (int((stands.said < stands.true).sum()), len(stands)),
+            "named, said": (len(alone), len(asked)),
+            "named, false": (
+                int((alone["named rho"] > RULE.named * alone.control.clip(upper=1)).sum()),
+                len(asked),
+            ),
+            "named, missed": (int((~near.named.isin(LEVELS)).sum()), len(near)),
         }
     return rows
 

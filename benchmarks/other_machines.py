@@ -44,7 +44,7 @@ def moved(parameters: dict[str, Any], by: int) -> dict[str, Any]:
     return {
         name: [seed + by for seed in value] if isinstance(value, list) else value + by
         for name, value in parameters.items()
-        if name in ("seed", "seeds", "planted_seeds")
+        if name in ("seed", "seeds", "planted_seeds", "paper_seeds")
     }
 
 

@@ -40,6 +40,9 @@ class Thresholds:
     partial: float = 0.5
     partial_gap: float = 1.4  # how much more the next direction must change the outputs there
     partial_ratio: float = 0.6  # the largest bound of the ratio to it
+    # The largest bound along an algebra that was named beforehand, over the shuffled pairing's.
+    # Where nothing is chosen, nothing has to stand out from the next (data/levels.csv).
+    named: float = 2 / 3
     learned: float = 0.7  # the largest bound of the ratio to a contrast network
     # The share of movement that must differ between samples; less is one frame. Of eight points in
     # one frame, four functions without symmetry, thermal noise of 0.03 of their distances (a share

@@ -59,10 +59,7 @@ def decide(
     frame = scale[:, None] * defined  # K x R: well-conditioned coordinates of what is defined
     relative, chosen = _solve(whole, frame)
     directions = (frame @ chosen).T
-    noise = evidence.rounding
-    floor = (noise.squared(directions.T) / max(noise.samples, 1)).sqrt()
-    per_sample = math.sqrt(evidence.samples)  # directions have unit reference summed over samples
-    floor = (rule.roundings * floor * per_sample).clamp(min=max(evidence.eps, rule.algebra))
+    floor = _rounding(evidence, directions, rule)
     bounds = _Bounds(halves, sums, frame, confidence, rule.kappa)
     found = _cuts(relative, floor, bounds, tolerance, rule.least_gap)
     motion = _Motion.of(evidence.pieces, directions)
@@ -85,6 +82,33 @@ def decide(
         count, level, partial, relative, bounds.all, floor, directions, undefined, cuts,
         tolerance, confidence, evidence.samples, len(evidence.pieces), note,
     )  # fmt: skip
+
+
+def level_within(
+    evidence: Evidence, span: Float[Tensor, "d k"], shuffled: float, decision: Decision
+) -> str:
+    """The level along a span that was named beforehand, beside the largest shuffled rho there.
+
+    As nothing is chosen, *partial* is what lies well below the shuffled pairing.
+    """
+    relative, turned = relative_within(evidence, span)
+    bound = bound_within(evidence, span, decision.confidence)
+    if decision.count is None:
+        return decision.level
+    if bound <= decision.tolerance:
+        exact = relative[-1] <= _rounding(evidence, turned @ span).max()
+        return "exact" if exact else "approximate"
+    return "partial" if bound <= RULE.named * min(1.0, shuffled) else "none"
+
+
+def _rounding(
+    evidence: Evidence, directions: Float[Tensor, "d k"], rule: Thresholds = RULE
+) -> Float[Tensor, " d"]:
+    """What rounding alone leaves of rho along directions of unit reference."""
+    noise = evidence.rounding
+    floor = (noise.squared(directions.T) / max(noise.samples, 1)).sqrt()
+    per_sample = math.sqrt(evidence.samples)  # the reference is summed over samples
+    return (rule.roundings * floor * per_sample).clamp(min=max(evidence.eps, rule.algebra))
 
 
 def reference_metric(evidence: Evidence) -> Float[Tensor, "k k"]:

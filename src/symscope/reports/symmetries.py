@@ -14,7 +14,13 @@ from ..actions.vectors import Action
 from ..algebra import matrices as algebra
 from ..algebra.naming import name_algebra
 from ..decide.decision import CONFIDENCE, RULE, TOLERANCE
-from ..decide.rule import bound_within, compared, reference_metric, relative_within
+from ..decide.rule import (
+    bound_within,
+    compared,
+    level_within,
+    reference_metric,
+    relative_within,
+)
 from ..extract.differentiation import Mode
 from ..extract.evidence import Evidence
 from ..extract.extraction import Extraction, Query, check_rows, extract
@@ -38,11 +44,15 @@ class Within(NamedTuple):
     Attributes:
         relative: (d,), rho within its span, ascending.
         bound: upper confidence bound of the largest.
-        controls: the same two of other reports, by name.
+        level: as :attr:`Symmetries.level`, of this algebra alone: "partial" if the bound is over
+            the tolerance, and at most two thirds of the shuffled pairing's largest rho, 1 at most.
+            Only an algebra that was not chosen by looking at the report has this error rate.
+        controls: rho and bound of other reports, by name.
     """
 
     relative: Float[Tensor, " d"]
     bound: float
+    level: str
     controls: dict[str, tuple[Float[Tensor, " d"], float]]
 
 
@@ -213,7 +223,11 @@ class Symmetries(ReportBase):
             for name, each in named.items()
             if each and each.decision and each.evidence
         }
-        return Within(*found.pop(""), found)
+        own, shuffled = found.pop(""), found.get("shuffled", (torch.zeros(1), 0.0))[0]
+        decision, evidence = self.decided(), self.evidence
+        assert evidence is not None  # there is a decision
+        level = level_within(evidence, known, float(shuffled[-1]), decision)
+        return Within(*own, level, found)
 
     @property
     def undefined(self) -> Float[Tensor, "u ..."]:

@@ -336,3 +336,26 @@ def test_derivatives_of_a_further_member_are_not_compared_again():
     ss.learned_symmetries(first, data, action=ROUND, checked=checked)  # which was not asked for
     with pytest.raises(ValueError, match="autograd does not see"):  # another architecture
         ss.learned_symmetries(Detached(10), data, action=ROUND, checked=checked)
+
+
+@pytest.mark.parametrize(
+    ("part", "level"),
+    [(0, "exact"), (0.02, "approximate"), (0.2, "partial"), (0.45, "partial"), (None, "none")],
+)
+def test_an_algebra_that_was_named_has_a_level_of_its_own(part, level):
+    """At 0.45 the search says none: nothing stands out from the next direction."""
+    for seed in range(3):
+        x, first, phase = (
+            random(*size, seed=10 * seed + k, dtype=torch.float64)
+            for k, size in enumerate([(900, 3), (3, 16), (16,)])
+        )
+
+        def wave(x, first=first, phase=phase):
+            return torch.cos(x @ first + 3 * phase).mean(1)  # about as steep as the rest
+
+        def network(x, wave=wave):
+            return wave(x) if part is None else (2 * x.norm(dim=1)).sin() / 4 + part * wave(x)
+
+        found = ss.learned_symmetries(network, x, action=ss.LinearAction(3))
+        assert found.within(ss.algebra.so(3)).level == level
+        assert found.level in (level, "none")
