@@ -183,6 +183,7 @@ def judged(make: partial[Case]) -> list[dict]:
         "said": said,
         "named": alone,
         "named rho": None,
+        "named control": None,
         "rho": None,
         "next": None,
         "control": None,
@@ -191,7 +192,9 @@ def judged(make: partial[Case]) -> list[dict]:
         much = ss.learned_symmetries(case.function, case.larger, action=case.action, seed=1)
         assert much.evidence is not None and much.shuffled is not None
         if alone is not None and known is not None:
-            row["named rho"] = float(much.within(known).relative[-1])
+            again = much.within(known)
+            row["named rho"] = float(again.relative[-1])
+            row["named control"] = float(again.controls["shuffled"][0][-1].clamp(max=1.0))
         if true or said:
             span = found.decided().directions[:said]
             span = coefficients(found.action, case.truth) if true else span
@@ -228,14 +231,14 @@ def rates(told: pandas.DataFrame) -> dict[str, dict[str, tuple[int, int]]]:
         said = none[none.said > 0]
         asked = none[none.named.notna()]
         alone = asked[asked.named.isin(LEVELS)]
-        near = there[there["named rho"] < HALF * there.control]
+        near = there[there["named rho"] < HALF * there["named control"]]
         rows[str(half)] = {
             "said": (len(said), len(none)),
             "false": (int((said.rho >= HALF * said.control).sum()), len(none)),
             "missed": (int((stands.said < stands.true).sum()), len(stands)),
             "named, said": (len(alone), len(asked)),
             "named, false": (
-                int((alone["named rho"] > RULE.named * alone.control.clip(upper=1)).sum()),
+                int((alone["named rho"] > RULE.named * alone["named control"]).sum()),
                 len(asked),
             ),
             "named, missed": (int((~near.named.isin(LEVELS)).sum()), len(near)),
