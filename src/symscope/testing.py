@@ -30,12 +30,8 @@ def check_action(
         seed: of the random cotangents and of the random combination.
 
     Returns:
-        The largest relative error of each part: "rows", "group law" and, where the action has
-        them, "fields" and "gram".
-
-    Raises:
-        AssertionError: if a part is wrong; the message names it, and the direction.
-        TypeError: if the action lacks a member.
+        The largest relative error of each part, by name. AssertionError if one is wrong, which
+        names it and the direction; TypeError if the action lacks a member.
 
     >>> import symscope as ss, torch
     >>> errors = check_action(ss.LinearAction(3), torch.randn(5, 3))

@@ -38,10 +38,7 @@ class PlaneAction(Action):
         origin: "center", the true centre ((H-1)/2, (W-1)/2) (default), or "paper", the pixel
             (H//2, W//2), as in the authors' code.
         channels: "first", images are (N, channels, H, W); "last", (N, H, W, channels). Default
-            None: first, and what looks as if they came last is refused.
-
-    Raises:
-        ValueError: if one of the four is unknown.
+            None: first, and what looks as if they came last is refused. ValueError for other words.
 
     >>> import symscope as ss, torch
     >>> len(ss.PlaneAction("gl2").basis), len(ss.PlaneAction("affine").basis)  # with shifts
@@ -137,10 +134,9 @@ class PlaneAction(Action):
     def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
         """Images resampled at exp(-t h) u; a pixel beyond the border, the border repeats.
 
-        The kernel is the cubic convolution of Keys (1981) with a = -1/2, and his border. Its
-        slope at a pixel is the central difference, at the border the one-sided one, so that flow
-        and rows agree for small t; that of torch's bicubic kernel (a = -3/4) is half as much
-        again.
+        The kernel is the cubic convolution of Keys (1981) with a = -1/2, and his border: its slope
+        at a pixel is the central difference, at the border the one-sided one, as that of the rows.
+        That of torch's bicubic kernel (a = -3/4) is half as much again.
         """
         inverse = torch.matrix_exp(-t * generator).to(data)
         x, y = self.coordinates(data)
@@ -158,8 +154,7 @@ class PlaneAction(Action):
     ) -> Tensor:
         """Images (N, ...) at each angle along a generator, one angle after another: (T N, ...).
 
-        The generator is scaled to the Frobenius norm of a plane rotation, sqrt(2), so that along
-        a rotation t is an angle, and along any other direction a path of the same length.
+        Along a rotation t is an angle, along any other direction a path of the same length.
         """
         scaled = generator * (2**0.5 / generator.norm())
         return torch.cat([self.flow(images, scaled, math.radians(angle)) for angle in degrees])
@@ -176,9 +171,7 @@ class VolumeAction(Action):
     Args:
         group: "gl3" (default), generators of shape (3, 3), K = 9, the rotations so(3) among them;
             or "affine", with the shifts, of shape (4, 4) in homogeneous coordinates, K = 12.
-
-    Raises:
-        ValueError: if the group is unknown.
+            ValueError for another.
 
     >>> import torch
     >>> volume = torch.zeros(1, 3, 3, 3)
@@ -262,9 +255,7 @@ class VolumeAction(Action):
 def resampled(images: Tensor, *places: Tensor) -> Tensor:
     """Images at places between pixels, the same for all, by the kernel of Keys (1981), a = -1/2.
 
-    Args:
-        images: any number of axes, of which the last are resampled.
-        places: for each of these axes where it is read, all of one shape, in pixels.
+    ``places`` say for each of the last axes where it is read, in pixels, all of one shape.
     """
     for axis in range(-len(places), 0):
         images = _framed(images, axis)
@@ -281,14 +272,9 @@ def resampled(images: Tensor, *places: Tensor) -> Tensor:
 
 
 def weighted_neighbours(images: Tensor, axes: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Sums over the products of neighbours along the last axes of images, at the same places.
+    """Sums over the products of neighbours along the last axes of images: (N, ..., places).
 
-    Args:
-        images: (N, ..., sizes).
-        axes: for each of the last axes (places, S) neighbours of each place, and their weights.
-
-    Returns:
-        (N, ..., places).
+    ``axes`` are for each of the last axes (places, S) neighbours of each place, and their weights.
     """
     at, weights = axes[0]
     shape = at.shape[:-1]

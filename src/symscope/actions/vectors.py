@@ -66,11 +66,8 @@ class LinearAction(Action):
     Source: LieGG (moskalev2022liegg), the rows of the network polarization matrix for vectors.
 
     Args:
-        n: dimension of the vectors.
+        n: dimension of the vectors, at most 88 (else ValueError).
         copies: how many vectors a sample holds, m; default 1.
-
-    Raises:
-        ValueError: if n or copies is not a positive integer, or n above 88.
 
     >>> import symscope as ss, torch
     >>> two = ss.LinearAction(2, copies=2)  # of vectors that lie one after another
@@ -150,9 +147,7 @@ class PointAction(Action):
         vectors: how many further vectors each point has, v; default 0.
         group: "affine" (default), generators of shape (n + 1, n + 1) in homogeneous coordinates
             (last row zero), K = n (n + 1); or "linear", generators of shape (n, n), K = n^2.
-
-    Raises:
-        ValueError: if n or points is not a positive integer, or the group is unknown.
+            ValueError for another.
 
     >>> import symscope as ss, torch
     >>> atoms = torch.zeros(1, 4, 3)  # one sample of four
@@ -227,11 +222,8 @@ class FieldAction(Action):
         fields: a list of K callables from data (N, ...) to (N, ...); or one callable to
             (K, N, ...), for which ``names`` are needed. Each must treat samples apart, and be
             differentiable by torch for :func:`symscope.dynamics_symmetries`.
-        names: of the fields, for reports and errors; default X_1, X_2, ...
-
-    Raises:
-        ValueError: for no fields, or as many names as there are not fields.
-        TypeError: for fields that cannot be called.
+        names: of the fields, for reports and errors; default X_1, X_2, ... ValueError if they are
+            more or fewer than the fields, or none; TypeError for fields that cannot be called.
 
     >>> turn = FieldAction([lambda x: torch.stack([-x[:, 1], x[:, 0]], 1)], ["turn"])
     >>> turn.flow(torch.tensor([[1.0, 0.0]]), torch.ones(1), torch.pi / 2).round(decimals=3)
@@ -307,11 +299,7 @@ class FieldAction(Action):
         return relations
 
     def fields(self, data: Tensor, backend: str = "auto") -> Tensor:
-        """All fields at the data, (K, N, ...).
-
-        Raises:
-            ValueError: if they are not K tensors like the data.
-        """
+        """All fields at the data, (K, N, ...); ValueError if they are not K tensors like these."""
         ops.resolve(backend, data, limit="no kernel writes tangent fields")
         values = self._together(data)
         shape = (len(self.names), *data.shape)
@@ -331,10 +319,7 @@ class FieldAction(Action):
     def flow(self, data: Tensor, generator: Tensor, t: float) -> Tensor:
         """The data moved for a time t, in steps that are halved until that changes little.
 
-        Little is 1e-9 of the data's movement, 1e-4 in float32.
-
-        Raises:
-            RuntimeError: if 4,096 steps do not do: the flow may leave every bound before t.
+        Little is 1e-9 of the data's movement, 1e-4 in float32; RuntimeError if 4,096 do not do.
         """
         if not t or not float(generator.abs().max()):
             return data.clone()

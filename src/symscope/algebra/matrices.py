@@ -147,11 +147,7 @@ def orthonormal(basis: Float[Tensor, "k ..."]) -> Float[Tensor, "r ..."]:
 def coordinates(
     generator: Float[Tensor, " *shape"], basis: Float[Tensor, "k ..."]
 ) -> Float[Tensor, " k"]:
-    """The coefficients of a generator on an orthonormal basis.
-
-    Raises:
-        ValueError: if the generator is not of the basis' shape, zero, or outside its span.
-    """
+    """The coefficients of a generator, not zero, on an orthonormal basis of what it lies in."""
     if generator.shape != basis.shape[1:]:
         raise ValueError(
             f"generator must be of the action's shape {tuple(basis.shape[1:])}; "
@@ -179,10 +175,9 @@ def bracket(
 def closure_residual(basis: Float[Tensor, "k n n"]) -> float:
     """How far a span of matrices is from being closed under the bracket, in [0, 1].
 
-    The root mean square, over all pairs of an orthonormal basis, of the part of [e_i, e_j]
-    that leaves the span, divided by the root mean square of the brackets themselves. It does
-    not depend on the basis chosen. It is 0 for an algebra, and 0 for an abelian one (where
-    every bracket vanishes); a single matrix is always closed.
+    The root mean square, over all pairs of an orthonormal basis, of the part of [e_i, e_j] that
+    leaves the span, over that of the brackets themselves. It does not depend on the basis, and is
+    0 for an algebra, also where every bracket vanishes.
 
     >>> round(closure_residual(so(4)), 6)
     0.0
@@ -208,10 +203,7 @@ def principal_angles(
 
     The largest is 0 exactly when the smaller span lies inside the larger. Small angles are
     taken from their sines, large ones from their cosines, so that both are exact to rounding
-    (Bjorck and Golub 1973).
-
-    Raises:
-        ValueError: if shapes differ, also from the metric's, or one is empty.
+    (Bjorck and Golub 1973). ValueError if shapes differ, also from the metric's, or one is empty.
 
     >>> [round(float(angle), 6) for angle in principal_angles(so(3), sl(3))]
     [0.0, 0.0, 0.0]

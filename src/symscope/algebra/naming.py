@@ -76,8 +76,7 @@ def name_algebra(basis: Float[Tensor, "k n n"] | Any, *, angle: float = 5.0) -> 
             (scaling, so(2), translations): an error leaves no residual there. Default 5.
 
     Raises:
-        ValueError: if the basis is empty, not of square matrices, not finite or linearly dependent;
-            if the angle is not positive.
+        ValueError: for a basis that is empty, not of square matrices, not finite or dependent.
 
     >>> print(name_algebra(algebra.so(3)))
     so(3) ~ su(2)

@@ -41,36 +41,23 @@ TUNED = Tuned()
 
 @dataclass(frozen=True)
 class Ideal:
-    """A simple ideal: its dimension, and its Killing form's signature.
+    """A simple ideal: its dimension, and its Killing form's signature."""
 
-    Attributes:
-        dimension: over the real numbers.
-        negative: how many directions the Killing form is negative on (compact ones).
-        positive: how many it is positive on.
-        complex: whether the centroid is C: a complex algebra, seen as a real one.
-        quartic: sum of squares of tr(ad_i ad_j ad_k ad_l) over an orthonormal basis of the
-            Killing form, divided by the dimension: the same for all real forms of a complex
-            algebra, another for so(2n+1) than for sp(2n).
-    """
-
-    dimension: int
-    negative: int
+    dimension: int  # over the real numbers
+    negative: int  # how many directions the Killing form is negative on (compact ones)
     positive: int
-    complex: bool
+    complex: bool  # whether the centroid is C: a complex algebra, seen as a real one
+    # Sum of squares of tr(ad_i ad_j ad_k ad_l) over an orthonormal basis of the Killing form, over
+    # the dimension: the same for all real forms of a complex algebra, other for so(2n+1) and sp(2n)
     quartic: float
 
 
 @dataclass(frozen=True)
 class Algebra:
-    """A Lie algebra by its structure constants in an orthonormal basis.
+    """A Lie algebra by its structure constants in an orthonormal basis."""
 
-    Attributes:
-        constants: (K, K, K), [e_i, e_j] = sum_k constants_ijk e_k, in units of ``unit``.
-        matrices: (K, n, n), the elements e_i; of a quotient, elements that stand for them.
-    """
-
-    constants: Float[Tensor, "k k k"]
-    matrices: Float[Tensor, "k n n"]
+    constants: Float[Tensor, "k k k"]  # [e_i, e_j] = sum_k constants_ijk e_k, in some unit
+    matrices: Float[Tensor, "k n n"]  # the elements e_i; of a quotient, what stands for them
 
     @property
     def dimension(self) -> int:
@@ -170,12 +157,11 @@ def balanced(basis: Float[Tensor, "k n n"]) -> tuple[Float[Tensor, "k n n"], flo
     """The span in coordinates of R^n that suit it best, and the change's condition number.
 
     A descent of log det of the Gram matrix of g basis g^-1 over g in SL(n), which is convex along
-    geodesics (Kempf and Ness 1979). Its gradient is m = sum_i [e_i, e_i^T] over an orthonormal
-    basis. It vanishes where the span is closed under transposition, as it is for a reductive
-    algebra in suitable coordinates (Mostow 1955); otherwise it ends where m maps the span into
-    itself. What maps the span into itself is left out of the step, for along it an error of the
-    span would grow; and the descent ends where it moves the span by less than the closure
-    residual. The basis returned is orthonormal.
+    geodesics (Kempf and Ness 1979). Its gradient m = sum_i [e_i, e_i^T] over an orthonormal basis
+    vanishes where the span is closed under transposition, as it is for a reductive algebra in
+    suitable coordinates (Mostow 1955). What maps the span into itself is left out of the step, for
+    along it an error of the span would grow; and the descent ends where it moves the span by less
+    than the closure residual. The basis returned is orthonormal.
     """
     n = basis.shape[1]
     change = torch.eye(n, dtype=torch.float64)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +18,6 @@ from torch import Tensor
 from .._checks import choice
 from . import cpu, reference
 from .reference import Plane
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 BACKENDS = ("auto", "reference", "triton")
 # The largest filters that the kernel of orbits holds.
@@ -135,39 +132,27 @@ def _serve(name: str, backend: str, *arguments: object, limit: str | None = None
     return getattr(reference, name)(*arguments)
 
 
-def plane_fields(
-    images: Float[Tensor, "n *channels h w"], plane: Plane, backend: str = "auto"
-) -> Float[Tensor, "k n *channels h w"]:
+# Shapes are those of the definitions.
+
+
+def plane_fields(images: Tensor, plane: Plane, backend: str = "auto") -> Tensor:
     """Tangent fields on the image plane, without a kernel; see :func:`.reference.plane_fields`."""
     return _serve("plane_fields", backend, images, plane, limit="no kernel writes tangent fields")
 
 
-def plane_rows(
-    images: Float[Tensor, "n *channels h w"],
-    cotangents: Float[Tensor, "n c *channels h w"],
-    plane: Plane,
-    backend: str = "auto",
-) -> Float[Tensor, "n c k"]:
+def plane_rows(images: Tensor, cotangents: Tensor, plane: Plane, backend: str = "auto") -> Tensor:
     """Rows for an action on the image plane; see :func:`.reference.plane_rows`."""
     return _serve("plane_rows", backend, images, cotangents, plane)
 
 
-def plane_gram(
-    images: Float[Tensor, "n *channels h w"],
-    cotangents: Float[Tensor, "n c *channels h w"],
-    plane: Plane,
-    backend: str = "auto",
-) -> Float[Tensor, "k k"]:
+def plane_gram(images: Tensor, cotangents: Tensor, plane: Plane, backend: str = "auto") -> Tensor:
     """Their Gram matrix in float64; see :func:`.reference.plane_gram`."""
     return _serve("plane_gram", backend, images, cotangents, plane)
 
 
 def linear_gram(
-    vectors: Float[Tensor, "n m d"],
-    cotangents: Float[Tensor, "n c m d"],
-    precision: str = "float64",
-    backend: str = "auto",
-) -> Float[Tensor, "d*d d*d"]:
+    vectors: Tensor, cotangents: Tensor, precision: str = "float64", backend: str = "auto"
+) -> Tensor:
     """The Gram matrix of :func:`linear_rows` in float64; see :func:`.reference.linear_gram`.
 
     ``precision`` is that of the products, "float64" (default) or "float32", which alone the
@@ -180,12 +165,7 @@ def linear_gram(
     return _serve("linear_gram", backend, vectors, cotangents, dtype, limit=limited)
 
 
-def orbits(
-    filters: Float[Tensor, "j k d"],
-    generators: Float[Tensor, "j d d"],
-    order: int,
-    backend: str = "auto",
-) -> Float[Tensor, "j k n d"]:
+def orbits(filters: Tensor, generators: Tensor, order: int, backend: str = "auto") -> Tensor:
     """Orbits of filters under their generators; see :func:`.reference.orbits`."""
     d, limit = filters.shape[-1], None
     if d > ORBIT_DIMENSION:
@@ -194,15 +174,15 @@ def orbits(
 
 
 def proximal_step(
-    point: Float[Tensor, "*shape"],
-    gradient: Float[Tensor, "*shape"],
-    previous: Float[Tensor, "*shape"],
+    point: Tensor,
+    gradient: Tensor,
+    previous: Tensor,
     step: Tensor | float,
     threshold: Tensor | float,
     momentum: float,
     two_sided: bool,
     backend: str = "auto",
-) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+) -> tuple[Tensor, Tensor]:
     """One proximal gradient step on codes; see :func:`.reference.proximal_step`."""
     step, threshold = (v if isinstance(v, Tensor) else float(v) for v in (step, threshold))
     arguments = (point, gradient, previous, step, threshold, float(momentum), two_sided)
