@@ -69,8 +69,8 @@ class Symmetries(ReportBase):
         factor: the factor of the polarization matrix.
         shuffled: the same report with every gradient paired with another sample's input, or None.
         contrast: the report on the contrast network, where one was handed in, or None.
-        provenance: the network and the question, so that controls can be asked the same; None for
-            a report built from a factor, or a copy; set to None, it lets go of the data.
+        provenance: the network and the question, for controls; None for a report built from a
+            factor, or a copy; set to None, it lets go of the data.
 
     >>> import symscope as ss, torch
     >>> points = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
@@ -179,8 +179,7 @@ class Symmetries(ReportBase):
     def over_contrast(self) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:
         """rho along each of the :attr:`generators` over the contrast network's, and upper bounds.
 
-        Raises:
-            ValueError: if no contrast network was handed in, or there is no evidence.
+        ValueError if no contrast network was handed in, or there is no evidence.
         """
         if self.contrast is None or self.contrast.evidence is None or self.evidence is None:
             raise ValueError("no contrast network was handed in: learned_symmetries(contrast=...)")
@@ -192,11 +191,7 @@ class Symmetries(ReportBase):
         return algebra.orthonormal(self.generators[: self.count or 0])
 
     def at(self, level: str) -> Float[Tensor, "d ..."]:
-        """The same of all that are at least so symmetric: "exact", "approximate" or "partial".
-
-        Raises:
-            ValueError: for another level, or a report without evidence.
-        """
+        """The same of all that are at least so symmetric: "exact", "approximate" or "partial"."""
         return algebra.orthonormal(self.generators[: self.counted(level)])
 
     def within(self, basis: Float[Tensor, "d ..."], **others: Symmetries) -> Within:
@@ -242,11 +237,7 @@ class Symmetries(ReportBase):
 
         A difference counts as far as it moves the data, whatever their units and origin. Compared
         are as many of the first :attr:`generators` as the algebra has dimensions, whatever
-        :attr:`count` says, so that networks without a symmetry can be asked too.
-
-        Raises:
-            ValueError: if the algebra is not of the generators' shape, or outside of what was
-                searched.
+        :attr:`count` says. ValueError for an algebra outside of what was searched.
         """
         known = coefficients(self.action, basis)
         rank = len(algebra.orthonormal(algebra.measured(known, self._metric)))
@@ -259,20 +250,15 @@ class Symmetries(ReportBase):
         return reference_metric(self.evidence)
 
     def closure(self) -> float:
-        """Closure residual of the :attr:`symmetries`, 0 for a Lie algebra.
-
-        See :func:`symscope.algebra.matrices.closure_residual`.
-        """
+        """:func:`symscope.algebra.closure_residual` of the :attr:`symmetries`."""
         return algebra.closure_residual(self.symmetries)
 
     def against_shuffled(self, generator: Float[Tensor, "n n"]) -> float:
         """LieGG's variance along a generator over the shuffled pairing's along the same one.
 
         0 is invariant; 1 is no more than when each derivative is paired with another sample. It
-        does not change with the scale of the features. NaN where both variances are zero.
-
-        Raises:
-            ValueError: if the report has no shuffled control, and as ``liegg.variance_along``.
+        does not change with the scale of the features. NaN where both variances are zero;
+        ValueError without a shuffled control, and as ``liegg.variance_along``.
         """
         if self.shuffled is None:
             raise ValueError("the report has no shuffled control to compare with")
@@ -282,11 +268,7 @@ class Symmetries(ReportBase):
         return own / control
 
     def merge(self, other: Symmetries) -> Symmetries:
-        """The report of both data sets together.
-
-        Raises:
-            ValueError: if the two are of other actions or precisions, or one lacks a control.
-        """
+        """The report of both data sets; ValueError for other actions, precisions or controls."""
         if not _same(self.action, other.action):
             raise ValueError(
                 f"reports of different actions cannot be merged: {self.action!r} and "
@@ -315,13 +297,12 @@ class Symmetries(ReportBase):
                 same data in the same way; ``untrained=...`` stands in for the fresh copy.
 
         Returns:
-            dict: reports by name. "shuffled" (the same gradients, each paired with the input of
-            another sample), "untrained" (a copy of the network with fresh weights; left out
-            where the model is a plain function), and one a network handed in.
+            Reports by name: "shuffled" (the same gradients, each paired with the input of another
+            sample), "untrained" (a copy of the network with fresh weights; left out where the model
+            is a plain function), and one a network handed in.
 
         Raises:
-            RuntimeError: if the data were an iterator that is used up, or the report was built
-                from a factor alone, or is a copy.
+            RuntimeError: if the data were an iterator that is used up, or the report has none.
             TypeError: if a layer of the network has weights and no ``reset_parameters``.
         """
         model, query = self._question(data)
@@ -395,9 +376,8 @@ class LieGG:
     def gaps(self) -> Float[Tensor, " g"]:
         """How much less symmetric the next direction is, variance[k+1] / variance[k].
 
-        Variances below the rounding floor count as that floor: ratios of rounding errors are 1.
-        The floor is (100 eps)^2 of the largest, eps that of the coarsest numbers that went in;
-        1e-5 of the largest with ``dtype=torch.float32``.
+        Variances below the rounding floor count as that floor: (100 eps)^2 of the largest, eps
+        that of the coarsest numbers that went in; 1e-5 of it with ``dtype=torch.float32``.
         """
         floored = self.variance.clamp(min=float(self.variance.max()) * self._factor.rounding)
         return floored[1:] / floored[:-1]
@@ -411,20 +391,13 @@ class LieGG:
         return algebra.orthonormal(basis)
 
     def angles_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " d"]:
-        """Principal angles of the first d generators to a known algebra, in degrees, ascending.
-
-        Raises:
-            ValueError: if the algebra's matrices do not have the shape of the generators.
-        """
+        """Principal angles of the first d generators to a known algebra, in degrees, ascending."""
         return algebra.principal_angles(self.generators[: len(self._known(basis))], basis)
 
     def bias_to(self, basis: Float[Tensor, "d n n"]) -> Float[Tensor, " k"]:
         """Symmetry bias: the distance of each unit-norm generator from a known algebra.
 
         For so(n) it is || H - (H - H^T)/2 ||_F, the paper's. 0 is inside, 1 is orthogonal.
-
-        Raises:
-            ValueError: if the algebra's matrices do not have the shape of the generators.
         """
         inside = self._known(basis).flatten(1)
         flat = self.generators.flatten(1)
@@ -437,9 +410,7 @@ class LieGG:
     def variance_along(self, generator: Float[Tensor, "n n"]) -> float:
         """The mean squared derivative along a generator of any length, scaled to unit norm.
 
-        Raises:
-            ValueError: if the generator is not of the report's shape, zero, or outside the
-                algebra.
+        ValueError if it is not of the report's shape, zero, or outside the algebra.
         """
         direction = algebra.coordinates(generator, self._basis)
         pushed = self._factor.triangle.cpu() @ (direction / direction.norm())
