@@ -92,12 +92,18 @@ def level_within(
     As nothing is chosen, *partial* is what lies well below the shuffled pairing.
     """
     relative, turned = relative_within(evidence, span)
-    bound = bound_within(evidence, span, decision.confidence)
+    bound, floor = (
+        bound_within(evidence, span, decision.confidence),
+        _rounding(evidence, turned @ span),
+    )
     if decision.count is None:
         return decision.level
+    motion = _Motion.of(evidence.pieces, turned @ span)
+    shares = _shares(motion.apart, motion.apart + motion.common)[0]
+    if not motion.seen(shares[shares > RULE.constant], relative[-1], floor.max()):
+        return "too few data"
     if bound <= decision.tolerance:
-        exact = relative[-1] <= _rounding(evidence, turned @ span).max()
-        return "exact" if exact else "approximate"
+        return "exact" if relative[-1] <= floor.max() else "approximate"
     return "partial" if bound <= RULE.named * min(1.0, shuffled) else "none"
 
 
@@ -406,9 +412,14 @@ class _Motion:
 
     def resolves(self, d: int, relative: Float[Tensor, " r"], floor: Float[Tensor, " r"]) -> bool:
         """Whether the first d are seen from many sides, or exact beyond what differs by chance."""
-        shares, least = self.alike(d), floor[d - 1]
-        exact = relative[d - 1] <= least
-        return not len(shares) or bool(exact and shares[0].sqrt() > RULE.least_gap * least)
+        return self.seen(self.alike(d), relative[d - 1], floor[d - 1])
+
+    @staticmethod
+    def seen(shares: Float[Tensor, " a"], relative: Tensor, least: Tensor) -> bool:
+        """Whether directions whose movement differs by these shares are."""
+        small = shares[shares < RULE.one_frame]
+        exact = relative <= least
+        return not len(small) or bool(exact and small[0].sqrt() > RULE.least_gap * least)
 
 
 def _shares(

@@ -359,3 +359,19 @@ def test_an_algebra_that_was_named_has_a_level_of_its_own(part, level):
         found = ss.learned_symmetries(network, x, action=ss.LinearAction(3))
         assert found.within(ss.algebra.so(3)).level == level
         assert found.level in (level, "none")
+
+
+def test_in_one_frame_a_named_turn_is_not_judged():
+    """One gradient happens to stand across a turn in half of all calls."""
+    turns = torch.nn.functional.pad(ss.algebra.so(3), (0, 1, 0, 1))
+    for seed in range(4):
+        frame, weights, last, noise = (
+            random(*size, seed=10 * seed + k, dtype=torch.float64)
+            for k, size in enumerate([(8, 3), (24, 16), (16,), (400, 8, 3)])
+        )
+        found = ss.learned_symmetries(
+            lambda x, w=weights, v=last: torch.tanh(x.flatten(1) @ w / 5) @ v,
+            frame + 0.03 * noise,
+            action=ss.PointAction(3),
+        )
+        assert {found.within(turn[None]).level for turn in turns} == {"too few data"}
