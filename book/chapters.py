@@ -31,7 +31,8 @@ CLOSING = """## Run it yourself
 In a clone of the repository, `.venv/bin/python book/build.py run --scale {scale} {name}` runs \
 this chapter{parameters}. To take away: \
 <a href="../_sources/notebooks/{name}.ipynb" download>this run as a notebook</a>{table}; \
-each table has a button that saves it as CSV."""
+each table has a button that saves it as CSV.{exercises}"""
+EXERCISES = " To think about: [exercises](#exercises-{number}), with solutions."
 MEASURED = '; <a href="../{folder}/{name}.csv" download>every measurement, unit by unit, as CSV</a>'
 
 
@@ -77,7 +78,9 @@ def chapter(
     return notebook
 
 
-def closing(name: str, notebook: NotebookNode, measured: bool) -> NotebookNode:
+def closing(
+    name: str, notebook: NotebookNode, measured: bool, exercises: bool = False
+) -> NotebookNode:
     """The last cell of every chapter: how it is run again, with what, and what can be taken."""
     values = verdicts.parameters_of(notebook)
     scale = values.pop("scale", "quick")
@@ -88,6 +91,7 @@ def closing(name: str, notebook: NotebookNode, measured: bool) -> NotebookNode:
             scale=scale,
             parameters=f", with {listed}" if listed else "",
             table=MEASURED.format(folder=TABLES, name=name) * measured,
+            exercises=EXERCISES.format(number=name[:2]) * exercises,
         ),
         id="closing",
     )

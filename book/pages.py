@@ -185,6 +185,8 @@ def stage(root: Path, scale: str, folder: str) -> Path:
     taken = verdicts.taken_of(root, {name: each.path for name, each in results.items()})
     said, found = verdicts.stated(root), verdicts.outcomes_of(taken)
     plans, tables = chapters.plans(root), target / "book" / chapters.TABLES
+    exercises = root / "book" / "exercises.md"
+    posed = exercises.read_text(encoding="utf-8") if exercises.exists() else ""
     tables.mkdir(parents=True)
     for name, result in results.items():
         words = {
@@ -194,7 +196,8 @@ def stage(root: Path, scale: str, folder: str) -> Path:
         }
         linked = verdicts.with_anchors(read_notebook(result.path), taken[name])
         linked = chapters.chapter(linked, plans.get(name, {}), words)
-        linked.cells.append(chapters.closing(name, linked, bool(taken[name])))
+        some = f"(exercises-{name[:2]})=" in posed
+        linked.cells.append(chapters.closing(name, linked, bool(taken[name]), some))
         if taken[name]:
             text = chapters.measurements(taken[name])
             (tables / f"{name}.csv").write_text(text, encoding="utf-8")
