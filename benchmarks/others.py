@@ -1,4 +1,4 @@
-"""Networks from other packages, asked with one call each: seconds, memory, mode and answer.
+"""Networks from other packages, asked with one call each: CPU seconds, memory, mode and answer.
 
     python benchmarks/others.py               # all cases, a process each: results/others.json
     python benchmarks/others.py resnet18      # one of them, as a line of JSON
@@ -8,7 +8,7 @@ pitch network's, which its package brings. What must come out is known all the s
 distances keep the six motions of space, one that centres its points keeps three shifts, a mean
 over an image keeps two if nothing reaches the border and no stride skips pixels, no random image
 network keeps a rotation, layer normalisation drops what all coordinates of a token have in common,
-and a pitch network must answer to the pitch.
+and a pitch network must answer to the pitch. Each row holds what the file said before.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ import symscope as ss
 from studies.molecules import molecules
 
 IMAGES, SIDE, CLOUDS, SEEDS = 32, 224, 1000, (0, 1)
+MOST = 24  # rho of a row
+BEFORE = ("counted", "answer", "mode", "seconds", "network_seconds", "peak_bytes")
 PACKAGES = (
     "torch", "torchvision", "timm", "e3nn", "torch_geometric", "transformers", "torchcrepe",
 )  # fmt: skip
@@ -59,7 +61,7 @@ class Told:
     """What came of a case, one row of the table."""
 
     case: str
-    outputs: str
+    rows_a_sample: int
     known: str
     counted: int | None
     answer: str
@@ -312,19 +314,19 @@ def ask(name: str) -> Told:
     network, fresh = networks
     assert question.run is not None
     question.run(network)  # what the first use keeps for good
-    started = time.perf_counter()
+    started = time.process_time()
     question.run(network)
-    alone = time.perf_counter() - started
+    alone = time.process_time() - started
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-    before, started = status("VmRSS"), time.perf_counter()
+    before, started = status("VmRSS"), time.process_time()
     settings = {"moves": question.moves, "outputs": question.outputs}
     found = ss.learned_symmetries(network, question.data, action=question.action, **settings)
-    seconds, peak = time.perf_counter() - started, status("VmHWM") - before
+    seconds, peak = time.process_time() - started, status("VmHWM") - before
     other = ss.learned_symmetries(fresh, question.data, action=question.action, **settings)
     assert found.mode is not None and found.shuffled is not None
     return Told(
-        name, f"{found.factor.rows // found.factor.samples}", question.known, found.count,
-        found.level, found.relative.tolist(), float(found.shuffled.relative[0]), other.count,
+        name, found.factor.rows // found.factor.samples, question.known, found.count,
+        found.level, found.relative[:MOST].tolist(), float(found.shuffled.relative[0]), other.count,
         f"{found.mode.name}: {found.mode.reason}", seconds, alone, peak,
     )  # fmt: skip
 
@@ -347,7 +349,9 @@ def shown(told: list[Told]) -> str:
 
 def main(names: list[str], folder: Path = RESULTS) -> None:
     """Every case in a process of its own; the table, and results/others.json."""
-    told, skipped = [], {}
+    told, skipped, path = [], {}, folder / "others.json"
+    former = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
+    before = {row["case"]: {key: row[key] for key in BEFORE} for row in former["rows"]}
     for name in names:
         print(f"asking {name}", file=sys.stderr)
         run = subprocess.run(
@@ -365,14 +369,16 @@ def main(names: list[str], folder: Path = RESULTS) -> None:
     described = {
         "machine": f"{platform.machine()}, {platform.system()}",
         "threads": torch.get_num_threads(),
+        "clock": "CPU",
+        "clock_before": former.get("clock", f"wall, {former.get('threads')} threads"),
         "images": [IMAGES, 3, SIDE, SIDE],
         "points": CLOUDS,
         "versions": versions,
-        "rows": [asdict(row) for row in told],
+        "rows": [asdict(row) | {"before": before.get(row.case)} for row in told],
         "skipped": skipped,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "others.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

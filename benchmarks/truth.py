@@ -98,11 +98,12 @@ def share(found: ss.Symmetries, part: float = 0.1) -> int:
     return int((singular < part * singular.mean()).sum())
 
 
-def judge(case: Case) -> Answer:
+def judge(case: Case, mode: str = "auto") -> Answer:
     """Ask about a case and hold the answer to the truth."""
     start = time.perf_counter()
-    found = ss.learned_symmetries(case.function, case.data, action=case.action)
+    found = ss.learned_symmetries(case.function, case.data, action=case.action, mode=mode)
     seconds = time.perf_counter() - start
+    assert mode != "combined" or (found.mode and found.mode.name == mode)
     true, angle, names, named = len(case.truth), NAN, "", None
     if true and found.count == true:
         angle = float(algebra.principal_angles(found.symmetries, case.truth).max())
@@ -112,7 +113,9 @@ def judge(case: Case) -> Answer:
             named = case.named in known
     bound = rho = NAN
     if true and case.family in ("broken", "trained"):
-        much = ss.learned_symmetries(case.function, case.larger, action=case.action, seed=1)
+        much = ss.learned_symmetries(
+            case.function, case.larger, action=case.action, seed=1, mode="exact"
+        )
         if true <= min(len(much.relative), len(found.bound)):
             rho, bound = float(much.relative[true - 1]), float(found.bound[true - 1])
     return Answer(
@@ -164,12 +167,12 @@ def judge_name(label: str, condition: float, degrees: float) -> Answer:
     )  # fmt: skip
 
 
-def exact(name: str, seed: int) -> list[Case]:
-    """A function of invariants, on data that the seed tells."""
+def exact(name: str, seed: int, outputs: int = 0) -> list[Case]:
+    """A function of invariants, on data that the seed tells, as are the outputs if not given."""
     distribution = DISTRIBUTIONS[seed % len(DISTRIBUTIONS)]
     samples = (1500, 4000, 600)[seed % 3]
     dtype = (torch.float64, torch.float32)[(seed // 2) % 2]
-    outputs = (1, 1, 3)[(seed // 3) % 3]
+    outputs = outputs or (1, 1, 3)[(seed // 3) % 3]
     return [
         of_invariants(
             name, seed, distribution=distribution, samples=samples, dtype=dtype, outputs=outputs
@@ -177,25 +180,25 @@ def exact(name: str, seed: int) -> list[Case]:
     ]
 
 
-def broken(name: str, part: float, seed: int) -> list[Case]:
+def broken(name: str, part: float, seed: int, outputs: int = 1) -> list[Case]:
     """The same with a part that has no symmetry."""
     distribution = DISTRIBUTIONS[seed % len(DISTRIBUTIONS)]
-    return [of_invariants(name, seed, distribution=distribution, broken=part)]
+    return [of_invariants(name, seed, distribution=distribution, broken=part, outputs=outputs)]
 
 
-def taught(name: str, seed: int) -> list[Case]:
+def taught(name: str, seed: int, outputs: int = 1) -> list[Case]:
     """A network trained on a function of invariants; none where the training fell short."""
-    case, error = trained(name, seed)
+    case, error = trained(name, seed, outputs)
     return [case] if error <= LEAST_ERROR else []
 
 
-def without(seed: int) -> list[Case]:
-    """A control."""
-    return [control(seed)]
+def without(seed: int, outputs: int = 0) -> list[Case]:
+    """A control, of as many outputs as the seed tells if not given."""
+    return [control(seed, outputs)]
 
 
 def makers(quick: bool = False) -> list[partial[list[Case]]]:
-    """Each makes a case of invariance; the last argument is the seed."""
+    """Each makes a case of invariance; the last argument is the seed, ``outputs`` may be set."""
     many = 2 if quick else 10
     names = list(KNOWN)
     found = [partial(exact, name, seed) for seed in range(many) for name in names]

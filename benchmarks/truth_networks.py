@@ -41,12 +41,12 @@ def fitted(function, data: Tensor, seed: int, width: int = 128, steps: int = 400
     return net.eval()
 
 
-def trained(name: str, seed: int) -> tuple[Case, float]:
+def trained(name: str, seed: int, outputs: int = 1) -> tuple[Case, float]:
     """A trained network, and the share of the variance that it leaves unexplained."""
     known = KNOWN[name]
     n, copies = known.n, known.copies
     data = sample("normal", 40_000, (copies, n), seed)
-    top = head(known.features(data[:1500]), 1, seed)
+    top = head(known.features(data[:1500]), outputs, seed)
 
     def function(x: Tensor) -> Tensor:
         return top(known.features(x.reshape(-1, copies, n)))
@@ -64,20 +64,20 @@ def trained(name: str, seed: int) -> tuple[Case, float]:
     return case, error
 
 
-def control(seed: int) -> Case:
+def control(seed: int, outputs: int = 0) -> Case:
     """A function without symmetry: a random network or a random polynomial on random data."""
-    kind = ("network", "polynomial", "picture")[(seed // 2) % 3]
-    return {"network": _network, "polynomial": _polynomial, "picture": _picture}[kind](seed)
+    kind = (_network, _polynomial, _picture)[(seed // 2) % 3]
+    return kind(seed, outputs)
 
 
 def _pick(seed: int, purpose: str, among: tuple) -> Any:
     return among[int(torch.randint(len(among), (), generator=draws(seed, purpose)))]
 
 
-def _network(seed: int) -> Case:
+def _network(seed: int, outputs: int) -> Case:
     n = _pick(seed, "n", (2, 3, 4, 5, 6, 8))
     copies = _pick(seed, "copies", (1, 1, 2))
-    outputs = _pick(seed, "outputs", (1, 1, 3, 10))
+    outputs = outputs or _pick(seed, "outputs", (1, 1, 3, 10))
     samples = _pick(seed, "samples", (300, 1000, 3000))
     depth, width = _pick(seed, "depth", (1, 2, 4)), _pick(seed, "width", (16, 64))
     name = _pick(seed, "activation", tuple(ACTIVATIONS))
@@ -93,12 +93,12 @@ def _network(seed: int) -> Case:
     return _asymmetric(f"{depth} x {width} {name}", seed, net, n, copies, samples, torch.float32)
 
 
-def _polynomial(seed: int) -> Case:
+def _polynomial(seed: int, outputs: int) -> Case:
     """All monomials of degree one to three, with random coefficients."""
     n = _pick(seed, "n", (2, 3, 4, 5))
     draw = draws(seed, "coefficients")
     one, two, three = (
-        torch.randn(*[n] * k, 1, generator=draw, dtype=torch.float64) / n ** (k / 2)
+        torch.randn(*[n] * k, outputs or 1, generator=draw, dtype=torch.float64) / n ** (k / 2)
         for k in (1, 2, 3)
     )
 
@@ -119,9 +119,9 @@ def _asymmetric(kind, seed, function, n, copies, samples, dtype) -> Case:
     return Case(name, "control", seed, function, data, larger, ss.LinearAction(n, copies), NOTHING)
 
 
-def _picture(seed: int) -> Case:
+def _picture(seed: int, outputs: int) -> Case:
     """A random network on digits, as the plane moves them."""
-    outputs = _pick(seed, "outputs", (1, 3, 10))
+    outputs = outputs or _pick(seed, "outputs", (1, 3, 10))
     width = _pick(seed, "width", (8, 32))
     if _pick(seed, "kind", (0, 1)):
         net = studies.networks.seeded(
