@@ -209,3 +209,37 @@ def test_rotation_invariant_images_are_found_on_the_plane():
     assert float(found.liegg.bias_to(algebra.so(2))[0]) < 0.05 and float(found.liegg.gaps[0]) > 100
     other = ss.learned_symmetries(variant, images, action=action)
     assert float(other.liegg.bias_to(algebra.so(2))[0]) > 0.3
+
+
+@pytest.mark.parametrize("share", [0.9, 0.97, 0.98])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("start", ["mixed", "dead first"])
+def test_where_most_samples_are_dead_the_others_answer(share, dtype, start):
+    data = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
+    data = data[radius(data).argsort()] if start == "dead first" else data
+    least = float(radius(data).quantile(share))
+    found = ss.learned_symmetries(
+        lambda x: (radius(x) - least).relu(), data, action=ss.LinearAction(3)
+    )
+    assert (found.count, found.level) == (3, "exact")
+    assert float(found.angles_to(algebra.so(3)).max()) < 0.1
+    turns = torch.randn(3, 9, generator=torch.Generator().manual_seed(1)).to(dtype)
+    least = float((data @ turns).sin().sum(1).quantile(share))
+    found = ss.learned_symmetries(
+        lambda x: ((x @ turns).sin().sum(1) - least).relu(), data, action=ss.LinearAction(3)
+    )
+    assert found.count == 0
+
+
+@pytest.mark.parametrize("alive", [1, 2, 5, 8])
+def test_samples_at_which_no_output_changes_are_no_evidence(alive):
+    data = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for function in (radius, lambda x: radius(x) + 0.1 * x[:, 0].tanh()):
+        values = function(data).sort().values
+        last = values[-alive - 1 : len(data) - alive + 1].mean()
+        found = ss.learned_symmetries(
+            lambda x, f=function, last=last: (f(x) - last).relu(), data, action=ss.LinearAction(3)
+        )
+        assert (found.count, found.level) == (None, "too few data")
+        assert f"{alive} independent samples for 9 directions" in found.why()
+        assert f"at {1000 - alive} of 1000 no output changes" in found.why()

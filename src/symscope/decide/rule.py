@@ -225,7 +225,7 @@ def _solve(
     """rho, ascending, and the directions in the frame, as columns of unit reference."""
     reference = frame.T @ sums.reference @ frame
     values, vectors = torch.linalg.eigh(reference)
-    whiten = vectors / values.clamp(min=values.max() * 1e-15).sqrt()
+    whiten = vectors / values.clamp(min=float(values.max()) * 1e-15 or 1.0).sqrt()
     rho, turned = sums.own.principal(frame @ whiten)
     return rho, whiten @ turned.T
 
@@ -475,9 +475,13 @@ def _level(
     needed = math.ceil(rule.rows_a_direction * directions)
     differ = evidence.samples - evidence.copies
     if evidence.units < evidence.dimension:  # rows of one sample do not replace others
-        few = "samples" if evidence.units == differ else "groups of samples"
+        alone = evidence.units in (differ, evidence.samples - evidence.still)
+        few = "samples" if alone else "groups of samples"
         why = f"{evidence.units} independent {few} for {evidence.dimension} directions"
+        if evidence.still:
+            why += f"; at {evidence.still} of {evidence.samples} no output changes"
         return None, "too few data", why
+    differ = min(differ, evidence.samples - evidence.still)
     rows = evidence.rows * differ // max(evidence.samples, 1)
     if rows < needed or len(evidence.pieces) < rule.least_pieces:
         why = f"{rows} rows (samples x outputs) for {directions} directions; "

@@ -170,6 +170,8 @@ def check(
             "detached, computed outside of torch, or asked for inside torch.inference_mode()"
         )
     network = replace(network, copies=changes, size=len(inputs) if whole else 0)
+    if 1 < len(inputs) == values.shape[1] and not whole:
+        _check_width(network, inputs)
     held, largest = _check_repeats(network, inputs, values)
     _check_shared(network, inputs, values)
     _check_apart(network, inputs, batch, values, held > tuned.TUNED.slow_bytes)
@@ -260,6 +262,16 @@ def _check_repeats(
             "network's eval() first"
         )
     return sum(seen.values()) // len(inputs), max(seen.values(), default=0) // len(inputs)
+
+
+def _check_width(network: Network, inputs: Tensor) -> None:
+    """Refuse outputs that are as many as the samples, whichever their number."""
+    count = len(inputs) - 1
+    if network.values(inputs[:count]).shape[1] == count:
+        raise OutputsError(
+            "the model returns as many outputs as it is given samples, whichever their number: is "
+            "(N,) added to (N, 1) in it, which makes (N, N)?"
+        )
 
 
 def _check_shared(network: Network, inputs: Tensor, values: Float[Tensor, "n c"]) -> None:

@@ -71,6 +71,7 @@ class Evidence:
     size: int = 0  # units of a piece, once the first batch has come
     copies: int = 0  # of samples that had come before
     eps: float = torch.finfo(torch.float64).eps  # of the coarsest numbers that rows came in
+    still: int = 0  # samples at which no output changes, which tell no direction from another
 
     def __post_init__(self) -> None:
         # Of what rounding changes in a few of the network's own rows.
@@ -88,8 +89,11 @@ class Evidence:
 
     @property
     def units(self) -> int:
-        """Samples that do not depend on each other: one of each group, and of those alike."""
-        return sum(piece.units for piece in self.pieces)
+        """Samples that do not depend on each other: one of each group, and of those alike.
+
+        Of those at which an output changes, at most.
+        """
+        return min(sum(piece.units for piece in self.pieces), self.samples - self.still)
 
     @property
     def rows(self) -> int:
@@ -142,7 +146,8 @@ class Evidence:
     def add_rounding(self, rows: Float[Tensor, "n c k"]) -> None:
         """Add what rounding changes in some rows; a kink between two samples is no noise."""
         lengths = rows.double().norm(dim=2, keepdim=True)
-        limit = 3 * lengths.median()  # to which longer ones are cut down
+        # To which longer ones are cut down; where most are dead, of the others.
+        limit = 3 * lengths[lengths > 0].median() if lengths.any() else lengths.max()
         self.rounding.update(rows * torch.where(lengths > limit, limit / lengths, 1.0).to(rows))
 
     def _shrink(self) -> None:
@@ -158,14 +163,15 @@ class Evidence:
         merged.rounding = self.rounding.merge(other.rounding)
         merged.pieces = [*self.pieces, *other.pieces]
         merged.size = max(self.size, other.size)
-        merged.copies = self.copies + other.copies
+        merged.copies, merged.still = self.copies + other.copies, self.still + other.still
         merged.eps = max(self.eps, other.eps)
         merged._shrink()
         return merged
 
     def of_shuffled(self) -> Evidence:
         """The same of the shuffled pairing: the second one is its control."""
-        turned = Evidence(self.dimension, self.dtype, [], self.size, self.copies, self.eps)
+        counted = self.size, self.copies, self.eps, self.still
+        turned = Evidence(self.dimension, self.dtype, [], *counted)
         turned.rounding = self.rounding
         for piece in self.pieces:
             factors = {kind: piece.factors[kind] for kind in (RANDOM, COMMON, MOVED)}

@@ -150,6 +150,7 @@ class Extraction:
         if reference:
             least = torch.finfo(batch.inputs.dtype).eps
             self.evidence.eps = max(self.evidence.eps, least, reference.eps)
+            self.evidence.still += reference.still
             intake.add(MOVED, reference.moved)
             intake.add(RANDOM, reference.random)
             intake.add(COMMON, reference.common)

@@ -33,6 +33,7 @@ class Reference:
     random: Rows  # the same, less the common motion
     common: ReverseRows  # their rows along the common motion
     eps: float  # of the numbers that gradients were computed in
+    still: int  # samples at which no output changes
 
 
 class References:
@@ -67,13 +68,14 @@ class References:
             for kind, each in moved.items()
         }
         slopes, step = squares.sum(1).sqrt(), self._step(steps[NETWORK])
+        still = int((slopes == 0).sum())
         slopes = _cut(slopes, self._slope(slopes))
         weights = {kind: slopes * _cut(each, step) for kind, each in steps.items()}
         weights[RANDOM] = weights[COMMON] = weights[MOVED] = weights[NETWORK]
         signs *= self._lengths(squares, inputs)
         common = ReverseRows(start, 0, moved[ALIKE], signs)
         own = ReverseRows(start, 0, moved[NETWORK], signs)
-        return Reference(weights, own, own.less(common), common, _precision(gradients))
+        return Reference(weights, own, own.less(common), common, _precision(gradients), still)
 
     def _lengths(
         self, squares: Float[Tensor, "n d"], inputs: Float[Tensor, "n ..."]
@@ -178,7 +180,9 @@ def _precision(gradients: Tensor) -> float:
 
 
 def _quantile(norms: Float[Tensor, " n"]) -> Float[Tensor, ""]:
-    return torch.quantile(norms, tuned.TUNED.quantile)
+    """Of those that are not zero: where most samples are dead, the others must not be cut off."""
+    alive = norms[norms > 0]
+    return torch.quantile(alive if len(alive) else norms + torch.inf, tuned.TUNED.quantile)
 
 
 def _root_mean_square(data: Float[Tensor, "n ..."]) -> Float[Tensor, " d"]:

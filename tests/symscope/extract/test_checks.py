@@ -81,6 +81,14 @@ def test_a_network_that_mixes_samples_is_refused_whatever_the_first_two_are(name
         asked(lambda x: MIXES[name](x), data)
 
 
+@pytest.mark.parametrize("count", [5, 40])
+def test_a_column_added_to_a_row_is_refused(count):
+    with pytest.raises(ValueError, match=r"is \(N,\) added to \(N, 1\) in it"):
+        asked(lambda x: x.square().sum(1) + x[:, :1], random(count, 12))
+    weights = random(12, 8)  # as many outputs as samples are looked at
+    asked(lambda x: (x @ weights).tanh(), random(200, 12))
+
+
 def test_equal_samples_are_replaced_by_others():
     with pytest.raises(ValueError, match="mixes the samples"):
         asked(lambda x: x - 0.5 * x.mean(0), random(1, 12).expand(64, 12))
