@@ -206,6 +206,7 @@ def judged(make: partial[Case]) -> list[dict]:
 
 def cases(half: str, quick: bool = False) -> Iterator[partial[Case]]:
     """Each makes a case; the last argument is the seed, even in the tuning half."""
+    found: list[Callable[[int], Case]]
     seeds = iter(range(FIRST[half], 10**6, 2))
     many = 6 if quick else 210
     if half == "tuning":

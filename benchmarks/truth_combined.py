@@ -15,7 +15,7 @@ from functools import partial
 
 import pandas
 from measure import RESULTS
-from truth import Answer, answered, coverage, judge, makers, spread
+from truth import Answer, answered, judge, makers, spread
 
 OUTPUTS, MODES = 10, ("combined", "exact")
 Judged = dict[str, list[Answer]]
@@ -29,10 +29,10 @@ def judged(make: partial) -> list[Judged]:
 def summarised(told: pandas.DataFrame) -> dict[str, object]:
     """Of each family how many are right and of how many; bounds that cover; right names."""
     right = told[told.right.notna()].groupby("family").right
-    named, bounds = told[told.named.notna()].named, int(told.true_rho.notna().sum())
+    named, bounds = told[told.named.notna()].named, told[told.true_rho.notna()]
     return {
         "right": {str(k): [int(v.astype(bool).sum()), len(v)] for k, v in right},
-        "covered": [round(coverage(told) * bounds), bounds],
+        "covered": [int((bounds.bound >= bounds.true_rho).sum()), len(bounds)],
         "named": [int(named.astype(bool).sum()), len(named)],
         "seconds": round(float(told.seconds.sum()), 1),
     }
@@ -46,7 +46,7 @@ def main(quick: bool = False, workers: int = 2) -> None:
     for mode, some in told.items():
         wrong = some[some.right.notna() & ~some.right.fillna(True).astype(bool)]
         print(mode, wrong[["name", "half", "broken", "true", "found", "answer"]].to_string())
-    text = json.dumps(found, indent=1)
+    text = json.dumps({"outputs": OUTPUTS, **found}, indent=1)
     if not quick:
         (RESULTS / "truth_combined.json").write_text(text + "\n", encoding="utf-8")
     print(text)

@@ -44,7 +44,8 @@ Today's code did not run through, or has not run yet: the outputs are those of t
 PICTURE = "book/_static/finding.png"  # of the README
 PICTURE_TAG = "readme-picture"
 KINDS = (
-    "ledger|overview|numbers|costs|corrections|runs|scale|picture|findings|bar|chapters|cite|levels"
+    "ledger|overview|numbers|costs|corrections|runs|scale|picture|findings|bar|chapters|cite|levels|"
+    "combined"
 )
 MARKER = re.compile(
     rf"(<!-- ((?:{KINDS})(?:(?<=ledger|ndings):(?:short|full))?) -->).*?(<!-- /(?:{KINDS}) -->)",
@@ -117,6 +118,7 @@ def generated_texts(root: Path, scale: str, results: dict[str, Result]) -> dict[
         "numbers": verdicts.numbers(said, found),
         "costs": verdicts.costs(root),
         "levels": verdicts.levels(root),
+        "combined": verdicts.combined(root),
         "corrections": verdicts.corrections(root, found),
         "runs": runs_table(results),
         "scale": " ".join([SCALE_NOTES[scale], *_exceptions(root, scale, results)]),

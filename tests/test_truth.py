@@ -94,3 +94,12 @@ def test_every_constant_is_set_to_other_values_on_tuning_cases_alone(truth):
     told = summarised(pandas.DataFrame([row for make in some + made[-1:] for row in ablated(make)]))
     assert len(told) == sum(map(len, VALUES.values()))
     assert list(told[told.used].value) == [USED[name] for name in VALUES]
+
+
+def test_combinations_are_judged_beside_all_outputs_of_the_same_functions(truth):
+    from truth_combined import judged, summarised
+
+    (both,) = judged(truth.makers(quick=True)[1])
+    found = {mode: summarised(truth.answered([told])) for mode, told in both.items()}
+    assert found["combined"]["right"] == found["exact"]["right"] == {"exact": [1, 1]}
+    assert found["combined"]["named"] == [1, 1] and "10 outputs" in both["combined"][0].name

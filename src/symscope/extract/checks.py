@@ -163,15 +163,19 @@ def check(
     for the mode; and the samples that were looked at.
     """
     batch = batch.detach()
-    (values, gradient, changes), inputs, whole = _first_run(network, batch)
+    (values, gradient, changes), inputs, whole = first_run(network, batch)
     if gradient is None:
         raise ValueError(
             "the model's output does not depend on its input through autograd: it is constant, "
             "detached, computed outside of torch, or asked for inside torch.inference_mode()"
         )
     network = replace(network, copies=changes, size=len(inputs) if whole else 0)
-    if 1 < len(inputs) == values.shape[1] and not whole:
-        _check_width(network, inputs)
+    square = 1 < len(inputs) == values.shape[1] and not whole
+    if square and network.values(inputs[1:]).shape[1] < len(inputs):
+        raise OutputsError(
+            "the model returns as many outputs as it is given samples, whichever their number: is "
+            "(N,) added to (N, 1) in it, which makes (N, N)?"
+        )
     held, largest = _check_repeats(network, inputs, values)
     _check_shared(network, inputs, values)
     _check_apart(network, inputs, batch, values, held > tuned.TUNED.slow_bytes)
@@ -192,7 +196,7 @@ def check(
     return network, how, inputs
 
 
-def _first_run(
+def first_run(
     network: Network, batch: Float[Tensor, "n ..."]
 ) -> tuple[tuple[Tensor, Tensor | None, bool], Tensor, bool]:
     """The gradient of some samples, or of all if the network takes no fewer; and of which."""
@@ -262,16 +266,6 @@ def _check_repeats(
             "network's eval() first"
         )
     return sum(seen.values()) // len(inputs), max(seen.values(), default=0) // len(inputs)
-
-
-def _check_width(network: Network, inputs: Tensor) -> None:
-    """Refuse outputs that are as many as the samples, whichever their number."""
-    count = len(inputs) - 1
-    if network.values(inputs[:count]).shape[1] == count:
-        raise OutputsError(
-            "the model returns as many outputs as it is given samples, whichever their number: is "
-            "(N,) added to (N, 1) in it, which makes (N, N)?"
-        )
 
 
 def _check_shared(network: Network, inputs: Tensor, values: Float[Tensor, "n c"]) -> None:

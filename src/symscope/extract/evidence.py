@@ -89,10 +89,7 @@ class Evidence:
 
     @property
     def units(self) -> int:
-        """Samples that do not depend on each other: one of each group, and of those alike.
-
-        Of those at which an output changes, at most.
-        """
+        """Samples that do not depend on each other: one of a group or alike, and none too still."""
         return min(sum(piece.units for piece in self.pieces), self.samples - self.still)
 
     @property
@@ -146,8 +143,8 @@ class Evidence:
     def add_rounding(self, rows: Float[Tensor, "n c k"]) -> None:
         """Add what rounding changes in some rows; a kink between two samples is no noise."""
         lengths = rows.double().norm(dim=2, keepdim=True)
-        # To which longer ones are cut down; where most are dead, of the others.
-        limit = 3 * lengths[lengths > 0].median() if lengths.any() else lengths.max()
+        alive = lengths[lengths > 0]
+        limit = 3 * alive.median() if len(alive) else 0.0  # to which longer ones are cut down
         self.rounding.update(rows * torch.where(lengths > limit, limit / lengths, 1.0).to(rows))
 
     def _shrink(self) -> None:

@@ -101,11 +101,7 @@ class Query:
         return cls(data=data, action=action, **settings, **own)
 
     def combinations(self, samples: int | None) -> int:
-        """How many random combinations of the outputs a sample serve as well as all of them.
-
-        32 rows a direction leave an error of rho of about a tenth, which combinations of one
-        sample's outputs are never needed for more than 16 of.
-        """
+        """How many random combinations of the outputs a sample serve as well as all of them."""
         limits = tuned.TUNED
         if samples is None:
             return limits.combinations
@@ -143,17 +139,16 @@ class Extraction:
 
     def intake(self, batch: Batch, reference: Reference | None) -> Intake:
         """Where the rows of a batch go; one without a reference leaves no evidence."""
-        spans = []
-        if reference:
-            spans = self.evidence.spans(len(batch.inputs), batch.labels, batch.copies)
+        if not reference:
+            return Intake(self, batch.start, None, [])
+        held = self.evidence
+        spans = held.spans(len(batch.inputs), batch.labels, batch.copies)
         intake = Intake(self, batch.start, reference, spans)
-        if reference:
-            least = torch.finfo(batch.inputs.dtype).eps
-            self.evidence.eps = max(self.evidence.eps, least, reference.eps)
-            self.evidence.still += reference.still
-            intake.add(MOVED, reference.moved)
-            intake.add(RANDOM, reference.random)
-            intake.add(COMMON, reference.common)
+        held.eps = max(held.eps, torch.finfo(batch.inputs.dtype).eps, reference.eps)
+        held.still += reference.still
+        intake.add(MOVED, reference.moved)
+        intake.add(RANDOM, reference.random)
+        intake.add(COMMON, reference.common)
         return intake
 
 

@@ -51,8 +51,7 @@ class Factor:
         if dtype not in FACTOR_DTYPES:
             raise ValueError(f"dtype must be torch.float64 or torch.float32, got {dtype!r}")
         self.dimension, self.dtype = whole("dimension", dimension), dtype
-        self.samples = 0
-        self.rows = 0
+        self.samples = self.rows = 0
         self.rounding = 0.0  # the relative variance that rounding alone can leave of a direction
         self._triangle: Float[Tensor, "k k"] | None = None
         self._gram: Float[Tensor, "k k"] | None = None
@@ -122,10 +121,7 @@ class Factor:
     def principal(
         self, span: Float[Tensor, "k r"] | None = None
     ) -> tuple[Float[Tensor, " r"], Float[Tensor, "r r"]]:
-        """Singular values of the rows times some directions, ascending, and the right vectors.
-
-        They are rows, on the CPU. Default: of the rows themselves.
-        """
+        """Singular values of the rows (times some directions), ascending; right vectors as rows."""
         if not self._parts():
             values, vectors = torch.linalg.eigh(self.gram if span is None else self.within(span))
             return values.clamp(min=0).sqrt(), vectors.T
@@ -230,10 +226,7 @@ class Factor:
 
 
 def add_together(factors: Sequence[Factor], rows: Float[Tensor, "n c k"], samples: int) -> None:
-    """Rows of equally many samples into each of some factors that are alike, in their order.
-
-    ``samples`` of all were not seen before.
-    """
+    """Rows of equally many samples, ``samples`` new ones in all, into each of factors alike."""
     first, parts = factors[0], len(factors)
     blocks = rows.to(first.dtype).reshape(parts, -1, first.dimension)
     kept = first.keeps_digits(rows.dtype)

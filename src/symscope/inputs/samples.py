@@ -232,7 +232,8 @@ def named(held: Any, moves: Any) -> Tensor:
         if len({part.shape[:-1] for part in together}) > 1:
             shapes = ", ".join(str(tuple(part.shape)) for part in together)
             raise ValueError(
-                f"{moves!r} must be alike but for their last axis to move together; got {shapes}"
+                f"{moves!r} must be alike but for their last axis to move together; got {shapes}: "
+                "else hand in a callable, moves=, that joins and parts them"
             )
         return torch.cat(together, -1)
     parts, moves = parts_of(held), _place(moves, held)

@@ -32,7 +32,7 @@ class Limits:
 
 
 LIMITS = Limits()
-Groups = Sequence[int] | Tensor  # a label for each sample, that of what it belongs to
+Groups = Sequence[int | str] | Tensor  # a label for each sample, that of what it belongs to
 ITEMS = "of data that are no tensor each item is a batch: a single sample goes in as x[None]"
 
 
@@ -338,9 +338,19 @@ def _of_one(parts: Sequence[Tensor]) -> bool:
     return len(alike) == len(storages) == 1 and place[1:] == behind[:-1]
 
 
+def labels_of(groups: Groups) -> Int[Tensor, " n"]:
+    """Labels as numbers: names are numbered."""
+    try:
+        return torch.as_tensor(groups).cpu()
+    except (TypeError, ValueError):
+        numbers: dict[object, int] = {}
+        of = [numbers.setdefault(each, len(numbers)) for each in groups]
+        return torch.tensor(of, device="cpu")
+
+
 def _checked_groups(groups: Groups, count: int | None, least: str = "") -> Int[Tensor, " n"]:
     """A label for each sample; refused are others, and groups scattered over the data."""
-    labels = torch.as_tensor(groups).cpu()
+    labels = labels_of(groups)
     if labels.ndim != 1 or count not in (None, len(labels)):
         there = "" if count is None else f", {least}({count},)"
         raise ValueError(

@@ -33,7 +33,7 @@ ADVICE = {
     "in the table; another action may hold others.",
     "too few data": "Hand in more samples that differ, or an action of fewer directions.",
     "below resolution": "Hand in the data and the network in float64.",
-    "no evidence": "Hand in at least two samples that can be paired.",
+    "no evidence": "Hand in at least two samples, of two groups, that can be paired.",
 }
 
 
@@ -135,7 +135,7 @@ class ReportBase:
     def why(self) -> str:
         """In words how many directions are symmetries, and why each was kept or not."""
         if self.decision is None:
-            return "no decision: the report has no evidence (one sample, or whitened features)"
+            return "no decision: there is no evidence (one sample or group, or whitened features)"
         return self.decision.why()
 
     def decided(self) -> Decision:
@@ -143,8 +143,8 @@ class ReportBase:
         if self.decision is None:
             raise ValueError(
                 "this report has no evidence to decide on: it was built from a factor alone, of "
-                "whitened features, or of data in which no two samples could be paired; LieGG's "
-                "own order is that of its liegg.generators"
+                "whitened features, of one group or copies of one sample, or of data in which no "
+                "two samples could be paired; LieGG's own order is that of its liegg.generators"
             )
         return self.decision
 

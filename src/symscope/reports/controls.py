@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .. import _draws as draws
+from ..extract.checks import first_run
 from ..extract.differentiation import Differentiation
 from ..extract.extraction import Query
 from ..extract.modes import running
@@ -128,11 +129,14 @@ def contrast_of(
         return untrained_copy(model, query.seed)
     Provenance(model, query).query_about(None)
     batch, shapes = query.stream().peek(), []
-    for network in (model, contrast):
+    for name, network in (("model", model), ("contrast", contrast)):
         own = Network(network, query.outputs).at(batch)
         inputs = batch.inputs.to(own.device(batch.inputs.device))
         with running(network):
-            shapes.append(own.values(inputs).shape[1])
+            try:
+                shapes.append(first_run(own, inputs)[0][0].shape[1])
+            except TypeError as error:
+                raise TypeError(f"{name}: {error}") from error
     if shapes[0] != shapes[1]:
         raise ValueError(
             f"contrast must have outputs like the model's, {shapes[0]} a sample; got {shapes[1]}"

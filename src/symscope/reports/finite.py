@@ -14,6 +14,7 @@ from ..actions.vectors import Action
 from ..extract.extraction import Query, Settings
 from ..extract.modes import running
 from ..extract.network import Network, Outputs, weights_of
+from ..inputs.stream import labels_of
 
 if TYPE_CHECKING:
     import pandas
@@ -197,7 +198,7 @@ def _of_groups(
     """The root mean square of each group's changes."""
     if query.groups is None:
         return changes
-    labels = torch.as_tensor(query.groups).cpu()[places]
+    labels = labels_of(query.groups)[places]
     _, which, counts = labels.unique(return_inverse=True, return_counts=True)
     sums = torch.zeros(len(counts), dtype=changes.dtype).index_add(0, which, changes.square())
     return (sums / counts).sqrt()

@@ -206,9 +206,14 @@ class Symmetries(ReportBase):
                 searched, or one along which the data do not move.
         """
         known, metric = coefficients(self.action, basis), self._metric
-        lengths = torch.einsum("dk,kl,dl->d", known, metric, known)
-        if not (lengths > 1e-12 * metric.diagonal().max() * known.square().sum(1)).all():
+        if not len(known):
+            raise ValueError("an algebra needs at least one generator")
+        flat = algebra.measured(known, metric)
+        if len(flat) < len(known):
             raise ValueError("the data do not move along this algebra, or not along all of it")
+        lengths = torch.einsum("dk,kl,dl->d", known, metric, known).sqrt()
+        turned, sizes, _ = torch.linalg.svd(flat, full_matrices=False)
+        known = turned[:, sizes > 1e-10 * sizes[0]].T @ (known / lengths[:, None])  # independent
         named = {"": self, "shuffled": self.shuffled, "contrast": self.contrast, **others}
         found = {
             name: (

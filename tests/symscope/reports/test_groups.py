@@ -119,6 +119,11 @@ def test_groups_of_data_in_any_form_are_counted_alike():
     for data, moves in forms:
         found = ss.learned_symmetries(broken, data, moves=moves, **asked)
         assert [piece.samples for piece in found.evidence.pieces] == [6] * 16
+    names = [f"molecule {label}" for label in labels.tolist()]
+    named = ss.learned_symmetries(broken, x, action=ROUND, groups=names)
+    numbered = ss.learned_symmetries(broken, x, **asked)
+    assert torch.equal(named.bound, numbered.bound)
+    assert named.along(TURNS[0]).median == numbered.along(TURNS[0]).median
     few = ss.learned_symmetries(broken, x, action=ROUND, groups=labels, samples=60)
     assert few.evidence.units <= 16 < few.evidence.samples == 60
 

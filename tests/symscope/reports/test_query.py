@@ -95,6 +95,20 @@ def test_along_a_known_algebra_beside_its_controls(partly):
     torch.testing.assert_close(scaled.within(turned).relative, found.relative, rtol=0.1, atol=0)
 
 
+@pytest.mark.parametrize("least", [1.0, 1e-9])
+def test_along_an_algebra_whatever_spans_it_in_whichever_units(least):
+    units = torch.tensor([least, 1, 1 / least], dtype=torch.float64)
+    found = ss.learned_symmetries(lambda x: (x / units).norm(dim=1), SPACE * units, action=ROUND)
+    turns = units[:, None] * ss.algebra.so(3) / units
+    told = found.within(turns)
+    assert len(told.relative) == 3 and told.bound < 1e-12
+    for others in (1e6 * turns, torch.cat([turns, turns[:2].sum(0, keepdim=True)])):
+        again = found.within(others)
+        assert len(again.relative) == 3 and again.bound < 1e-12
+    with pytest.raises(ValueError, match="at least one generator"):
+        found.within(turns[:0])
+
+
 def test_groups_are_the_unit_of_bounds_and_of_what_is_enough():
     frames = SPACE[:40].repeat_interleave(10, 0) + 1e-9 * SPACE[:400]  # of forty molecules
     groups = torch.arange(40).repeat_interleave(10)
@@ -121,6 +135,11 @@ def test_groups_are_the_unit_of_bounds_and_of_what_is_enough():
 def test_contrasts_and_groups_that_do_not_fit_are_refused(options, says):
     with pytest.raises(ValueError, match=says):
         ss.learned_symmetries(broken, SPACE, action=ROUND, **options)
+
+
+def test_a_contrast_of_another_precision_is_told_the_way_out():
+    with pytest.raises(TypeError, match=r"contrast: .* on torch.float32 it does: hand in"):
+        ss.learned_symmetries(broken, SPACE, action=ROUND, contrast=torch.nn.Linear(3, 1))
 
 
 def test_a_contrast_reads_the_data_again():
