@@ -1,8 +1,7 @@
 """Known matrix Lie algebras as bases, and what can be computed from a basis.
 
-A basis is a tensor of shape (K, n, n) in float64: K matrices that span the algebra. The
-constructors return bases orthonormal under the Frobenius inner product <A, B> = tr(A^T B),
-the inner product in which every angle and every distance of this package is taken.
+A basis is a tensor of shape (K, n, n) in float64: K matrices that span the algebra. Those made here
+are orthonormal under the Frobenius inner product <A, B> = tr(A^T B).
 """
 
 from __future__ import annotations
@@ -102,20 +101,12 @@ def euclidean(p: int, q: int = 0) -> Float[Tensor, "k n n"]:
     """so(p, q) and the translations of R^(p+q), as homogeneous matrices: the algebra e(p, q).
 
     With n = p + q the dimension is n (n - 1) / 2 + n. e(1, 3) is the Poincare algebra.
-
-    >>> euclidean(3).shape
-    torch.Size([6, 4, 4])
     """
     return torch.cat([homogeneous(so(p, q)), translations(p + q)])
 
 
 def heisenberg(n: int = 1) -> Float[Tensor, "k n n"]:
-    """n pairs [p_i, q_i] = z, as strictly upper triangular matrices; the dimension is 2 n + 1.
-
-    >>> p, q, z = heisenberg(1)
-    >>> torch.equal(bracket(p, q), z)
-    True
-    """
+    """n pairs [p_i, q_i] = z, as strictly upper triangular matrices; the dimension is 2 n + 1."""
     whole("n", n, 1)
     size, pairs = n + 2, range(1, n + 1)
     first, second = ([_unit(size, 0, i) for i in pairs], [_unit(size, i, n + 1) for i in pairs])
@@ -163,12 +154,7 @@ def coordinates(
 def bracket(
     a: Float[Tensor, "*#batch n n"], b: Float[Tensor, "*#batch n n"]
 ) -> Float[Tensor, "*#batch n n"]:
-    """The Lie bracket [A, B] = A B - B A, broadcast over leading dimensions.
-
-    >>> x, y, z = so(3) * 2**0.5
-    >>> torch.equal(bracket(x, y), -z)
-    True
-    """
+    """The Lie bracket [A, B] = A B - B A, broadcast over leading dimensions."""
     return a @ b - b @ a
 
 

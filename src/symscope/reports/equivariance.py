@@ -68,13 +68,12 @@ def equivariant_symmetries(
             ``dtype``, ``seed`` and ``groups``.
 
     Returns:
-        The pairs, an :class:`EquivariantSymmetries`. It needs about 1.5 rows (samples times
-        outputs) for each of the dim A + dim B directions.
+        The pairs. About 1.5 rows (samples times outputs) are needed for each of the dim A + dim B
+        directions.
 
     Raises:
-        ValueError: as :func:`symscope.learned_symmetries`; for outputs that do not fit
+        ValueError, TypeError: as :func:`symscope.learned_symmetries`; for outputs that do not fit
             ``outputs_action``; for ``outputs="sum"``.
-        TypeError: for data that are no tensors, or actions that are none.
 
     >>> import symscope as ss, torch
     >>> vectors = torch.randn(600, 6, generator=torch.Generator().manual_seed(0)).double()
@@ -127,21 +126,16 @@ def dynamics_symmetries(
 
     Args:
         field: f, from states (N, ...) to velocities of the same shape.
-        data: states, as for :func:`symscope.learned_symmetries`. A tensor of one trajectory after
-            another, each in the order of time: pieces of the data, from whose spread the bounds
-            are, are consecutive; ``groups=`` keeps whole trajectories together.
+        data: states, as for :func:`symscope.learned_symmetries`, one trajectory after another,
+            each in the order of time: bounds are from the spread of consecutive pieces, and
+            ``groups=`` keeps whole trajectories together.
         action: how states move: linear or not, but differentiable by torch.
         time_scaling: whether a symmetry may also stretch time; default False.
-        tolerance, confidence, settings: as for :func:`equivariant_symmetries`; but for
-            ``batch_size``, which is 64 by default, so that what is compared comes from 32
-            stretches all over the data.
-
-    Returns:
-        The generators, a :class:`DynamicsSymmetries`.
+        tolerance, confidence, settings: as for :func:`equivariant_symmetries`; ``batch_size`` is 64
+            by default, so that what is compared comes from 32 stretches all over the data.
 
     Raises:
-        ValueError: as :func:`symscope.learned_symmetries`; if velocities are of another shape than
-            the states.
+        ValueError: as :func:`symscope.learned_symmetries`; for velocities not of the states' shape.
         TypeError: for an action whose fields torch cannot differentiate.
 
     >>> import symscope as ss, torch
@@ -348,7 +342,6 @@ class PairDifferentiation(Differentiation):
 class PairSymmetries(ReportBase):
     """Which pairs (A, B) of generators a map f carries into each other: Df(x) A x = B f(x).
 
-    ``count``, ``level``, ``bound`` and ``why()`` read as those of :class:`symscope.Symmetries`.
     ``relative`` is how much Df(x) A x and B f(x) differ, relative to an unrelated A that moves the
     inputs as far together with the length of B f(x).
 

@@ -45,9 +45,8 @@ def layer_symmetries(
     """Ask every layer of a network which directions its features are invariant along.
 
     What :func:`symscope.learned_symmetries` asks of the outputs, asked of the features of all
-    layers in one pass. Where a layer has no forward mode, or the action no ``fields``, each feature
-    is differentiated in reverse. Two measures make layers comparable, whose features differ in
-    scale and number: :meth:`symscope.Symmetries.against_shuffled`, and whitening.
+    layers in one pass. Two measures make layers comparable, whose features differ in scale and
+    number: :meth:`symscope.Symmetries.against_shuffled`, and whitening.
 
     Args:
         model: a torch module, run in eval mode and put back as it was.

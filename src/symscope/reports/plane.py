@@ -86,13 +86,10 @@ def plane_symmetries(
         confidence: of the upper bounds, in (0, 1), default 0.95.
         groups: (N,), which images belong together: as for :func:`symscope.learned_symmetries`.
 
-    Returns:
-        The report, a :class:`symscope.reports.plane.PlaneSymmetries`.
-
     Raises:
-        ValueError: for images that are empty, not finite or of another shape; an unknown group;
-            degrees not above 0; a confidence outside (0, 1); outputs of a wrong shape, not
-            finite, or that never change; a contrast network with other outputs.
+        ValueError: for images that are empty, not finite or of another shape; settings out of
+            range; outputs of a wrong shape, not finite, or that never change; a contrast network
+            with other outputs.
         TypeError: for images that are no tensors, or integers; a model that is not callable.
 
     >>> import symscope as ss, torch
@@ -233,8 +230,7 @@ def _evidence(
 class PlaneSymmetries(ReportBase):
     """Along which movements of the plane a network's outputs change least.
 
-    Built by :func:`symscope.plane_symmetries`. All tensors are float64 on the CPU; K is the number
-    of directions of the group, R that of those along which the images move.
+    All tensors are float64 on the CPU; R is the number of directions that move the images.
 
     Attributes:
         decision: by the rule of :mod:`symscope.decide.rule`, with q as its relative change.
@@ -413,14 +409,10 @@ def deformations() -> Float[Tensor, "14 2 p"]:
 
 
 class Warp:
-    """Images of one size moved along fields: (g I)(u) = I(g^-1 u), by cubic B-splines.
+    """Images like these moved along fields: (g I)(u) = I(g^-1 u), by cubic B-splines.
 
-    The spline runs through the pixels. Beyond the border lies what is ``outside``. Coordinates are
+    The spline runs through the pixels; ``outside`` is the value beyond the border. Coordinates are
     those of :class:`symscope.PlaneAction`.
-
-    Args:
-        images: whose size, type and device are taken, (N, ..., H, W).
-        outside: the value beyond the border.
     """
 
     def __init__(self, images: Float[Tensor, "n *channels h w"], outside: float):

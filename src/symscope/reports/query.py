@@ -111,9 +111,6 @@ def learned_symmetries(
             direction that moves the data as far; in (0, 1), default 0.1.
         confidence: of the bounds that a decision rests on, in (0, 1), default 0.95.
 
-    Returns:
-        The report, a :class:`Symmetries`.
-
     Raises:
         ValueError: for data that are empty, not finite or do not fit the action; for settings
             that are unknown or out of range; for outputs of another shape, or that do not depend on
@@ -176,12 +173,12 @@ def symmetries_of_gradients(
             :func:`learned_symmetries`.
 
     Returns:
-        The report, a :class:`Symmetries`, without :meth:`Symmetries.controls`. "exact" is within
-        the rounding of the numbers handed in.
+        The report, without :meth:`Symmetries.controls`. "exact" is within the rounding of the
+        numbers handed in.
 
     Raises:
         ValueError: for gradients that fit the inputs in neither shape, are not finite or all zero;
-            and for inputs and settings as :func:`learned_symmetries`.
+            and as :func:`learned_symmetries`.
         TypeError: if one of the two is no tensor of floating-point numbers.
 
     >>> import symscope as ss, torch
@@ -241,8 +238,7 @@ def symmetries_of_shards(
     Raises:
         ValueError: if there are no shards.
         ConnectionError: if the scheduler does not answer within 5 seconds, or is lost.
-        Exception: what :func:`symscope.learned_symmetries` or loading raises, with a note that
-            says for which shard.
+        Exception: as of :func:`symscope.learned_symmetries` and loading, with a note on the shard.
 
     >>> import symscope as ss, torch
     >>> shards = list(torch.randn(400, 3, generator=torch.Generator().manual_seed(0)).split(200))
