@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SCALE_NOTES = {
     "quick": "**Quick runs**: small data, few seeds; `make paper` makes the full runs.",
-    "paper": "**Full runs**: the committed record.",
+    "paper": "**Full runs**, made once and kept in the repository (`book/record`).",
 }
 OUTDATED = """:::{warning}
 Today's code did not run through, or has not run yet: the outputs are those of the last good run.
@@ -155,8 +155,8 @@ def _exceptions(root: Path, scale: str, results: dict[str, Result]) -> list[str]
     earlier = [name[:2] for name, each in results.items() if each.code == "earlier"]
     if earlier:
         said.append(
-            f"Notebooks {', '.join(earlier)} are recorded with an earlier state of the code; "
-            "that of today is in `notebooks/`."
+            f"Notebooks {', '.join(earlier)}, by the numbers of their files, were run with an "
+            "earlier state of the code; that of today is in `notebooks/`."
         )
     return said
 

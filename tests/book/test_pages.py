@@ -50,7 +50,7 @@ def test_what_ran_with_earlier_code_is_named_on_the_front_page(house: Path, ran:
     write_source(house, TWO, "3 + 3")
     staged = pages.stage(house, "paper", notebooks.RESULTS["paper"])
     said = (
-        "Notebooks 02 are recorded with an earlier state of the code; "
+        "Notebooks 02, by the numbers of their files, were run with an earlier state of the code; "
         "that of today is in `notebooks/`."
     )
     assert said in (staged / "book/index.md").read_text(encoding="utf-8")
