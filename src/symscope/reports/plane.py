@@ -107,27 +107,22 @@ def plane_symmetries(
             raise TypeError(f"{name} must be callable, got {type(network).__name__}")
     fields = torch.cat([affine_fields(action.basis), deformations()])
     held: dict[str, list[Tensor]] = {name: [] for name in (*networks, "images")}
-    warp, copies = None, 0
     labels: list[Tensor | None] = []
+    copies, stream = 0, Stream(images, action, batch_size, seed, groups=groups)
+    x = stream.peek().inputs
+    edges = [edge.flatten() for edge in (x[..., 0, :], x[..., -1, :], x[..., 0], x[..., -1])]
+    border = float(torch.cat(edges).median())
+    warp = Warp(x, border if outside is None else real("outside", outside))
     with ExitStack() as stack:
         for network in networks.values():  # once: all weights are copied, to be put back
             stack.enter_context(running(network))
-        for batch in Stream(images, action, batch_size, seed, groups=groups):
-            if warp is None:
-                x = batch.inputs
-                edges = [
-                    edge.flatten() for edge in (x[..., 0, :], x[..., -1, :], x[..., 0], x[..., -1])
-                ]
-                border = float(torch.cat(edges).median())
-                warp = Warp(x, border if outside is None else real("outside", outside))
+        for batch in stream:
             rows = _secants(networks, batch.inputs, warp, fields, step)
             outputs, eps = rows["model"].shape[1], torch.finfo(rows["model"].dtype).eps
             for name, each in rows.items():
                 held[name].append((each.double().mT @ each.double()).cpu())
             labels.append(batch.labels)
             copies += batch.copies
-    if warp is None:
-        raise ValueError("data is empty: the iterable yielded no samples")
     grams = {name: torch.cat(parts) for name, parts in held.items()}
     for name in networks:
         if not grams[name].any():

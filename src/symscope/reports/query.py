@@ -130,18 +130,17 @@ def learned_symmetries(
     >>> print(ss.name_algebra(found.symmetries))
     so(3) ~ su(2)
     """
-    check_levels(tolerance, confidence)
+    levels = tolerance, confidence
+    check_levels(*levels)
     query = Query(
         data=data, action=action, outputs=Outputs(outputs, unit_norm), backend=backend, mode=mode,
         batch_size=batch_size, dtype=dtype, seed=seed, samples=samples, groups=groups,
         control_samples=control_samples, moves=moves, shared=shared, mask=mask,
     )  # fmt: skip
-    found = Symmetries.from_query(model, query, tolerance, confidence, checked=checked)
+    found = Symmetries.from_query(model, query, *levels, checked=checked)
     if contrast is not None:
-        other, levels = contrast_of(model, contrast, query), (tolerance, confidence)
-        found.contrast = Symmetries.from_query(
-            other, query, *levels, checked=found, name="contrast"
-        )
+        other, name = contrast_of(model, contrast, query), "contrast"
+        found.contrast = Symmetries.from_query(other, query, *levels, checked=found, name=name)
     return found
 
 
