@@ -200,8 +200,7 @@ def first_run(
     network: Network, batch: Float[Tensor, "n ..."]
 ) -> tuple[tuple[Tensor, Tensor | None, bool], Tensor, bool]:
     """The gradient of some samples, or of all if the network takes no fewer; and of which."""
-    failed = None
-    few = tuned.TUNED.probed
+    failed, few = None, tuned.TUNED.probed
     for whole in (False, True)[: 1 + (len(batch) > few)]:
         inputs = batch if whole else batch[:few]
         try:
@@ -216,23 +215,26 @@ def first_run(
     # It runs, and returns other than a row a sample; or only its derivative does not run.
     if isinstance(failed, OutputsError) or _runs(network, batch[:few]):
         raise failed
-    size = next(
-        (n for n in (1, 2, 4, 8, 16, 32, 64, 128) if n < len(batch) and _runs(network, batch[:n])),
-        0,
-    )
+    sizes = (n for n in (2**k for k in range(8)) if n < len(batch) and _runs(network, batch[:n]))
+    size = next(sizes, 0)
     if size and network.inputs is None:
         raise ValueError(
             f"the network runs on {size} samples at a time, and not on {len(batch)}: hand in "
             + (f"batch_size={size}" if size > 1 else "DataLoader(data, batch_size=1)")
         ) from failed
-    for dtype in DTYPES:
-        if dtype == batch.dtype or not _runs(network, batch[:few].to(dtype)):
-            continue
-        raise TypeError(
-            f"the network does not run on data of {batch.dtype}, and on {dtype} it does: hand in "
-            f"data.to({dtype}), or a network of the data's precision, model.to({batch.dtype})"
-        )
+    check_precision(network, batch[:few], failed)
     raise failed
+
+
+def check_precision(network: Network, batch: Tensor, failed: Exception, whose: str = "") -> None:
+    """Refuse data that a network ``failed`` to run on, where it runs on another precision's."""
+    for dtype in DTYPES:
+        if dtype != batch.dtype and _runs(network, batch.to(dtype)):
+            raise TypeError(
+                f"{whose}the network does not run on data of {batch.dtype}, and on {dtype} it does:"
+                f" hand in data.to({dtype}), or a network of the data's precision, "
+                f"model.to({batch.dtype})"
+            ) from failed
 
 
 def _runs(network: Network, batch: Float[Tensor, "n ..."]) -> bool:

@@ -21,9 +21,10 @@ from ..actions.vectors import runge_kutta
 from ..algebra import matrices as algebra
 from ..decide.decision import CONFIDENCE, PLANE, RULE, Decision, check_levels
 from ..decide.rule import decide, relative_along
+from ..extract.checks import check_precision
 from ..extract.evidence import COMMON, NETWORK, Evidence
 from ..extract.modes import device_of, running
-from ..extract.network import Outputs
+from ..extract.network import Network, Outputs
 from ..inputs.stream import Groups, Stream
 from .base import ReportBase
 
@@ -135,13 +136,16 @@ def plane_symmetries(
     known = [each for each in labels if each is not None]
     together = torch.cat(known) if len(known) == len(labels) else None
     rest = outputs, eps, together, copies
-    evidence = _evidence(own, reference.median() ** 2 * moved, *rest)
+    scale = float(reference.median())
+    evidence = _evidence(own, (scale or 1.0) ** 2 * moved, *rest)
+    if not scale:  # so few images change that along most directions none does
+        evidence.still, scale = len(own), 1.0
     compared = None
     if contrast is not None:
         weights = (_cut(grams["model"]) * _cut(grams["contrast"]))[:, None, None]
         one, other = (weights * grams[name][:, :size, :size] for name in networks)
         compared = decide(_evidence(one, other, *rest), PLANE.loose, confidence)
-    return PlaneSymmetries(action, evidence, compared, reference / reference.median(), confidence)
+    return PlaneSymmetries(action, evidence, compared, reference / scale, confidence)
 
 
 def _secants(
@@ -173,7 +177,12 @@ def _secants(
 @torch.no_grad()
 def _values(name: str, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Its outputs (N, C), centred and of unit norm where there are enough."""
-    values = Outputs()(network(images.to(device_of(network, images.device))), len(images))
+    images = images.to(device_of(network, images.device))
+    try:
+        values = Outputs()(network(images), len(images))
+    except RuntimeError as error:
+        check_precision(Network(network, Outputs()), images, error, f"{name}: ")
+        raise
     if not torch.isfinite(values).all():
         raise ValueError(f"the outputs of {name} are NaN or infinite")
     if values.shape[1] < PLANE.centred:
@@ -184,7 +193,7 @@ def _values(name: str, network: Callable[[Tensor], Tensor], images: Tensor) -> T
 def _cut(grams: Float[Tensor, "n f f"]) -> Float[Tensor, " n"]:
     """Squared weights of the images: heavy tails are cut off, exact symmetries stay exact."""
     sizes = grams.diagonal(dim1=1, dim2=2).sum(1)
-    limit = torch.quantile(sizes, PLANE.quantile)
+    limit = torch.quantile(sizes[sizes > 0], PLANE.quantile)  # most may not change at all
     return torch.where(sizes > limit, limit / sizes, 1.0)
 
 
@@ -213,7 +222,7 @@ def _evidence(
     copies: int,
 ) -> Evidence:
     """What a decision rests on: one Gram matrix an image, and what it is relative to."""
-    evidence = Evidence(own.shape[-1], eps=eps)
+    evidence = Evidence(own.shape[-1], eps=eps, still=int((own.flatten(1) == 0).all(1).sum()))
     for start, stop, piece in evidence.spans(len(own), labels, copies):
         images = stop - start
         for kind, grams in ((NETWORK, own), (COMMON, reference)):  # which counts in full

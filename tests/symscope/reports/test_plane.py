@@ -1,5 +1,7 @@
 """Movements of the plane in image networks: right by construction, and what is refused."""
 
+import copy
+
 import pytest
 import torch
 from helpers import random
@@ -142,3 +144,30 @@ def test_weights_are_copied_once_whatever_the_batches(monkeypatch):
     monkeypatch.setattr("symscope.reports.plane.running", noting)
     ss.plane_symmetries(linear(), list(SMALL.split(16)), contrast=linear(seed=1))
     assert len(entered) == 2  # the model and its contrast
+
+
+def smooth(count):
+    return torch.nn.functional.interpolate(
+        random(count, 1, 3, 3).abs(), (9, 9), mode="bilinear", align_corners=True
+    )[:, 0]
+
+
+@pytest.mark.parametrize(("share", "level"), [(0.9, "none"), (0.97, "none"), (0.997, "few")])
+def test_images_at_which_nothing_changes_are_no_evidence(share, level):
+    network, pictures = linear(2), smooth(600)
+    least = network(pictures).quantile(share, dim=0)
+    found = ss.plane_symmetries(lambda x: (network(x) - least).relu(), pictures)
+    assert level in found.level and not found.count, found.why()
+
+
+def test_steps_that_few_images_meet_are_an_answer():
+    network, pictures = linear(2), smooth(64)
+    least = network(pictures).max() - 0.02
+    found = ss.plane_symmetries(lambda x: (network(x) > least).to(x), pictures)
+    assert not found.count and found.level in ("none", "too few data")
+
+
+def test_a_network_of_another_precision_is_told_the_way_out():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(81, 2))
+    with pytest.raises(TypeError, match=r"contrast: .* on torch.float64 it does: hand in"):
+        ss.plane_symmetries(net, SMALL, contrast=copy.deepcopy(net).double())
