@@ -82,52 +82,31 @@ def check_levels(tolerance: float, confidence: float) -> None:
 
 @dataclass(frozen=True)
 class Cut:
-    """One admissible answer: the first ``dimension`` directions.
-
-    ``bound`` is at most the tolerance; ``gap``, how many times more the next direction changes
-    the outputs, at least 3.
-    """
+    """One admissible answer: the first ``dimension`` directions."""
 
     dimension: int
-    gap: float
-    bound: float
+    gap: float  # how many times more the next direction changes the outputs, at least 3
+    bound: float  # at most the tolerance
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Which directions are symmetries.
+    """Which directions are symmetries."""
 
-    Attributes:
-        count: how many, or None where the data cannot tell; ``level`` says why.
-        level: as :attr:`symscope.Symmetries.level` says.
-        partial: how many of the first directions stand out, the symmetries among them.
-        relative: (R,), ascending, rho: the root mean square change of the outputs along each
-            direction, relative to an unrelated one that moves the data as far. About 1 for a
-            network without symmetry.
-        bounds: gives :attr:`bound`, which is not computed before it is asked for.
-        floor: (R,), what rounding alone leaves of rho.
-        directions: (R, K), coefficients on the action's basis, in the order of ``relative``; of
-            unit reference, not orthonormal.
-        undefined: (U, K), orthonormal: directions along which the data do not move.
-        cuts: all admissible answers, that with the largest gap first.
-        samples, pieces: taken into account; of the data, from whose spread the bounds are.
-        note: what stood in the way, where ``count`` is None, or what it rests on.
-    """
-
-    count: int | None
-    level: str
-    partial: int
-    relative: Float[Tensor, " r"]
-    bounds: Callable[[], Float[Tensor, " r"]]
-    floor: Float[Tensor, " r"]
-    directions: Float[Tensor, "r k"]
-    undefined: Float[Tensor, "u k"]
-    cuts: tuple[Cut, ...]
+    count: int | None  # how many, or None where the data cannot tell
+    level: str  # as Symmetries.level says
+    partial: int  # how many of the first directions stand out, the symmetries among them
+    relative: Float[Tensor, " r"]  # rho, ascending, as ReportBase.relative says
+    bounds: Callable[[], Float[Tensor, " r"]]  # gives `bound`, not computed before it is asked for
+    floor: Float[Tensor, " r"]  # what rounding alone leaves of rho
+    directions: Float[Tensor, "r k"]  # coefficients on the action's basis, of unit reference
+    undefined: Float[Tensor, "u k"]  # orthonormal: directions along which the data do not move
+    cuts: tuple[Cut, ...]  # all admissible answers, that with the largest gap first
     tolerance: float
     confidence: float
-    samples: int
-    pieces: int
-    note: str = ""
+    samples: int  # taken into account
+    pieces: int  # of the data, from whose spread the bounds are
+    note: str = ""  # what stood in the way, where count is None, or what it rests on
 
     @cached_property
     def bound(self) -> Float[Tensor, " r"]:

@@ -102,8 +102,6 @@ def small_rotations(
     """Random rotations near the identity, in float64: exponentials of random skew matrices.
 
     ``distance`` is the skew matrix's Frobenius norm over sqrt(d), nearly that of R - I if small.
-    A start at 0.4 serves an orthogonal generator whose spectrum is not known; one near a known A
-    is A times such a rotation.
     """
     normal = torch.randn(count, dim, dim, dtype=torch.float64, generator=generator)
     skew = normal - normal.mT

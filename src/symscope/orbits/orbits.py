@@ -256,14 +256,9 @@ class CyclicOrbit(nn.Module):
     ) -> CyclicOrbit:
         """Set the generators, and the base filters where given, and return the orbit.
 
-        Args:
-            generators: (sets, dim, dim), or (dim, dim) for every set alike.
-            base: (sets, filters, dim), or (filters, dim) for every set alike, at any norm.
-                Default None: the base filters stay.
-
-        Raises:
-            ValueError: for another shape, numbers that are not finite, or generators that the
-                constraint cannot hold. Then nothing has changed.
+        Both are as the attribute of that name, or without its first axis for every set alike.
+        ValueError for another shape, numbers that are not finite, or generators that the constraint
+        cannot hold; then nothing has changed.
 
         >>> shift = torch.eye(4).roll(1, 0)
         >>> CyclicOrbit(4, 4, 1).start_at(shift, shift[:1])().argmax(-1)

@@ -257,11 +257,7 @@ class Carried:
     def motion(
         self, inputs: Float[Tensor, "n ..."], values: Float[Tensor, "n c"], first: int, stop: int
     ) -> Float[Tensor, "n _ k"]:
-        """(DX_k(x) f(x))_c, and -f(x)_c for tau.
-
-        Raises:
-            TypeError: if torch cannot differentiate the action's fields.
-        """
+        """(DX_k(x) f(x))_c, and -f(x)_c for tau."""
         velocities = values.reshape(inputs.shape).to(inputs)
 
         def moved(x: Tensor) -> Tensor:
@@ -426,7 +422,7 @@ class EquivariantSymmetries(PairSymmetries):
 
     @property
     def on_inputs(self) -> Float[Tensor, "d ..."]:
-        """An orthonormal basis of the matrices A, invariances among them."""
+        """An orthonormal basis of the A of the symmetries, invariances among them."""
         return algebra.orthonormal(self.pairs[0])
 
     @property

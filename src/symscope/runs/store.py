@@ -72,9 +72,7 @@ class Store:
     def write(self, key: str, record: Mapping[str, Any]) -> None:
         """Put a run's record into place in one step: a reader finds all of it or nothing.
 
-        Raises:
-            TypeError: for a record of more than numbers, strings, booleans, None, tensors, and
-                lists and mappings of these.
+        TypeError for more than numbers, strings, booleans, None, tensors, lists and mappings.
         """
         from safetensors.torch import save
 
