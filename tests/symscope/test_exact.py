@@ -243,3 +243,18 @@ def test_samples_at_which_no_output_changes_are_no_evidence(alive):
         assert (found.count, found.level) == (None, "too few data")
         assert f"{alive} independent samples for 9 directions" in found.why()
         assert f"at {1000 - alive} of 1000 no output changes" in found.why()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda x: ss.dynamics_symmetries(lambda y: 0 * y, x, action=ss.LinearAction(3)),
+        lambda x: ss.equivariant_symmetries(lambda y: 0 * y, x, action=ss.LinearAction(3)),
+        lambda x: ss.symmetries_of_gradients(x, 1e-200 * x, ss.LinearAction(3)),
+    ],
+    ids=["dynamics", "pairs", "gradients"],
+)
+def test_where_nothing_moves_it_is_said(ask):
+    found = ask(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)).double())
+    with pytest.raises(ValueError, match="nothing moves: along every direction"):
+        found.decide()

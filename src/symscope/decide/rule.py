@@ -45,7 +45,8 @@ def decide(
     the d-th of the shuffled pairing, and that of its ratio to the next rho well below 1.
 
     Raises:
-        ValueError: for a tolerance or confidence outside (0, 1), or fewer than two pieces.
+        ValueError: for a tolerance or confidence outside (0, 1), fewer than two pieces, or if nothing
+            moves.
     """
     check_levels(tolerance, confidence)
     if len(evidence.pieces) < 2:
@@ -57,6 +58,11 @@ def decide(
     whole = _both(*sums)
     scale, defined, undefined = _defined(whole.movement, rule.roundings * evidence.eps)
     frame = scale[:, None] * defined  # K x R: well-conditioned coordinates of what is defined
+    if not defined.shape[1]:
+        raise ValueError(
+            "nothing moves: along every direction the data stand still, or no output changes, or "
+            "the squares of both are too small for float64: rescale the data or the outputs"
+        )
     relative, chosen = _solve(whole, frame)
     directions = (frame @ chosen).T
     floor = _rounding(evidence, directions, rule)
