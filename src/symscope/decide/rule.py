@@ -45,8 +45,7 @@ def decide(
     the d-th of the shuffled pairing, and that of its ratio to the next rho well below 1.
 
     Raises:
-        ValueError: for a tolerance or confidence outside (0, 1), fewer than two pieces, or if nothing
-            moves.
+        ValueError: for levels outside (0, 1), fewer than two pieces, or where nothing moves.
     """
     check_levels(tolerance, confidence)
     if len(evidence.pieces) < 2:
