@@ -96,19 +96,17 @@ def level_within(
 
     As nothing is chosen, *partial* is what lies well below the shuffled pairing.
     """
-    relative, turned = relative_within(evidence, span)
-    bound, floor = (
-        bound_within(evidence, span, decision.confidence),
-        _rounding(evidence, turned @ span),
-    )
     if decision.count is None:
         return decision.level
+    relative, turned = relative_within(evidence, span)
+    floor = _rounding(evidence, turned @ span).max()
     motion = _Motion.of(evidence.pieces, turned @ span)
     shares = _shares(motion.apart, motion.apart + motion.common)[0]
-    if not motion.seen(shares[shares > RULE.constant], relative[-1], floor.max()):
+    if not motion.seen(shares[shares > RULE.constant], relative[-1], floor):
         return "too few data"
+    bound = bound_within(evidence, span, decision.confidence)
     if bound <= decision.tolerance:
-        return "exact" if relative[-1] <= floor.max() else "approximate"
+        return "exact" if relative[-1] <= floor else "approximate"
     return "partial" if bound <= RULE.named * min(1.0, shuffled) else "none"
 
 
