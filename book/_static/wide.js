@@ -5,7 +5,10 @@ document.addEventListener("DOMContentLoaded", () => {
     ".pst-scrollable-table-container, div.cell_output .text_html, .bd-article div.math, " +
       ".bd-article figure:has(> img.dark-light)",
   );
-  const isWide = (box) => box.scrollWidth > box.clientWidth + 2;
+  const isWide = (box) =>
+    [box, ...box.querySelectorAll(":scope > mjx-container")].some(
+      (each) => each.scrollWidth > each.clientWidth + 2,
+    );
 
   // Marks what scrolls sideways, and lets the arrow keys scroll it.
   const mark = () => {
@@ -59,18 +62,28 @@ document.addEventListener("DOMContentLoaded", () => {
     fold.addEventListener("toggle", mark);
   }
 
-  // On a telephone a table of sentences is read row by row; each cell then says its column.
-  for (const table of document.querySelectorAll("table.symscope-ledger, .bd-article table.table")) {
-    const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map((cell) => cell.innerText.trim());
-    const rows = [...(table.tBodies[0]?.rows ?? [])];
-    const long = rows.some((row) => [...row.cells].some((cell) => cell.innerText.length > 30));
-    if (heads.length < 3 || !long) continue;
-    table.classList.add("by-rows");
-    for (const row of rows)
-      [...row.cells].forEach((cell, k) => {
-        cell.dataset.column = k && cell.innerText.trim() ? heads[k] : "";
-      });
-  }
+  // On a telephone a table of sentences that would scroll is read row by row instead; each cell
+  // then says its column.
+  const telephone = matchMedia("(max-width: 600px)");
+  const byRows = () => {
+    for (const table of document.querySelectorAll("table.symscope-ledger, .bd-article table.table")) {
+      table.classList.remove("by-rows");
+      const box = table.closest(".pst-scrollable-table-container, .text_html");
+      if (!telephone.matches || !box || !isWide(box)) continue;
+      const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map((cell) => cell.innerText.trim());
+      const rows = [...(table.tBodies[0]?.rows ?? [])];
+      const long = rows.some((row) => [...row.cells].some((cell) => cell.innerText.length > 30));
+      if (!heads.length || !long) continue;
+      for (const row of rows)
+        [...row.cells].forEach((cell, k) => {
+          cell.dataset.column = k && cell.innerText.trim() ? heads[k] : "";
+        });
+      table.classList.add("by-rows");
+    }
+    mark();
+  };
+  byRows();
+  telephone.addEventListener("change", byRows);
 
   // One switch for all code of a chapter.
   const folds = document.querySelectorAll("div.cell details.hide");
@@ -94,7 +107,7 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const math of document.querySelectorAll(".bd-article span.math")) {
       const next = math.nextSibling;
       const stop = next?.nodeType === Node.TEXT_NODE && /^[.,;:?!)]+/.exec(next.data);
-      if (!stop || math.offsetWidth > 200) continue;
+      if (!stop || math.offsetWidth > math.parentElement.clientWidth - 20) continue;
       next.data = next.data.slice(stop[0].length);
       math.append(stop[0]);
       math.style.whiteSpace = "nowrap";
