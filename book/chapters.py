@@ -84,7 +84,9 @@ def closing(
     """The last cell of every chapter: how it is run again, with what, and what can be taken."""
     values = verdicts.parameters_of(notebook)
     scale = values.pop("scale", "quick")
-    listed = "; ".join(f"`{key}` {_short(value)}" for key, value in values.items())
+    listed = "; ".join(
+        f"`{key}` {_short(value)}" for key, value in values.items() if value not in ("", None)
+    )
     return new_markdown_cell(
         CLOSING.format(
             name=name,

@@ -22,7 +22,7 @@ async () => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode;
-    if (node.parentElement.closest("pre, code, script, style, noscript, mjx-container")) continue;
+    if (node.parentElement.closest("pre, code, .sig, script, style, noscript, mjx-container")) continue;
     for (const [pattern, what] of raw)
       if (pattern.test(node.data)) complaints.push(`${what}: ${shown(node.data)}`);
   }

@@ -38,13 +38,15 @@ document.addEventListener("DOMContentLoaded", () => {
     (table.closest(".pst-scrollable-table-container, .text_html") ?? table).after(button);
   });
 
-  // Where numbers with their intervals are too wide side by side, each interval gets a line.
+  // Where numbers with their intervals are too wide side by side, each interval gets a line, and
+  // sentences break.
   for (const table of document.querySelectorAll("table.dataframe")) {
     const box = table.closest(".text_html");
     if (!box || !isWide(box)) continue;
     for (const cell of table.querySelectorAll("td")) {
       const parts = /^(\S+) (\[[^\]]*\])$/.exec(cell.textContent.trim());
       if (parts) cell.replaceChildren(parts[1], document.createElement("br"), parts[2]);
+      else if (cell.textContent.trim().length > 40) cell.classList.add("words");
     }
     table.classList.toggle("tight", isWide(box));
   }

@@ -96,6 +96,11 @@ def test_the_closing_says_how_it_is_run_and_with_what() -> None:
     assert "run --scale quick 02_o5" in said and "`seeds` 4 to 6" in said
     assert "02_o5.csv" in said
     assert "csv" not in chapters.closing("02_o5", example(), measured=False).source
+    assert "exercises-02" in chapters.closing("02_o5", example(), True, exercises=True).source
+    empty = example()
+    empty.cells[1].source = 'model = ""\nseed = 0'
+    said = chapters.closing("12_your", empty, measured=False).source
+    assert "`seed` 0" in said and "model" not in said
 
 
 @pytest.mark.parametrize("name", NAMES)
