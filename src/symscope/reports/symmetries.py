@@ -291,13 +291,14 @@ class Symmetries(ReportBase):
         seed: int = 0,
         *,
         data: Tensor | Iterable | None = None,
+        model: nn.Module | None = None,
         **networks: Callable[[Tensor], Tensor],
     ) -> dict[str, Symmetries | None]:
         """The same report for what should have no symmetry.
 
         Args:
             seed: for the untrained copy's weights.
-            data: what the report was made from; default, those data, which the report holds.
+            data, model: what the report was made from; default, what it holds.
             networks: any further networks, by the name their reports get, asked about the
                 same data in the same way; ``untrained=...`` stands in for the fresh copy.
 
@@ -310,9 +311,10 @@ class Symmetries(ReportBase):
             RuntimeError: if the data were an iterator that is used up, or the report has none.
             TypeError: if a layer of the network has weights and no ``reset_parameters``.
         """
-        model, query = self._question(data)
-        if "untrained" not in networks and isinstance(model, nn.Module):
-            networks = {"untrained": untrained_copy(model, seed), **networks}
+        held, query = self._question(data)
+        trained = held if model is None else model
+        if "untrained" not in networks and isinstance(trained, nn.Module):
+            networks = {"untrained": untrained_copy(trained, seed), **networks}
         levels = self.tolerance, self.confidence
         reports = {
             name: Symmetries.from_query(network, query, *levels, checked=self, name=name)

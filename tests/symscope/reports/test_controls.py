@@ -36,9 +36,10 @@ def test_a_report_of_a_temporary_has_controls_until_it_forgets():
             copied.controls()
 
 
-def test_controls_may_be_asked_of_other_data():
+def test_controls_may_be_asked_of_other_data_and_networks():
     found = ss.learned_symmetries(nn.Linear(2, 3), random(60, 2), action=ACTION)
-    other = found.controls(data=random(40, 2, seed=1))
+    other = found.controls(data=random(40, 2, seed=1), model=nn.Linear(2, 3))
+    assert set(other) == {"shuffled", "untrained"}
     assert other["untrained"].factor.samples == 40
 
 
@@ -131,7 +132,7 @@ def test_controls_of_a_layer_that_cannot_be_reset_name_it_and_the_way_out():
 
 def test_controls_refuse_another_bad_network(found):
     with pytest.raises(ValueError, match="does not depend on its input"):
-        found.controls(broken=lambda x: torch.ones(len(x), 2))
+        found.controls(model=network(), broken=lambda x: torch.ones(len(x), 2))
 
 
 # Copies of networks that compute their weights, or keep what they computed

@@ -345,16 +345,16 @@ class Detached(nn.Module):
         return self.inner(x).sin() + self.inner(x.detach()).square()
 
 
-def test_derivatives_of_a_further_member_are_not_compared_again():
+def test_derivatives_of_a_control_alike_are_not_compared_again():
     data = random(200, 3)
     with pytest.raises(ValueError, match="autograd does not see"):
         ss.learned_symmetries(Detached(), data, action=ROUND)
     first, sound = Detached(), Detached()
     sound.forward = lambda x: sound.inner(x).sin()
     checked = ss.learned_symmetries(sound, data, action=ROUND)
-    ss.learned_symmetries(first, data, action=ROUND, checked=checked)  # which was not asked for
+    checked.controls(untrained=first)  # which was not asked for
     with pytest.raises(ValueError, match="autograd does not see"):  # another architecture
-        ss.learned_symmetries(Detached(10), data, action=ROUND, checked=checked)
+        checked.controls(untrained=Detached(10))
 
 
 @pytest.mark.parametrize(
