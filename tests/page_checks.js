@@ -16,13 +16,13 @@ async () => {
   const raw = [
     [/\\\(|\\\[|\$\$|\\begin\{|\$[^$\n]*[\\^_][^$\n]*\$/, "unrendered mathematics"],
     [/\{[a-z][\w:-]*\}`|(:::|```)\s*\{/, "raw MyST"],
-    [/\*\*[^*\s]/, "raw emphasis"],
+    [/\*\*[^*\s][^*]*\*\*/, "raw emphasis"],
     [/\|\s*:?[-\u2013\u2014]+:?\s*\|/, "a table as text"],
   ];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode;
-    if (node.parentElement.closest("pre, code, .sig, script, style, noscript, mjx-container")) continue;
+    if (node.parentElement.closest("pre, code, script, style, noscript, mjx-container")) continue;
     for (const [pattern, what] of raw)
       if (pattern.test(node.data)) complaints.push(`${what}: ${shown(node.data)}`);
   }
