@@ -194,6 +194,17 @@ def test_a_telephone_shows_every_verdict_without_scrolling(browser: Browser, boo
         assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
 
 
+def test_one_switch_shows_all_code_of_a_chapter(browser: Browser, book: Path) -> None:
+    with browser.new_context() as context:
+        tab = context.new_page()
+        tab.goto(f"{book.as_uri()}/notebooks/01_quickstart.html")
+        folds = tab.locator("div.cell details.hide").all()
+        assert len(folds) > 2
+        for shown in (True, False):
+            tab.get_by_role("button", name="all code").click()
+            assert all((fold.get_attribute("open") is not None) == shown for fold in folds)
+
+
 def test_front_page_says_the_scale(
     browser: Browser, server: Server, scale_and_folder: tuple[str, str]
 ) -> None:
