@@ -153,7 +153,7 @@ def overview(root: Path, found: Mapping[str, Outcome], hours: Mapping[str, float
             if m.units:
                 units[m.units] = None
             if m.id in found and m.notebook in hours:
-                spent[f"{number(hours[m.notebook])} (all of {m.notebook[:2]})"] = None
+                spent[f"{number(hours[m.notebook])} (all of notebook {m.notebook[:2]})"] = None
             elif m.price:
                 spent[f"would take {m.price}"] = None
         cells = statement.id, statement.verdict(found)[0], *map(_broken, (outcomes, units, spent))
