@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import studies
 import symscope as ss
 from studies.data.splits import Split, Splits
+from symscope.extract.network import OutputsError
 from symscope.kernels import ops
 
 VECTORS = ss.LinearAction(3, copies=2)  # nine directions
@@ -213,7 +214,7 @@ REFUSED: list[tuple[type[Exception], tuple[str, ...], dict]] = [
     ),
     # Its outputs
     *(
-        (ValueError, (*SHAPED, came), {"model": model, "runs": True})
+        (OutputsError, (*SHAPED, came), {"model": model, "runs": True})
         for model, came in (
             (lambda x: x.sum(), "got ()"),
             (lambda x: {"logits": x}, "got dict with 'logits'"),
