@@ -61,7 +61,8 @@ def rank_correlation(
 
     What is resampled are the independent units: in a grid of networks by seed not the rows, but
     all rows of an architecture, say. A percentile interval of few units is too narrow, so its
-    ends are moved outwards as Student's are from the normal law's (Hesterberg).
+    ends are moved outwards as Student's are from the normal law's (Hesterberg, "What teachers
+    should know about the bootstrap", 2015).
 
     Args:
         first, second: (N,), paired.
@@ -72,8 +73,6 @@ def rank_correlation(
     Returns:
         ``estimate``, ``low`` and ``high``. NaN where one of the two is constant, or follows the
         order of ``given``.
-
-    Source: Hesterberg, "What teachers should know about the bootstrap", 2015.
     """
     import numpy as np
     import pandas
@@ -111,19 +110,9 @@ def read_at(
 ) -> pandas.Series:
     """A curve's other columns where one column first reaches a level.
 
-    Read between the two points around it: on a straight line from one to the other, in the
-    logarithm of the column that is read.
-
-    Args:
-        curve: a point a row, in the order of the curve. What is read is positive.
-        column: that must reach the level.
-        level: in the units of that column.
-        straight: columns that are read on a straight line themselves, not in the logarithm;
-            default none.
-
-    Returns:
-        A number for each other column. NaN where the curve begins above the level, or never
-        reaches it: there is nothing to read.
+    Read on a straight line between the two points around it, in the logarithm of what is read, but
+    for the columns in ``straight``. ``curve`` has a point a row, in its order. NaN where it begins
+    above the level, or never reaches it.
 
     >>> import pandas
     >>> curve = pandas.DataFrame({"accuracy": [0.5, 0.7], "variance": [4.0, 1.0]})
