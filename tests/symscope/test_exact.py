@@ -258,3 +258,20 @@ def test_where_nothing_moves_it_is_said(ask):
     found = ask(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)).double())
     with pytest.raises(ValueError, match="nothing moves: along every direction"):
         found.decide()
+
+
+@pytest.mark.parametrize("spread", [2.0, 3.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_where_lengths_spread_over_decades_not_all_is_a_symmetry(spread, seed):
+    draw = torch.Generator().manual_seed(seed)
+    lengths = (spread * torch.randn(1000, 1, generator=draw, dtype=torch.float64)).exp()
+    data = lengths * direction(torch.randn(1000, 3, generator=draw, dtype=torch.float64))
+    turns = 2 * torch.randn(3, 9, generator=draw, dtype=torch.float64)
+
+    def generic(x):
+        return (direction(x) @ turns + radius(x).log()[:, None]).sin().sum(1)
+
+    found = ss.learned_symmetries(generic, data, action=ss.LinearAction(3))
+    assert found.count == 0 and "gradients are short where the data move far" in found.why()
+    found = ss.learned_symmetries(lambda x: radius(x).log(), data, action=ss.LinearAction(3))
+    assert (found.count, found.level) == (3, "exact")

@@ -49,6 +49,10 @@ class Thresholds:
     # of 0.0004) made 11 of 12 directions look like symmetries in 5 of 16 calls, and of 0.1 (0.004)
     # in none.
     one_frame: float = 0.01
+    # The largest change of a symmetry over that of random gradients at the same samples: at most
+    # 0.3 of what was nearly kept, above 1 where a function of lengths' logarithms, which spread
+    # over decades, changes less along all directions than in any other pairing.
+    alone: float = 0.5
     constant: float = 1e-13  # less than that is a shift, which is the same everywhere
 
 

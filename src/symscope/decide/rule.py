@@ -67,10 +67,16 @@ def decide(
     floor = _rounding(evidence, directions, rule)
     bounds = _Bounds(halves, sums, frame, confidence, rule.kappa)
     found = _cuts(relative, floor, bounds, tolerance, rule.least_gap)
+    # Where gradients are short as the data move far, all change less than in any other pairing.
+    beside = whole._replace(reference=whole.movement)
+    alone = [float(_solve(beside, directions[: cut.dimension].T)[0][-1]) for cut in found]
+    found = tuple(cut for cut, change in zip(found, alone, strict=True) if change <= rule.alone)
     motion = _Motion.of(evidence.pieces, directions)
     # In one frame all that is constant looks like a symmetry, unless rounding alone is left of it.
     cuts = tuple(cut for cut in found if motion.resolves(cut.dimension, relative, floor))
     count, level, note = _level(evidence, relative, floor, tolerance, cuts, rule)
+    if alone and not found and count == 0:
+        note = f"gradients are short where the data move far: rho {min(alone):.2g} of random ones"
     partial = count or 0
     if count is not None:
         partial = _partial(relative, _least_of_control(evidence, frame), bounds, count, rule)
