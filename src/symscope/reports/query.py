@@ -40,6 +40,7 @@ def learned_symmetries(
     batch_size: int = 512,
     samples: int | None = None,
     control_samples: int | None = None,
+    checked: Symmetries | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
     groups: Groups | None = None,
@@ -95,6 +96,8 @@ def learned_symmetries(
             dataset they are drawn by ``seed``, of an iterable they are the first.
         control_samples: of one tensor, how many samples at least the decision rests on, evenly
             spread; default None, 2,048 or 32 a direction. The report's ``why()`` says how many.
+        checked: a report on a network of the same architecture, an ensemble's first member say,
+            whose derivatives were compared with differences; this network's are then not.
         dtype: precision of the factor, torch.float64 (default) or torch.float32, which is faster
             and loses variances below 1e-5 of the largest. Rows are computed in the precision of
             the network and its data.
@@ -134,7 +137,7 @@ def learned_symmetries(
         batch_size=batch_size, dtype=dtype, seed=seed, samples=samples, groups=groups,
         control_samples=control_samples, moves=moves, shared=shared, mask=mask,
     )  # fmt: skip
-    found = Symmetries.from_query(model, query, *levels)
+    found = Symmetries.from_query(model, query, *levels, checked=checked)
     if contrast is not None:
         other, name = contrast_of(model, contrast, query), "contrast"
         found.contrast = Symmetries.from_query(other, query, *levels, checked=found, name=name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from .._checks import whole
+from .._checks import choice, whole
 from . import workers
 from .keys import SENT, Version, data_version, digest, environment, version_of, versions_of
 from .store import Store, check_named, holds, tally
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FIXED = ("seed", "seconds", "key", "error")  # columns that every table has
 LARGEST = 2**23  # bytes of a run's own variables, sent with every call
+NAMED = 3  # how many failures an error tells in full
 
 
 class Job(NamedTuple):
@@ -39,6 +40,7 @@ def sweep(
     seeds: Iterable[int] = range(5),
     data: Iterable[str | Path] = (),
     scheduler: str | None = None,
+    errors: str = "rows",
     progress: bool = True,
 ) -> pandas.DataFrame:
     """Compute ``run(**configuration, seed=seed)`` for a grid of configurations and seeds.
@@ -66,6 +68,8 @@ def sweep(
         scheduler: address of a running Dask scheduler, as "tcp://host:8786", whose workers have
             this symscope; default None, processes on this machine, which can import what this
             process can, torch's threads shared out among them.
+        errors: "rows" (default), a run that fails is a row with its error; or "raise", one error
+            in the place of the table names the first failures, when all runs have ended.
         progress: show a progress bar; default True.
 
     Returns:
@@ -78,7 +82,9 @@ def sweep(
             key, zero runs, or a ``run`` that cannot be sent.
         OSError: for data that are not there, or if ``results`` cannot be made or written.
         ConnectionError: if the scheduler does not answer within 5 seconds, or is lost.
+        RuntimeError: if a run fails and ``errors`` is "raise".
     """
+    choice("errors", errors, ("rows", "raise"))
     if isinstance(data, str):
         raise ValueError(f"data must be a list, got {data!r}")
     common, code, jobs = planned(run, grid, seeds, data)
@@ -119,6 +125,8 @@ def sweep(
         options: dict[str, Any] = {"scheduler": scheduler, "share": len(jobs), "code": code}
         with bar:
             workers.each(timed, common, calls, finished, **options)
+    if failed and errors == "raise":
+        raise RuntimeError(_failures(jobs, failed))
     return _table(jobs, done, failed)
 
 
@@ -259,6 +267,18 @@ def _table(jobs: list[Job], done: dict[str, Any], failed: dict[str, str]) -> pan
     measured = dict.fromkeys(name for row in found for name in row["metrics"])
     columns = [*names, "seed", *measured, "seconds", "key", "error"]
     return pandas.DataFrame(rows, columns=columns).astype({"error": "string"})
+
+
+def _failures(jobs: list[Job], failed: Mapping[str, str]) -> str:
+    """Which runs failed, and how, in a few lines."""
+    lines = [f"{len(failed)} of {len(jobs)} runs failed:"]
+    which = [job for job in jobs if job.key in failed]
+    for job in which[:NAMED]:
+        where = [f"{name}={value!r}" for name, value in job.configuration.items()]
+        lines.append(f"  {', '.join([*where, f'seed={job.seed}'])}: {failed[job.key]}")
+    if len(which) > NAMED:
+        lines.append(f"  and {len(which) - NAMED} more")
+    return "\n".join(lines)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -345,7 +345,7 @@ class Detached(nn.Module):
         return self.inner(x).sin() + self.inner(x.detach()).square()
 
 
-def test_derivatives_of_a_control_alike_are_not_compared_again():
+def test_derivatives_of_a_member_or_control_alike_are_not_compared_again():
     data = random(200, 3)
     with pytest.raises(ValueError, match="autograd does not see"):
         ss.learned_symmetries(Detached(), data, action=ROUND)
@@ -353,6 +353,7 @@ def test_derivatives_of_a_control_alike_are_not_compared_again():
     sound.forward = lambda x: sound.inner(x).sin()
     checked = ss.learned_symmetries(sound, data, action=ROUND)
     checked.controls(untrained=first)  # which was not asked for
+    ss.learned_symmetries(first, data, action=ROUND, checked=checked)
     with pytest.raises(ValueError, match="autograd does not see"):  # another architecture
         checked.controls(untrained=Detached(10))
 

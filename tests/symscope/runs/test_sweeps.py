@@ -140,6 +140,22 @@ def test_what_a_run_may_not_do_is_an_error_in_its_row(cluster, tmp_path):
     assert table.error.tolist() == list(errors.values())
 
 
+def test_failures_can_be_one_error_that_names_the_first(cluster, tmp_path):
+    flag = tmp_path / "flag"
+    flag.touch()
+    options = {"seeds": range(5), "scheduler": cluster.address, "progress": False}
+    grid = {"limit": [9, 1], "flag": [str(flag)]}
+    with pytest.raises(RuntimeError) as caught:
+        sweep(fragile, grid, tmp_path / "results", errors="raise", **options)
+    said = str(caught.value).splitlines()
+    assert said[0] == "4 of 10 runs failed:"
+    assert said[1] == f"  limit=1, flag='{flag}', seed=1: ArithmeticError: seed 1 is too many"
+    assert len(said) == 5 and said[-1] == "  and 1 more"
+    assert len(list((tmp_path / "results").glob("*.json"))) == 6  # the others are kept
+    flag.unlink()
+    assert len(sweep(fragile, grid, tmp_path / "results", errors="raise", **options)) == 10
+
+
 def test_a_table_is_written_without_what_is_of_this_machine(tmp_path):
     table = pandas.DataFrame(
         {
@@ -419,7 +435,7 @@ def test_what_cannot_be_run_is_named(change, error, message):
 
 
 def test_a_run_can_train_a_network_once_and_measure_it_in_many_ways(cluster, tmp_path):
-    options = {"seeds": [0, 5], "scheduler": cluster.address, "progress": False}
+    options = {"seeds": [0, 5], "scheduler": cluster.address, "errors": "raise", "progress": False}
     grid = {"folder": [str(tmp_path / "networks")], "width": [3], "times": [1.0, 2.0]}
     table = sweep(measured, grid, tmp_path / "results", **options)
     trained = [line for line in cluster.lines() if "fitted 3" in line]
@@ -449,7 +465,7 @@ def run(seed):
     return {"weight": network.weight.sum().item()}
 
 if __name__ == "__main__":
-    table = ss.sweeps.sweep(run, {}, sys.argv[1], seeds=[3], progress=False)
+    table = ss.sweeps.sweep(run, {}, sys.argv[1], seeds=[3], progress=False, errors="raise")
     network = store.keep_network(fitted, partial(torch.nn.Linear, 3, 2), seed=3)
     print(table.weight[0] == network.weight.sum().item(), len(list(store.folder.glob("*.json"))))
 """
@@ -477,6 +493,7 @@ def test_workers_of_a_notebook_import_the_studies(tmp_path):
     [
         ({"scheduler": NOWHERE}, ConnectionError, f"no Dask scheduler answers at '{NOWHERE}'"),
         ({"scheduler": "nowhere"}, ConnectionError, "no Dask scheduler answers at 'nowhere'"),
+        ({"errors": "hide"}, ValueError, "errors must be one of rows, raise; got 'hide'"),
         ({"data": "x.npy"}, ValueError, "data must be a list, got 'x.npy'"),
         ({"results": DRIVER}, OSError, f"the results folder {DRIVER} cannot be written: "),
         ({"results": "/dev/null/x"}, OSError, "the results folder /dev/null/x cannot be written: "),
