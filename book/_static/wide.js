@@ -64,18 +64,20 @@ document.addEventListener("DOMContentLoaded", () => {
     fold.addEventListener("toggle", mark);
   }
 
-  // On a telephone a table of sentences that would scroll is read row by row instead; each cell
-  // then says its column.
+  // On a telephone a table of sentences that would scroll, or stand in a narrow column, is read row
+  // by row instead; each cell then says its column.
   const telephone = matchMedia("(max-width: 600px)");
   const byRows = () => {
     for (const table of document.querySelectorAll("table.symscope-ledger, .bd-article table.table")) {
       table.classList.remove("by-rows");
       const box = table.closest(".pst-scrollable-table-container, .text_html");
-      if (!telephone.matches || !box || !isWide(box)) continue;
+      if (!telephone.matches || !box) continue;
       const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map((cell) => cell.innerText.trim());
       const rows = [...(table.tBodies[0]?.rows ?? [])];
-      const long = rows.some((row) => [...row.cells].some((cell) => cell.innerText.length > 30));
-      if (!heads.length || !long) continue;
+      const cells = rows.flatMap((row) => [...row.cells]);
+      const long = cells.some((cell) => cell.innerText.length > 30);
+      const narrow = cells.some((cell) => cell.innerText.length > 60 && cell.clientWidth < 150);
+      if (!heads.length || !(narrow || (long && isWide(box)))) continue;
       for (const row of rows)
         [...row.cells].forEach((cell, k) => {
           cell.dataset.column = k && cell.innerText.trim() ? heads[k] : "";
@@ -104,8 +106,13 @@ document.addEventListener("DOMContentLoaded", () => {
     line.append(" · ", button);
   }
 
-  // No line begins with the full stop or the comma behind a formula.
+  // A formula that is too wide is made smaller, within limits. And no line begins with the full stop
+  // or the comma behind a formula.
   const afterMath = () => {
+    for (const formula of document.querySelectorAll(".bd-article div.math > mjx-container")) {
+      const share = Math.max(0.72, (0.98 * formula.clientWidth) / formula.scrollWidth);
+      if (share < 0.97) formula.style.fontSize = `${share * parseFloat(formula.style.fontSize)}%`;
+    }
     for (const math of document.querySelectorAll(".bd-article span.math")) {
       const next = math.nextSibling;
       const stop = next?.nodeType === Node.TEXT_NODE && /^[.,;:?!)]+/.exec(next.data);
