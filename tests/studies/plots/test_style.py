@@ -57,14 +57,23 @@ def test_one_legend_names_what_several_axes_share_once():
     assert not empty.legends
 
 
-def test_logarithmic_ticks_are_plain_numbers():
+@pytest.mark.parametrize(
+    ("ends", "labels"),
+    [
+        ((0.4, 30), ["1", "3", "10", "30"]),
+        ((1e-4, 10), ["0.0001", "0.001", "0.01", "0.1", "1", "10"]),
+        ((0.25, 0.9), ["0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9"]),
+        ((0.51, 0.56), ["0.51", "0.52", "0.53", "0.54", "0.55", "0.56"]),
+    ],
+)
+def test_logarithmic_ticks_are_plain_numbers_and_three_or_more(ends, labels):
     figure, axes = figures.new()
-    axes.plot([0.4, 30], [2, 300])
+    axes.plot(ends, [2, 300])
     figures.log_ticks(axes, "xy")
     figure.draw_without_rendering()
     low, high = axes.get_xlim()
     seen = [t.get_text() for t in axes.get_xticklabels() if low <= t.get_position()[0] <= high]
-    assert seen == ["0.5", "1", "2", "5", "10", "20"]
+    assert seen == labels
     assert axes.get_yscale() == "log"
 
 
