@@ -10,7 +10,6 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas
 import yaml
 from nbformat import NotebookNode
 
@@ -55,9 +54,10 @@ def findings(root: Path, values: Mapping[str, str]) -> list[dict[str, str]]:
 
     Args:
         root: of the repository.
-        values: the estimate, as text, by the id of what was measured.
+        values: the estimate, as text, by the id of what was measured; sentences of the chapters
+            have names of their own.
     """
-    known = dict(values) | table_values(root)
+    known = dict(values) | recorded(root)
     listed = yaml.safe_load((root / FINDINGS).read_text(encoding="utf-8"))
 
     def filled(match: re.Match[str]) -> str:
@@ -66,24 +66,15 @@ def findings(root: Path, values: Mapping[str, str]) -> list[dict[str, str]]:
     return [each | {"says": PLACEHOLDER.sub(filled, each["says"])} for each in listed]
 
 
-def table_values(root: Path) -> dict[str, str]:
-    """What findings take from the table of layers: the logits' relative change, and the error."""
-    from studies.ledger import number
-    from studies.statistics.intervals import interval
+def recorded(root: Path) -> dict[str, str]:
+    """The sentences that the recorded chapters found, by their names."""
+    from studies.ledger.measuring import FINDING, outputs
 
-    table = pandas.read_csv(root / "data" / "layers_and_training.csv")
-    last = [name for name in table.columns if name.startswith("ratio_")][-1]
-    longest = int(table["epochs"].max())
-    found = {"table:last": str(longest)}
-    for epoch, rows in table[table["regime"] == "plain"].groupby("epochs"):
-        of_change = interval(list(rows[last] ** 0.5), "log")  # a ratio of variances: its root
-        of_error = interval(list(1 - rows["accuracy"]), "log")
-        for name, each in (("epoch", of_change), ("error", of_error)):
-            if each is not None:
-                ends = f"[{number(each.low)}, {number(each.high)}]"
-                for when in (epoch, *["last"] * (epoch == longest)):
-                    found[f"table:{name} {when}"] = f"{number(each.estimate)} {ends}"
-    return found
+    known: dict[str, str] = {}
+    for path in sorted((root / "book" / "record").glob("*.ipynb")):
+        for _, found in outputs(path, FINDING):
+            known |= found
+    return known
 
 
 def cards(listed: list[dict[str, str]]) -> str:

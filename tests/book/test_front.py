@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -18,19 +19,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def a_house(folder: Path, figure: str = "seen") -> Path:
-    """A repository with one finding, a table of layers and three pages."""
+    """A repository with one finding, a chapter's record and three pages."""
     (folder / "book/_static").mkdir(parents=True)
-    (folder / "data").mkdir()
+    (folder / "book/record").mkdir()
     finding = {
         "title": "It falls.",
-        "says": "From {table:epoch 0} to {table:epoch last} at {table:last}; {known}, {unknown}.",
+        "says": "It goes so: {layers.one} {known}, {unknown}.",
         "page": "notebooks/01_one",
         "figure": figure,
     }
     (folder / front.FINDINGS).write_text(yaml.safe_dump([finding]))
-    rows = [f"plain,{epoch},{0.5},{ratio}" for epoch, ratio in [(0, 1), (1, 0.25)] * 3]
-    table = "\n".join(["regime,epochs,accuracy,ratio_1", *rows, "other,0,0.5,9"])
-    (folder / "data/layers_and_training.csv").write_text(table)
+    data = {"application/vnd.symscope.finding+json": {"layers.one": "Down."}}
+    cell = {"cell_type": "code", "outputs": [{"output_type": "display_data", "data": data}]}
+    (folder / "book/record/01_one.ipynb").write_text(json.dumps({"cells": [cell]}))
     toc = {
         "parts": [
             {"numbered": 1, "chapters": [{"file": "notebooks/01_one"}, {"file": "book/words"}]},
@@ -57,11 +58,8 @@ def a_notebook():
 
 def test_a_finding_is_filled_and_what_is_missing_is_said(tmp_path: Path) -> None:
     (found,) = front.findings(a_house(tmp_path), {"known": "0.3 [0.2, 0.4]"})
-    assert (
-        found["says"]
-        == "From 1 [1, 1] to 0.500 [0.500, 0.500] at 1; 0.3 [0.2, 0.4], (not measured yet)."
-    )
-    assert "1. **It falls.** From 1" in front.short([found])
+    assert found["says"] == "It goes so: Down. 0.3 [0.2, 0.4], (not measured yet)."
+    assert "1. **It falls.** It goes so: Down." in front.short([found])
     assert ":link: ../notebooks/01_one" in front.cards([found])
 
 
